@@ -1,0 +1,144 @@
+"""The base of every stage's settings. Declared once, with label, help, unit and range beside the field: the window's form, the
+command line, the docs and the checks all read that. No torch here, and no knowledge of any stage.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from engine.contract.errors import SettingError
+from engine.contract.words import tr
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a setting is shown. `artifact` is the kind of artifact whose id the field takes ("corpus"); `choices` pairs values with words.
+    `visible_if` is ("field", value): shown only then."""
+
+    label: str
+    help: str
+    unit: str = ""
+    advanced: bool = False
+    hidden: bool = False
+    artifact: str = ""
+    choices: tuple[tuple[Any, str], ...] = ()
+    visible_if: tuple[str, Any] | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a spec cannot run as it stands: the field it belongs to ("" for the whole), a sentence, a remedy."""
+
+    field: str
+    sentence: str
+    remedy: str = ""
+
+
+def option(default: Any = ..., *, label: str, help: str, unit: str = "", advanced: bool = False, hidden: bool = False, artifact: str = "",
+           choices: Sequence[tuple[Any, str]] = (), visible_if: tuple[str, Any] | None = None, group: str = "",
+           ge: float | None = None, le: float | None = None, gt: float | None = None, lt: float | None = None) -> Any:
+    """A field of a Spec: a pydantic Field that carries an Option. `label`, `help`, `unit` and words of choices are marked with tr()."""
+    shown = Option(label, help, unit, advanced, hidden, artifact, tuple(choices), visible_if, group)
+    return Field(default, ge=ge, le=le, gt=gt, lt=lt, title=label, description=help, json_schema_extra={"option": shown})  # type: ignore[dict-item]
+
+
+class Spec(BaseModel):
+    """Frozen settings of one run. Unknown keys are refused. `seed` and `device` are common to all stages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    stage: ClassVar[str] = ""
+
+    seed: int = option(42, label=tr("Seed"), help=tr("The same seed, settings and device give the same result."), ge=0, le=2**31 - 1,
+                       advanced=True)
+
+    @classmethod
+    def option_of(cls, name: str) -> Option:
+        extra = cls.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict) and isinstance(extra.get("option"), Option), f"{cls.__name__}.{name} was not made by option()"
+        return extra["option"]
+
+    @classmethod
+    def bounds(cls, name: str) -> tuple[float | None, float | None]:
+        """Lowest and highest value allowed, None where open."""
+        low = high = None
+        for rule in cls.model_fields[name].metadata:
+            low = getattr(rule, "ge", getattr(rule, "gt", low))
+            high = getattr(rule, "le", getattr(rule, "lt", high))
+        return low, high
+
+    @classmethod
+    def check(cls, values: dict[str, Any]) -> Self:
+        """A spec from plain values; a value out of range is a SettingError that names the field in the words of the form."""
+        try:
+            return cls(**values)
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            raise cls._explain(first) from None
+
+    @classmethod
+    def field_problems(cls, values: dict[str, Any]) -> list[Problem]:
+        """All problems of plain values, for a form that shows each beside its field."""
+        try:
+            made = cls(**values)
+        except ValidationError as wrong:
+            return [Problem(e.field, e.sentence, e.remedy) for e in (cls._explain(x) for x in wrong.errors())]
+        return made.problems()
+
+    def problems(self) -> list[Problem]:
+        """What the fields alone cannot tell: combinations that cannot work. Stages override this."""
+        return []
+
+    @classmethod
+    def _explain(cls, error: Any) -> SettingError:
+        name = str(error["loc"][0]) if error["loc"] else ""
+        field: FieldInfo | None = cls.model_fields.get(name)
+        if field is None:
+            known = ", ".join(sorted(cls.model_fields))
+            return SettingError(tr("There is no setting called {name}.", name=name), tr("Settings of this stage: {known}.", known=known),
+                                code="unknown_setting", field=name)
+        label, (low, high) = cls.option_of(name).label, cls.bounds(name)
+        if error["type"] == "missing":
+            return SettingError(tr("{label} is missing.", label=label), tr("Choose a value for it."), code="missing_setting", field=name)
+        if low is not None and high is not None:
+            remedy = tr("Choose a value from {low} to {high}.", low=f"{low:,}", high=f"{high:,}")
+        elif low is not None:
+            remedy = tr("Choose {low} or more.", low=f"{low:,}")
+        elif high is not None:
+            remedy = tr("Choose {high} or less.", high=f"{high:,}")
+        else:
+            remedy = str(error["msg"]) + "."
+        return SettingError(tr("{label} cannot be {value}.", label=label, value=repr(error.get("input"))), remedy, field=name)
+
+    @classmethod
+    def parse_settings(cls, pairs: Sequence[str]) -> dict[str, Any]:
+        """`key=value` texts of the command line as values: JSON where it parses, else the text itself. Tuples take comma-separated text."""
+        values: dict[str, Any] = {}
+        for pair in pairs:
+            key, sign, text = pair.partition("=")
+            key = key.strip().replace("-", "_")
+            if not sign:
+                raise SettingError(tr("{pair} is not a setting.", pair=pair), tr("Write it as name=value."), code="setting_form")
+            if key not in cls.model_fields:
+                raise cls._explain({"loc": (key,), "type": "extra", "msg": ""})
+            kind = cls.model_fields[key].annotation
+            if kind is str or (get_origin(kind) is None and kind is str):
+                values[key] = text
+                continue
+            try:
+                values[key] = json.loads(text)
+            except json.JSONDecodeError:
+                values[key] = [x for x in text.split(",") if x] if get_origin(kind) is tuple else text
+            if str in get_args(kind) and not isinstance(values[key], (str, list, type(None))):
+                values[key] = text
+        return values
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from their defaults."""
+        return {name: getattr(self, name) for name, field in type(self).model_fields.items()
+                if not field.is_required() and getattr(self, name) != field.get_default(call_default_factory=True)}

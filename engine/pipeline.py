@@ -1,0 +1,46 @@
+"""STAGES: the ordered table of what Fledge can do to a model. Imports only the specs; `run` is named by string, so torch stays out.
+
+Adding a stage is a folder, a row here, a page and two tests.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from engine.contract.errors import SettingError
+from engine.contract.spec import Spec
+from engine.contract.words import tr
+from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.tokenizer.spec import TokenizerSpec
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`needs` and `makes` are kinds of artifacts; `device` says whether the run holds a device (one such run a device at a time)."""
+
+    id: str
+    title: str
+    verb: str
+    spec: type[Spec]
+    entry: str
+    needs: tuple[str, ...]
+    makes: str
+    device: bool = False
+
+    def run(self):
+        """The stage's `run(spec, context)`; importing it may load torch, so only workers call this."""
+        module, _, name = self.entry.partition(":")
+        return getattr(import_module(module), name)
+
+
+STAGES: dict[str, Stage] = {stage.id: stage for stage in (
+    Stage("corpus", tr("Corpus"), tr("Import"), CorpusSpec, "engine.stages.corpus.run:run", (), "corpus"),
+    Stage("tokenizer", tr("Tokenizer"), tr("Train the tokenizer"), TokenizerSpec, "engine.stages.tokenizer.run:run", ("corpus",), "tokenizer"),
+    Stage("pretrain", tr("Pretrain"), tr("Pretrain"), PretrainSpec, "engine.stages.pretrain.run:run", ("corpus", "tokenizer"), "model", True),
+)}
+
+
+def stage(id: str) -> Stage:
+    if id not in STAGES:
+        raise SettingError(tr("There is no stage called {id}.", id=id), tr("Stages: {known}.", known=", ".join(STAGES)), code="unknown_stage")
+    return STAGES[id]

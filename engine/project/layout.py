@@ -1,0 +1,125 @@
+"""The only file that spells paths: where things lie inside a project, and in the person's own folder. It makes nothing and reads nothing."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+PROJECT_FILE = "project.json"
+LIBRARY_FILE = "library.sqlite"
+MANIFEST = "manifest.json"
+
+
+def project_file(project: Path) -> Path:
+    return project / PROJECT_FILE
+
+
+def library_file(project: Path) -> Path:
+    return project / LIBRARY_FILE
+
+
+def backups(project: Path) -> Path:
+    return project / "backups"
+
+
+def artifacts(project: Path) -> Path:
+    return project / "artifacts"
+
+
+def artifact(project: Path, id: str) -> Path:
+    return artifacts(project) / id
+
+
+def runs(project: Path) -> Path:
+    return project / "runs"
+
+
+def run(project: Path, id: str) -> Path:
+    return runs(project) / id
+
+
+def spec_file(run_dir: Path) -> Path:
+    return run_dir / "spec.json"
+
+
+def inputs(run_dir: Path) -> Path:
+    """Snapshots of the library rows a run needs."""
+    return run_dir / "inputs"
+
+
+def outputs(run_dir: Path) -> Path:
+    """Rows a run leaves for the library."""
+    return run_dir / "outputs"
+
+
+def work(run_dir: Path) -> Path:
+    """Half-done work that a resume of the run can use; removed when it is done."""
+    return run_dir / "work"
+
+
+def events_file(run_dir: Path) -> Path:
+    return run_dir / "events.jsonl"
+
+
+def log_file(run_dir: Path) -> Path:
+    return run_dir / "log.txt"
+
+
+def lock_file(run_dir: Path) -> Path:
+    return run_dir / "lock"
+
+
+def control_file(run_dir: Path) -> Path:
+    return run_dir / "control"
+
+
+def checkpoints(run_dir: Path) -> Path:
+    return run_dir / "checkpoints"
+
+
+def checkpoint(run_dir: Path, step: int) -> Path:
+    return checkpoints(run_dir) / f"step-{step:08d}"
+
+
+def user_state() -> Path:
+    """What belongs to the person and not to a project: device locks, the queue, recent projects, the crash log. FLEDGE_HOME overrides."""
+    home = os.environ.get("FLEDGE_HOME")
+    return Path(home) if home else Path(platformdirs.user_state_dir("fledge", appauthor=False))
+
+
+def device_lock(device: str) -> Path:
+    return user_state() / "devices" / (device.replace(":", "-") + ".lock")
+
+
+def queue_file() -> Path:
+    return user_state() / "queue.json"
+
+
+def queue_lock() -> Path:
+    return user_state() / "queue.lock"
+
+
+def queue_runner_lock() -> Path:
+    return user_state() / "queue-runner.lock"
+
+
+def recent_file() -> Path:
+    return user_state() / "recent.json"
+
+
+def settings_file() -> Path:
+    return user_state() / "settings.json"
+
+
+def machine_file() -> Path:
+    """Measurements of this machine (matrix-product peak, tokens a second by size), reused by estimates."""
+    return user_state() / "machine.json"
+
+
+def crash_log() -> Path:
+    return user_state() / "crash.log"
+
+
+def server_file(project: Path) -> Path:
+    """Address and token of the local server of a project, readable by its owner only; gone when it stops."""
+    return project / ".server.json"

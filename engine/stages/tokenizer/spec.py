@@ -1,0 +1,29 @@
+"""Settings of tokenizer training. No torch."""
+
+from typing import ClassVar
+
+from engine.contract.spec import Problem, Spec, option
+from engine.contract.words import tr
+
+SPECIAL_TOKENS = ("<|begin_of_text|>", "<|end_of_text|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>", "<think>",
+                  "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>", "<|reserved|>")
+SMALLEST = 256 + len(SPECIAL_TOKENS)
+
+
+class TokenizerSpec(Spec):
+    stage: ClassVar[str] = "tokenizer"
+
+    corpus: str = option("", label=tr("Corpus"), help=tr("The text whose letters and words it learns from."), artifact="corpus")
+    title: str = option("", label=tr("Name"), help=tr("How this tokenizer is called in the project."))
+    vocab_size: int = option(8192, label=tr("Vocabulary"), unit=tr("tokens"), ge=SMALLEST, le=131_072,
+        help=tr("More tokens make text shorter, and the model's embedding larger. {smallest} is bytes and special tokens only.",
+                smallest=SMALLEST))
+    sample_bytes: int = option(200_000_000, label=tr("Read at most"), unit=tr("bytes"), ge=10_000, le=10_000_000_000, advanced=True,
+        help=tr("A random sample of the documents of this size; more rarely changes the result."))
+    single_digits: bool = option(True, label=tr("One token a digit"), advanced=True,
+        help=tr("Digits are never merged. Small models learn sums far better that way."))
+
+    def problems(self) -> list[Problem]:
+        if not self.corpus:
+            return [Problem("corpus", tr("A tokenizer needs a corpus to learn from."), tr("Import text first, or choose a corpus."))]
+        return []
