@@ -1,0 +1,172 @@
+"""Writing so that a crash at any moment leaves the old or the new, never half: files and folders are written aside, synced and renamed.
+
+Also the operating systems' differences (Windows cannot sync folders, and refuses renames over open files) in one place, and hashing.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.contract.errors import DiskFull
+from engine.contract.units import size
+from engine.contract.words import tr
+
+TEMPORARY = ".tmp-"
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's entries to the disk; Windows has no such call and needs none."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename over `target`. On Windows a virus scanner may hold a file for a moment: tried for two seconds."""
+    for _ in range(40 if sys.platform == "win32" else 1):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if sys.platform != "win32":
+                raise
+            time.sleep(0.05)
+    os.replace(source, target)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a file's content in one step, synced. A full disk is a DiskFull with the old file intact."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        rename(aside, path)
+        sync_folder(path.parent)
+    except OSError as wrong:
+        aside.unlink(missing_ok=True)
+        raise disk_error(wrong, path) from wrong
+
+
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(), mode)
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """The value of a JSON file; `default` when there is none or it is torn."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return default
+
+
+@contextmanager
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Fill a folder aside; when the block ends well, its files are synced and it is renamed to `final` in one step (which must not exist).
+    After an exception nothing is left. A full disk becomes a DiskFull.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = final.with_name(f"{TEMPORARY}{final.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        aside.mkdir()
+        yield aside
+        sync_tree(aside)
+        rename(aside, final)
+        sync_folder(final.parent)
+    except OSError as wrong:
+        raise disk_error(wrong, final) from wrong
+    finally:
+        if aside.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(root) / name)
+        sync_folder(Path(root))
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder so that a crash midway never leaves something that looks whole: renamed first, then deleted."""
+    if not folder.exists():
+        return
+    aside = folder.with_name(f"{TEMPORARY}gone-{folder.name}-{uuid.uuid4().hex[:8]}")
+    rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(folder: Path, older_than: float = 3600.0) -> None:
+    """Remove what crashes left aside in `folder`, once it is an hour old, so that a writer at work is never swept."""
+    if not folder.is_dir():
+        return
+    now = time.time()
+    for entry in folder.iterdir():
+        try:
+            old = entry.name.startswith(TEMPORARY) and now - entry.stat().st_mtime > older_than
+        except FileNotFoundError:
+            continue
+        if old:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def disk_error(wrong: OSError, path: Path) -> OSError | DiskFull:
+    """A DiskFull for "no space left" and quota errors (also a file size limit); any other OSError unchanged."""
+    if wrong.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        try:
+            free = size(shutil.disk_usage(path.parent).free)
+        except OSError:
+            free = tr("unknown")
+        return DiskFull(tr("The disk is full: {path} could not be written ({free} free).", path=path.name, free=free),
+                        tr("Free some space. What was saved before is intact."))
+    return wrong
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 in hexadecimal, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """{relative path: {"sha256", "size"}} of every file, sorted."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name not in skip:
+            found[name] = {"sha256": hash_file(path), "size": path.stat().st_size}
+    return found
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below; files that vanish meanwhile count nothing."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
