@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -18,9 +19,17 @@ class FileLock:
         self.path = path
         self._file: IO[bytes] | None = None
 
-    def acquire(self, **note: Any) -> bool:
-        """Take the lock now or return False."""
+    def acquire(self, wait: float = 0.5, **note: Any) -> bool:
+        """Take the lock or return False after `wait` seconds. Never 0 in earnest: a look by `taken` holds it for an instant."""
         assert self._file is None, "already held"
+        until = time.monotonic() + wait
+        while not self._try(note):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _try(self, note: dict[str, Any]) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = open(self.path, "ab+")  # noqa: SIM115  held for life
         os.set_inheritable(file.fileno(), False)

@@ -1,0 +1,43 @@
+"""How a person reaches a run under way: one small file in its folder, replaced at each command, looked at each step."""
+
+import os
+from pathlib import Path
+
+from engine.contract.context import Command
+from engine.project import files, layout
+
+WORDS = ("stop", "stop_save", "pause", "save", "resume")
+
+
+def send(run_dir: Path, word: str) -> None:
+    """Ask the run: stop, stop_save, pause, save, resume."""
+    assert word in WORDS, word
+    path = layout.control_file(run_dir)
+    before = files.read_json(path, {})
+    serial = int(before.get("serial", 0)) + 1 if isinstance(before, dict) else 1
+    files.write_json(path, {"word": word, "serial": serial})
+
+
+class ControlReader:
+    """Gives each command once. A look costs one stat while nothing has changed. Commands from before the start of this attempt are ignored."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = layout.control_file(run_dir)
+        self._seen = self._stamp()
+
+    def __call__(self) -> Command | None:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return None
+        raw = files.read_json(self._path)
+        if not isinstance(raw, dict) or raw.get("word") not in WORDS:
+            return None
+        self._seen = stamp
+        return Command(str(raw["word"]), int(raw.get("serial", 0)))
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return (found.st_mtime_ns, found.st_ino, found.st_size)
