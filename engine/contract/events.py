@@ -7,6 +7,7 @@ replay in seconds. An unknown event or field (a later Fledge's) is skipped, neve
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -177,7 +178,7 @@ def to_line(event: Event) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
-        return value if value == value and value not in (float("inf"), float("-inf")) else None
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

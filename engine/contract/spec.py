@@ -60,8 +60,9 @@ class Spec(BaseModel):
     @classmethod
     def option_of(cls, name: str) -> Option:
         extra = cls.model_fields[name].json_schema_extra
-        assert isinstance(extra, dict) and isinstance(extra.get("option"), Option), f"{cls.__name__}.{name} was not made by option()"
-        return extra["option"]
+        shown: Any = extra.get("option") if isinstance(extra, dict) else None
+        assert isinstance(shown, Option), f"{cls.__name__}.{name} was not made by option()"
+        return shown
 
     @classmethod
     def bounds(cls, name: str) -> tuple[float | None, float | None]:

@@ -3,6 +3,8 @@
 Ids are `<kind>-<n>` and never reused. What an artifact holds is its stage's matter; this file knows only manifests.
 """
 
+import builtins
+import itertools
 import json
 import shutil
 import time
@@ -131,7 +133,7 @@ class ArtifactStore:
         wanted = tuple(parents)
         return next((a for a in reversed(self.list(kind)) if a.parents == wanted), None)
 
-    def children(self, id: str) -> list[Artifact]:
+    def children(self, id: str) -> builtins.list[Artifact]:
         return [a for a in self.list() if id in a.parents]
 
     def delete(self, id: str) -> None:
@@ -149,10 +151,7 @@ class ArtifactStore:
                 stem, _, number = entry.name.removeprefix(".gone-").rpartition("-")
                 if stem == kind and number.isdigit():
                     used.append(int(number))
-        number = max(used) + 1
-        while True:
-            yield number
-            number += 1
+        return itertools.count(max(used) + 1)
 
     def _read(self, id: str) -> Artifact | None:
         path = self.folder / id

@@ -1,0 +1,95 @@
+"""Starting workers that outlive whoever started them. The window, the command line and the queue runner all start runs here.
+
+The interpreter is a setting (FLEDGE_PYTHON or the person's settings file), so that an app frozen without torch can use the engine
+environment beside it; a version handshake refuses an engine of another version.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from engine import __version__
+from engine.contract.errors import Locked, Missing
+from engine.contract.words import language, tr
+from engine.project import files, layout
+from engine.project.runs import Run
+
+
+def interpreter() -> str:
+    """The Python that has the engine: FLEDGE_PYTHON, else the setting `engine_python`, else this one."""
+    settings = files.read_json(layout.settings_file(), {})
+    chosen = os.environ.get("FLEDGE_PYTHON") or (settings.get("engine_python") if isinstance(settings, dict) else None)
+    return str(chosen or sys.executable)
+
+
+def handshake(python: str, timeout: float = 30.0) -> None:
+    """Ask another interpreter for its engine's version; Missing when there is none or it differs from ours."""
+    try:
+        said = subprocess.run([python, "-c", "import engine; print(engine.__version__)"], capture_output=True, text=True, timeout=timeout,
+                              cwd=source_root(), check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    if said != __version__:
+        raise Missing(tr("The engine environment {python} does not fit: it has version {said}, this app needs {ours}.", python=python,
+                         said=said or tr("none"), ours=__version__), tr("Choose another one in the settings, or install the engine again."))
+
+
+def source_root() -> Path:
+    """The folder that holds the package `engine`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def environment() -> dict[str, str]:
+    """What a worker inherits: the language, unbuffered output, and the folder of this engine on its path."""
+    env = dict(os.environ, FLEDGE_LANGUAGE=language(), PYTHONUNBUFFERED="1")
+    env["PYTHONPATH"] = os.pathsep.join(p for p in (str(source_root()), env.get("PYTHONPATH", "")) if p)
+    return env
+
+
+def start(run: Run, device: str = "auto", wait_for_device: bool = False) -> int:
+    """Start (or resume: the worker sees by itself what there is to continue) a detached worker; its process number.
+
+    stdout and stderr go to log.txt. A run that is under way already is Locked.
+    """
+    if run.alive():
+        raise Locked(tr("Run {id} is under way already.", id=run.id), tr("Open it to watch it."))
+    command = [interpreter(), "-m", "engine.worker", str(run.dir), "--device", device]
+    if wait_for_device:
+        command.append("--wait-for-device")
+    return detach(command, layout.log_file(run.dir))
+
+
+def detach(command: list[str], log: Path) -> int:
+    """A process in a session of its own, deaf to the death of this one; output appended to `log`."""
+    with open(log, "ab") as out:
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+            made = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment(), cwd=source_root(),
+                                    creationflags=flags, close_fds=True)
+        else:
+            made = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment(), cwd=source_root(),
+                                    start_new_session=True, close_fds=True)
+    _children.append(made)
+    _children[:] = [child for child in _children if child.poll() is None]
+    return made.pid
+
+
+_children: list["subprocess.Popen[bytes]"] = []  # kept so that ended children are reaped and their handles stay open
+
+
+def kill(pid: int) -> None:
+    """Kill a process and everything it started: after a grace period only, a worker asked to stop stops by itself."""
+    try:
+        root = psutil.Process(pid)
+        tree = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        return
+    for process in tree:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(tree, timeout=5)

@@ -1,0 +1,147 @@
+"""The queue of this person's runs, across projects: one training run a device at a time, the rest wait in an order that can be changed.
+
+The list is a file; a small detached runner (`python -m engine.project.queue`) starts the next run as soon as its device is free, with no
+window open, and leaves when nothing waits.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from collections.abc import Iterator
+
+from engine.contract.errors import FledgeError, Locked
+from engine.contract.words import tr
+from engine.project import files, launch, layout
+from engine.project.locks import FileLock
+from engine.project.runs import RunStore
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One run that waits. `device` as asked ("auto", "cuda:0", ...); `after` why the last try did not start, for people."""
+
+    project: str
+    run: str
+    device: str = "auto"
+    added: float = 0.0
+
+
+def entries() -> list[Waiting]:
+    """The queue in its order."""
+    raw = files.read_json(layout.queue_file(), [])
+    return [Waiting(**{k: v for k, v in e.items() if k in Waiting.__dataclass_fields__}) for e in raw if isinstance(e, dict)]
+
+
+@contextmanager
+def _changing() -> Iterator[list[Waiting]]:
+    lock = FileLock(layout.queue_lock())
+    if not lock.acquire(wait=10.0):
+        raise Locked(tr("The queue is being changed by another Fledge."), tr("Try again in a moment."))
+    try:
+        found = entries()
+        yield found
+        files.write_json(layout.queue_file(), [asdict(e) for e in found])
+    finally:
+        lock.release()
+
+
+def add(project: Path, run: str, device: str = "auto") -> None:
+    """Append a run (once) and make sure that a runner is there."""
+    with _changing() as found:
+        if not any((e.project, e.run) == (str(project), run) for e in found):
+            found.append(Waiting(str(project), run, device, time.time()))
+    ensure_runner()
+
+
+def remove(project: Path, run: str) -> None:
+    with _changing() as found:
+        found[:] = [e for e in found if (e.project, e.run) != (str(project), run)]
+
+
+def move(project: Path, run: str, place: int) -> None:
+    """Put a waiting run at `place` (0 is next)."""
+    with _changing() as found:
+        mine = [e for e in found if (e.project, e.run) == (str(project), run)]
+        if mine:
+            found.remove(mine[0])
+            found.insert(max(0, min(place, len(found))), mine[0])
+
+
+def position(project: Path, run: str) -> int | None:
+    """0 for the next, None when it does not wait."""
+    return next((i for i, e in enumerate(entries()) if (e.project, e.run) == (str(project), run)), None)
+
+
+def device_free(device: str) -> bool:
+    """Whether no run holds the device. "auto" stands for the one device that runs use unless told otherwise."""
+    return not FileLock(layout.device_lock(resolve_device(device))).taken()
+
+
+def resolve_device(device: str) -> str:
+    """"auto" as the name of the device that a worker would choose, from what was last detected on this machine; "cpu" when unknown."""
+    if device != "auto":
+        return device
+    known = files.read_json(layout.machine_file(), {})
+    chosen = known.get("default_device") if isinstance(known, dict) else None
+    return str(chosen or "cpu")
+
+
+def ensure_runner() -> None:
+    """Start the detached runner unless one is at work."""
+    if entries() and not FileLock(layout.queue_runner_lock()).taken():
+        layout.user_state().mkdir(parents=True, exist_ok=True)
+        launch.detach([launch.interpreter(), "-m", "engine.project.queue"], layout.user_state() / "queue.log")
+
+
+def start_next(start: Callable[[Waiting], None]) -> bool:
+    """Take the first entry whose device is free off the queue and start it; whether there was one. Entries whose run is gone are dropped."""
+    with _changing() as found:
+        for entry in list(found):
+            if not (layout.spec_file(layout.run(Path(entry.project), entry.run))).is_file():
+                found.remove(entry)
+            elif device_free(entry.device):
+                found.remove(entry)
+                chosen = entry
+                break
+        else:
+            return False
+    start(chosen)
+    return True
+
+
+def _start(entry: Waiting) -> None:
+    run = RunStore(Path(entry.project)).get(entry.run)
+    try:
+        launch.start(run, entry.device, wait_for_device=True)
+    except FledgeError as wrong:
+        print(f"{entry.project} {entry.run}: {wrong}", file=sys.stderr, flush=True)
+        return
+    # The worker needs a moment to take its device: until then nobody else is started on it.
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not run.alive() and device_free(entry.device):
+        time.sleep(0.1)
+    while time.monotonic() < until and run.alive() and device_free(entry.device):
+        time.sleep(0.1)
+
+
+def main() -> int:
+    """The runner's loop."""
+    lock = FileLock(layout.queue_runner_lock())
+    if not lock.acquire():
+        return 0
+    while entries():
+        if not start_next(_start):
+            time.sleep(POLL_SECONDS)
+    lock.release()
+    if entries():  # added between the last look and the release
+        ensure_runner()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
