@@ -123,3 +123,13 @@ def crash_log() -> Path:
 def server_file(project: Path) -> Path:
     """Address and token of the local server of a project, readable by its owner only; gone when it stops."""
     return project / ".server.json"
+
+
+def server_lock(project: Path) -> Path:
+    """Held by the local server for life: a server file without it is stale."""
+    return project / ".server.lock"
+
+
+def server_log(project: Path) -> Path:
+    """What the local server said, when the window started it."""
+    return project / ".server.log"
