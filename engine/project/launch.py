@@ -80,6 +80,17 @@ def detach(command: list[str], log: Path) -> int:
 _children: list["subprocess.Popen[bytes]"] = []  # kept so that ended children are reaped and their handles stay open
 
 
+def running(pid: int) -> bool:
+    """Whether a process is alive (an ended child that nobody waited for is not)."""
+    for child in _children:
+        if child.pid == pid:
+            return child.poll() is None
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill(pid: int) -> None:
     """Kill a process and everything it started: after a grace period only, a worker asked to stop stops by itself."""
     try:

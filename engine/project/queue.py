@@ -6,11 +6,10 @@ window open, and leaves when nothing waits.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from collections.abc import Iterator
 
 from engine.contract.errors import FledgeError, Locked
 from engine.contract.words import tr
@@ -23,7 +22,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Waiting:
-    """One run that waits. `device` as asked ("auto", "cuda:0", ...); `after` why the last try did not start, for people."""
+    """One run that waits. `device` as asked: "auto", "cuda:0", ..."""
 
     project: str
     run: str
@@ -98,34 +97,42 @@ def ensure_runner() -> None:
         launch.detach([launch.interpreter(), "-m", "engine.project.queue"], layout.user_state() / "queue.log")
 
 
+def submit(project: Path, run: str, device: str = "auto") -> bool:
+    """Start a run now when its device is free and nobody waits for it, else queue it. True: started."""
+    if any(resolve_device(e.device) == resolve_device(device) for e in entries()) or not device_free(device):
+        add(project, run, device)
+        return False
+    launch.start(RunStore(project).get(run), device, wait_for_device=True)
+    return True
+
+
 def start_next(start: Callable[[Waiting], None]) -> bool:
-    """Take the first entry whose device is free off the queue and start it; whether there was one. Entries whose run is gone are dropped."""
-    with _changing() as found:
-        for entry in list(found):
-            if not (layout.spec_file(layout.run(Path(entry.project), entry.run))).is_file():
-                found.remove(entry)
-            elif device_free(entry.device):
-                found.remove(entry)
-                chosen = entry
-                break
-        else:
-            return False
+    """Start the first entry whose device is free; whether there was one. It leaves the queue after its start, so that a kill in between
+    loses nothing; entries that are under way or whose run is gone leave too."""
+    chosen = None
+    for entry in entries():
+        folder = layout.run(Path(entry.project), entry.run)
+        if not layout.spec_file(folder).is_file() or FileLock(layout.lock_file(folder)).taken():
+            remove(Path(entry.project), entry.run)
+        elif chosen is None and device_free(entry.device):
+            chosen = entry
+    if chosen is None:
+        return False
     start(chosen)
+    remove(Path(chosen.project), chosen.run)
     return True
 
 
 def _start(entry: Waiting) -> None:
+    """Start a worker and wait (a minute at most) until it holds its device, so that nobody else is started on it."""
     run = RunStore(Path(entry.project)).get(entry.run)
     try:
-        launch.start(run, entry.device, wait_for_device=True)
+        pid = launch.start(run, entry.device, wait_for_device=True)
     except FledgeError as wrong:
         print(f"{entry.project} {entry.run}: {wrong}", file=sys.stderr, flush=True)
         return
-    # The worker needs a moment to take its device: until then nobody else is started on it.
     until = time.monotonic() + 60
-    while time.monotonic() < until and not run.alive() and device_free(entry.device):
-        time.sleep(0.1)
-    while time.monotonic() < until and run.alive() and device_free(entry.device):
+    while time.monotonic() < until and device_free(entry.device) and launch.running(pid):
         time.sleep(0.1)
 
 

@@ -1,0 +1,56 @@
+"""Numbered upgrades of library.sqlite, each in a transaction, with a backup first. A library from a later Fledge is refused, never touched."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlite_utils
+
+from engine.contract.errors import Corrupt, TooNew
+from engine.contract.words import tr
+from engine.project import layout
+
+
+def _first(db: sqlite_utils.Database) -> None:
+    """Chats: a conversation or a completion with its settings; turns in order, each with the model that wrote it."""
+    db["chats"].create({"id": str, "title": str, "mode": str, "created": float, "updated": float, "settings": str}, pk="id",  # type: ignore[union-attr]
+                       not_null={"title", "mode", "created", "updated"})
+    db["turns"].create({"id": str, "chat": str, "place": int, "side": int, "role": str, "content": str, "model": str, "created": float,  # type: ignore[union-attr]
+                        "facts": str}, pk="id", not_null={"chat", "place", "role", "content", "created"}, foreign_keys=[("chat", "chats", "id")])
+    db["turns"].create_index(["chat", "place", "side"])  # type: ignore[union-attr]
+    db["ingested"].create({"run": str, "row": str}, pk=("run", "row"))  # type: ignore[union-attr]
+
+
+MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what a library of ours never holds: views and triggers (code that runs when read), and a damaged file."""
+    foreign = connection.execute("select type, name from sqlite_master where type in ('view', 'trigger') and name not like '%_fts_%'").fetchall()
+    if foreign:
+        raise Corrupt(tr("{file} holds a {kind} called {name}, which Fledge never writes.", file=path.name, kind=foreign[0][0],
+                         name=foreign[0][1]), tr("The project was changed by something else. It was not opened."))
+    verdict = connection.execute("pragma quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise Corrupt(tr("{file} is damaged: {verdict}.", file=path.name, verdict=verdict),
+                      tr("Copies from before each upgrade are in the project's folder `backups`."))
+
+
+def migrate(db: sqlite_utils.Database, project: Path) -> None:
+    """Bring the library to this version. `user_version` counts the upgrades applied."""
+    version = int(db.conn.execute("pragma user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise TooNew(tr("This project was made by a later Fledge (library version {found}, this one knows {known}).", found=version,
+                        known=len(MIGRATIONS)), tr("Install the newest Fledge to open it. Nothing was changed."))
+    if version == len(MIGRATIONS):
+        return
+    if version > 0:
+        folder = layout.backups(project)
+        folder.mkdir(exist_ok=True)
+        target = folder / f"library-v{version}-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
+        db.conn.execute("vacuum into ?", [str(target)])
+    for number in range(version, len(MIGRATIONS)):
+        with db.conn:
+            MIGRATIONS[number](db)
+            db.conn.execute(f"pragma user_version = {number + 1}")

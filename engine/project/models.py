@@ -1,0 +1,71 @@
+"""Model ids: one way to name anything one can chat with, export or start from: an artifact's id, or `run@step` for a checkpoint."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.contract.errors import NotFound
+from engine.contract.words import tr
+from engine.project import files, layout
+from engine.project.project import Project
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Where a model lies and what is known about it without loading it. `chat` tells whether it was tuned to answer."""
+
+    id: str
+    title: str
+    folder: Path
+    step: int
+    run: str = ""
+    stage: str = ""
+    created: float = 0.0
+    chat: bool = False
+    untrained: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def list_models(project: Project) -> list[ModelRef]:
+    """Every model of the project: finished ones first (newest first), then the checkpoints of each run (newest run first, last step first)."""
+    found = [_of_artifact(a) for a in reversed(project.artifacts.list("model"))]
+    for run in reversed(project.runs.list()):
+        steps = run.checkpoint_steps()
+        for step in reversed(steps):
+            folder = layout.checkpoint(run.dir, step)
+            facts = files.read_json(folder / layout.MANIFEST, {}).get("facts", {})
+            name = run.title or tr("Run {number}", number=run.number)
+            title = tr("{name}, untrained", name=name) if step == 0 else tr("{name}, step {step}", name=name, step=f"{step:,}")
+            found.append(ModelRef(id=f"{run.id}@{step}", title=title, folder=folder, step=step, run=run.id, stage=run.stage,
+                                  created=folder.stat().st_mtime, untrained=step == 0 and run.stage == "pretrain", facts=facts,
+                                  chat=bool(facts.get("chat"))))
+    return found
+
+
+def resolve(project: Project, id: str) -> ModelRef:
+    """The model of an id; NotFound says which there are."""
+    run, at, step = id.partition("@")
+    if at and step.isdigit():
+        made = next((m for m in list_models(project) if m.run and m.step == int(step) and m.id == f"{project.runs.get(run).id}@{step}"), None)
+    else:
+        artifact = next((a for a in project.artifacts.list("model") if a.id == id), None)
+        made = _of_artifact(artifact) if artifact else None
+    if made is None:
+        known = ", ".join(m.id for m in list_models(project)[:12])
+        raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=known) if known else
+                       tr("It has none yet: pretrain one first."))
+    return made
+
+
+def newest(project: Project) -> ModelRef:
+    """The finished model that was made last, else the newest checkpoint."""
+    known = list_models(project)
+    if not known:
+        raise NotFound(tr("This project has no model yet."), tr("Pretrain one first."))
+    return known[0] if not known[0].run else max(known, key=lambda m: (m.created, m.step))
+
+
+def _of_artifact(artifact: Any) -> ModelRef:
+    facts = artifact.facts
+    return ModelRef(id=artifact.id, title=artifact.title, folder=artifact.path, step=int(facts.get("step", facts.get("steps", 0)) or 0),
+                    stage=artifact.run.partition("-")[2], created=artifact.created, chat=bool(facts.get("chat")), facts=facts)
