@@ -86,7 +86,7 @@ def running(pid: int) -> bool:
         if child.pid == pid:
             return child.poll() is None
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

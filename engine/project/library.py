@@ -3,6 +3,7 @@
 This version keeps chats. Examples, pairs, labels, problems and verifiers join by further migrations.
 """
 
+import errno
 import json
 import sqlite3
 import threading
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import sqlite_utils
@@ -130,10 +132,10 @@ class _Writing:
         self._lock.acquire()
         return self._connection.__enter__()
 
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self._connection.__exit__(kind, value, trace)
         finally:
             self._lock.release()
         if isinstance(value, sqlite3.OperationalError) and "full" in str(value):
-            raise files.disk_error(OSError(28, str(value)), self._path) from value
+            raise files.disk_error(OSError(errno.ENOSPC, str(value)), self._path) from value

@@ -14,12 +14,13 @@ from engine.project import layout
 
 def _first(db: sqlite_utils.Database) -> None:
     """Chats: a conversation or a completion with its settings; turns in order, each with the model that wrote it."""
-    db["chats"].create({"id": str, "title": str, "mode": str, "created": float, "updated": float, "settings": str}, pk="id",  # type: ignore[union-attr]
-                       not_null={"title", "mode", "created", "updated"})
-    db["turns"].create({"id": str, "chat": str, "place": int, "side": int, "role": str, "content": str, "model": str, "created": float,  # type: ignore[union-attr]
-                        "facts": str}, pk="id", not_null={"chat", "place", "role", "content", "created"}, foreign_keys=[("chat", "chats", "id")])
-    db["turns"].create_index(["chat", "place", "side"])  # type: ignore[union-attr]
-    db["ingested"].create({"run": str, "row": str}, pk=("run", "row"))  # type: ignore[union-attr]
+    db.execute("create table chats (id text primary key, title text not null, mode text not null, created real not null,"
+               " updated real not null, settings text not null default '{}')")
+    db.execute("create table turns (id text primary key, chat text not null references chats(id), place integer not null,"
+               " side integer not null default 0, role text not null, content text not null, model text not null default '',"
+               " created real not null, facts text not null default '{}')")
+    db.execute("create index turns_by_chat on turns (chat, place, side)")
+    db.execute("create table ingested (run text not null, row text not null, primary key (run, row))")
 
 
 MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
@@ -51,6 +52,12 @@ def migrate(db: sqlite_utils.Database, project: Path) -> None:
         target = folder / f"library-v{version}-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
         db.conn.execute("vacuum into ?", [str(target)])
     for number in range(version, len(MIGRATIONS)):
-        with db.conn:
-            MIGRATIONS[number](db)
-            db.conn.execute(f"pragma user_version = {number + 1}")
+        db.execute("begin immediate")
+        try:
+            if int(db.execute("pragma user_version").fetchone()[0]) == number:  # another process may have been first
+                MIGRATIONS[number](db)
+                db.execute(f"pragma user_version = {number + 1}")
+            db.execute("commit")
+        except BaseException:
+            db.execute("rollback")
+            raise
