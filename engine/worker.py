@@ -79,8 +79,7 @@ class Worker:
             random.seed(spec.seed)
             log.info("%s, attempt %d, %s, seed %d", record.id, context.attempt, context.device, spec.seed)
             context.emit(Started(pid=os.getpid(), stage=stage.id, device=context.device, device_title=title, world_size=self.world_size,
-                                 threads=int(context.facts.get("threads", 0)), engine_version=__version__,
-                                 resumed_step=self._resumed_step(context.attempt)))
+                                 threads=int(context.facts.get("threads", 0)), engine_version=__version__))
             stage.run()(spec, context)
             return self._finish(context, Finished(status="done"), 0)
         except Stopped as stopped:
@@ -113,12 +112,6 @@ class Worker:
     def _attempts(self) -> int:
         """How many attempts the event file has seen."""
         return max((e.attempt for e in read_events(layout.events_file(self.run_dir)) if isinstance(e, Started)), default=0)
-
-    def _resumed_step(self, attempt: int) -> int:
-        """The step this attempt will continue from: the last whole checkpoint, -1 for none. The stage corrects it by a further Started
-        when that checkpoint turns out to be damaged."""
-        steps = RunStore(self.project_dir).get(self.run_dir.name).checkpoint_steps() if attempt > 1 else []
-        return steps[-1] if steps else -1
 
     def _open_device(self) -> tuple[str, str, int]:
         """(device, its name for people, threads): the one asked for, or the best there is."""

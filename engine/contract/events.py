@@ -1,7 +1,7 @@
 """Every event a run can emit; nothing else defines one. A run's truth is the list of these in its events.jsonl, one JSON object a line.
 
-A line is `{"e": name, "t": unix time, "a": attempt, ...fields}`. Attempts count from 1; a resume starts the next one and its
-`Started.resumed_step` tells readers to drop metrics past that step. Metrics come as columns, many steps a line, so that a million steps
+A line is `{"e": name, "t": unix time, "a": attempt, ...fields}`. Attempts count from 1; a resume starts the next one, and its `Resumed`
+tells readers to drop what came past the checkpoint it continues from. Metrics come as columns, many steps a line, so that a million steps
 replay in seconds. An unknown event or field (a later Fledge's) is skipped, never an error.
 """
 
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A worker has the run. `resumed_step` is the step of the checkpoint it continues from (-1: from the beginning)."""
+    """A worker has the run."""
 
     pid: int = 0
     stage: str = ""
@@ -39,7 +39,14 @@ class Started(Event):
     threads: int = 0
     world_size: int = 1
     engine_version: str = ""
-    resumed_step: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed(Event):
+    """A later attempt continues from the checkpoint of `step` (-1: from the beginning). Metrics, samples and evaluations past it are void.
+    Every training stage emits it before its first step of an attempt after the first."""
+
+    step: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,14 +49,16 @@ def environment() -> dict[str, str]:
     return env
 
 
-def start(run: Run, device: str = "auto", wait_for_device: bool = False) -> int:
+def start(run: Run, device: str = "auto", wait_for_device: bool = False, processes: int = 1) -> int:
     """Start (or resume: the worker sees by itself what there is to continue) a detached worker; its process number.
 
-    stdout and stderr go to log.txt. A run that is under way already is Locked.
+    stdout and stderr go to log.txt. With several `processes`, torchrun starts that many workers on this machine. A run that is under way already is Locked.
     """
     if run.alive():
         raise Locked(tr("Run {id} is under way already.", id=run.id), tr("Open it to watch it."))
     command = [interpreter(), "-m", "engine.worker", str(run.dir), "--device", device]
+    if processes > 1:
+        command[1:3] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "engine.worker"]
     if wait_for_device:
         command.append("--wait-for-device")
     return detach(command, layout.log_file(run.dir))

@@ -132,6 +132,8 @@ def apply(state: RunState, event: ev.Event) -> RunState:
     match event:
         case ev.Started():
             _start(state, event)
+        case ev.Resumed():
+            _resume(state, event.step)
         case ev.Phases():
             known = {p.id: p for p in state.phases}
             state.phases = [known.get(id) or PhaseState(id, title) for id, title in event.phases]
@@ -177,12 +179,13 @@ def _start(state: RunState, event: ev.Started) -> None:
     state.phase = ""
     for phase in state.phases:
         phase.started = phase.ended = 0.0
-    kept = event.resumed_step
-    if event.attempt > 1:
-        state.metrics.cut(kept)
-        state.evaluations = [e for e in state.evaluations if e.step <= kept]
-        state.samples = [s for s in state.samples if s.step <= kept]
-        state.notices = [n for n in state.notices if n.step <= kept and n.level != "problem"]
+
+
+def _resume(state: RunState, step: int) -> None:
+    state.metrics.cut(step)
+    state.evaluations = [e for e in state.evaluations if e.step <= step]
+    state.samples = [s for s in state.samples if s.step <= step]
+    state.notices = [n for n in state.notices if n.step <= step and n.level != "problem"]
 
 
 def _phase(state: RunState, event: ev.Phase) -> None:

@@ -1,0 +1,362 @@
+"""`fledge`: the same stages without a window. Thin: each command reads its arguments, calls the engine, prints for people or --json.
+
+Exit codes: 0 done (also stopped as asked), 2 a setting, 3 an input, 4 the project, 5 the machine, 6 training, 70 our fault.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine import __version__
+from engine.contract import units
+from engine.contract.errors import FledgeError, InputError, SettingError
+from engine.contract.words import tr
+
+PROJECT = click.argument("project", metavar="DIR", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help=tr("Print one JSON object a line, for other programs."))
+
+
+def boundary(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A typed error becomes its sentence, its remedy and its exit code; with --json an object on the last line."""
+    @wraps(command)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except FledgeError as wrong:
+            if kwargs.get("as_json"):
+                click.echo(json.dumps({"error": wrong.code, "sentence": wrong.sentence, "remedy": wrong.remedy, "field": wrong.field}))
+            click.secho(wrong.sentence, fg="red", err=True)
+            if wrong.remedy:
+                click.echo(wrong.remedy, err=True)
+            sys.exit(wrong.exit_code)
+    return call
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="fledge")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Raise a language model on this machine: from a folder of text to a model you chat with. Nothing leaves the machine.
+
+    Without a command, the window opens.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(window)
+
+
+@cli.command("app")
+@click.argument("project", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@boundary
+def window(project: Path | None = None) -> None:
+    """Open the window, with the project in DIR if one is named."""
+    from desktop.main import main as open_window
+    sys.exit(open_window([str(project)] if project else []))
+
+
+@cli.command()
+@PROJECT
+@click.option("--name", default="", help=tr("The project's name; the folder's unless given."))
+@JSON
+@boundary
+def new(project: Path, name: str, as_json: bool) -> None:
+    """Make a new project in the folder DIR."""
+    from engine.project.project import Project
+    from engine.project.recent import remember
+    made = Project.create(project, name)
+    remember(made.dir, made.name)
+    if as_json:
+        click.echo(json.dumps({"project": str(made.dir), "name": made.name}))
+        return
+    click.echo(tr("Made the project {name} in {folder}.", name=made.name, folder=str(made.dir)))
+    if made.warning():
+        click.secho(made.warning(), fg="yellow")
+
+
+@cli.command()
+@PROJECT
+@click.argument("stage", metavar="STAGE")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
+@click.option("--input", "inputs", multiple=True, metavar="ID", help=tr("An artifact that goes in, by its id; its kind decides where."))
+@click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path), help=tr("A file or folder to import."))
+@click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
+@click.option("--processes", default=1, type=click.IntRange(1, 1024), help=tr("Train on this many devices of this machine (torchrun)."))
+@click.option("--detach", is_flag=True, help=tr("Queue the run and return at once."))
+@JSON
+@boundary
+def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str, ...], sources: tuple[Path, ...], device: str,
+        processes: int, detach: bool, as_json: bool) -> None:
+    """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end.
+
+    Ctrl-C stops with a checkpoint; a second one returns and lets the run go on by itself.
+    """
+    from engine import pipeline
+    from engine.project.project import Project
+    kind = pipeline.stage(stage)
+    opened = Project.open(project)
+    values = kind.spec.parse_settings(settings)
+    if sources:
+        if "sources" not in kind.spec.model_fields:
+            raise SettingError(tr("{stage} takes no --source.", stage=stage), tr("Use --input with an artifact's id."))
+        values["sources"] = tuple(str(s.expanduser().resolve()) for s in sources)
+    values = with_inputs(opened, kind, values, inputs, say=lambda words: click.echo(words, err=True))
+    spec = kind.spec.check(values)
+    problems = spec.problems()
+    if problems:
+        raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
+    made = opened.runs.create(spec)
+    if detach:
+        from engine.project import queue
+        started = queue.submit(opened.dir, made.id, device)
+        click.echo(json.dumps({"run": made.id, "queued": not started}) if as_json else
+                   (tr("Run {id} has started.", id=made.id) if started else tr("Run {id} waits in the queue.", id=made.id)))
+        return
+    sys.exit(watch(opened, made, device, processes, as_json))
+
+
+@cli.command()
+@PROJECT
+@click.argument("run_id", metavar="RUN")
+@click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
+@click.option("--processes", default=1, type=click.IntRange(1, 1024), help=tr("Train on this many devices of this machine (torchrun)."))
+@JSON
+@boundary
+def resume(project: Path, run_id: str, device: str, processes: int, as_json: bool) -> None:
+    """Continue a paused, stopped, interrupted or failed RUN from its last checkpoint, exactly where it was."""
+    from engine.project.project import Project
+    opened = Project.open(project)
+    found = opened.runs.get(run_id)
+    if found.state().status == "done":
+        raise InputError(tr("Run {id} is done: there is nothing to continue.", id=found.id), tr("Start a new run."))
+    sys.exit(watch(opened, found, device, processes, as_json))
+
+
+@cli.command()
+@PROJECT
+@click.argument("run_id", metavar="RUN")
+@click.option("--pause", "word", flag_value="pause", help=tr("Save a checkpoint and leave the device; resume later."))
+@click.option("--save-only", "word", flag_value="save", help=tr("Save a checkpoint and go on."))
+@click.option("--discard", "word", flag_value="stop", help=tr("Stop without saving the steps since the last checkpoint."))
+@JSON
+@boundary
+def stop(project: Path, run_id: str, word: str | None, as_json: bool) -> None:
+    """Ask a RUN under way to save a checkpoint and stop (or to pause, or only to save)."""
+    from engine.project import control, queue
+    from engine.project.project import Project
+    opened = Project.open(project)
+    found = opened.runs.get(run_id)
+    queue.remove(opened.dir, found.id)
+    alive = found.alive()
+    if alive:
+        control.send(found.dir, word or "stop_save")
+    click.echo(json.dumps({"run": found.id, "asked": (word or "stop_save") if alive else None}) if as_json else
+               (tr("Run {id} was asked.", id=found.id) if alive else tr("Run {id} is not under way.", id=found.id)))
+
+
+@cli.command()
+@PROJECT
+@JSON
+@boundary
+def runs(project: Path, as_json: bool) -> None:
+    """List the runs of the project in DIR with their state."""
+    from engine.project import queue
+    from engine.project.project import Project
+    opened = Project.open(project)
+    rows = []
+    for found in opened.runs.list():
+        state = found.state()
+        status = found.status_of(state, queue.position(opened.dir, found.id) is not None)
+        best = state.best.values.get("bpb") if state.best else None
+        rows.append({"run": found.id, "stage": found.stage, "title": found.title, "status": status, "step": state.step,
+                     "steps": state.facts.get("steps"), "bpb": best, "artifacts": state.artifacts, "attempt": state.attempt})
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    table = Table(box=None, header_style="dim")
+    for name in (tr("Run"), tr("State"), tr("Steps"), tr("Bits per byte"), tr("Made")):
+        table.add_column(name)
+    for row in rows:
+        steps = f"{row['step']:,} / {row['steps']:,}" if row["steps"] else ""
+        table.add_row(row["run"], row["status"], steps, units.number(row["bpb"], 3) if row["bpb"] is not None else "", ", ".join(row["artifacts"]))
+    Console().print(table if rows else tr("No runs yet."))
+
+
+@cli.command()
+@PROJECT
+@JSON
+@boundary
+def models(project: Path, as_json: bool) -> None:
+    """List what can be chatted with: finished models and every checkpoint, by id."""
+    from engine.project.models import list_models
+    from engine.project.project import Project
+    for ref in list_models(Project.open(project)):
+        if as_json:
+            click.echo(json.dumps({"id": ref.id, "title": ref.title, "step": ref.step, "untrained": ref.untrained, "chat": ref.chat}))
+        else:
+            click.echo(f"{ref.id:<24}{ref.title}")
+
+
+@cli.command()
+@click.argument("stage", metavar="STAGE")
+@JSON
+@boundary
+def settings(stage: str, as_json: bool) -> None:
+    """List the settings of a STAGE: name, default, unit and what each does."""
+    from engine import pipeline
+    kind = pipeline.stage(stage).spec
+    for name in kind.model_fields:
+        shown, default = kind.option_of(name), kind.model_fields[name].get_default()
+        low, high = kind.bounds(name)
+        if as_json:
+            click.echo(json.dumps({"name": name, "label": shown.label, "help": shown.help, "unit": shown.unit, "default": default,
+                                   "low": low, "high": high, "choices": [c[0] for c in shown.choices], "advanced": shown.advanced}))
+            continue
+        words = tr("from the rest") if default is None else str(default)
+        span = "|".join(str(c[0]) for c in shown.choices) or (f"{low:g}..{high:g}" if low is not None and high is not None else "")
+        click.echo(f"{name:<26}{words:<16}{shown.unit:<12}{span}\n    {shown.label}. {shown.help}")
+
+
+@cli.command()
+@PROJECT
+@click.option("--checkpoint", metavar="ID", default="", help=tr("A model's id, or run@step; the newest model unless given."))
+@click.option("--prompt", metavar="TEXT", help=tr("Answer this and leave; without it, lines are read from the terminal."))
+@click.option("--max-tokens", default=128, type=click.IntRange(1, 100_000), help=tr("Tokens to write at most."))
+@click.option("--temperature", default=0.8, type=click.FloatRange(0, 5), help=tr("0 always takes the likeliest token."))
+@click.option("--top-k", default=0, type=click.IntRange(0), help=tr("Choose among this many likeliest tokens; 0: all."))
+@click.option("--top-p", default=1.0, type=click.FloatRange(0, 1), help=tr("Choose among the likeliest tokens of this share; 1: all."))
+@click.option("--repetition-penalty", default=1.0, type=click.FloatRange(0.1, 10), help=tr("Above 1: repeats are less likely."))
+@click.option("--seed", default=42, type=int, help=tr("The same seed gives the same text."))
+@click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
+@JSON
+@boundary
+def chat(project: Path, checkpoint: str, prompt: str | None, max_tokens: int, temperature: float, top_k: int, top_p: float,
+         repetition_penalty: float, seed: int, device: str, as_json: bool) -> None:
+    """Let a checkpoint of the project continue or answer a text. A base model continues; a tuned one answers."""
+    from engine.project.models import newest, resolve
+    from engine.project.project import Project
+    from engine.terminal import talk
+    opened = Project.open(project)
+    ref = resolve(opened, checkpoint) if checkpoint else newest(opened)
+    talk(ref, prompt, {"max_new_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+                       "repetition_penalty": repetition_penalty, "seed": seed}, device, as_json)
+
+
+@cli.command()
+@PROJECT
+@click.option("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine unless changed."))
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help=tr("0: any free port."))
+@click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
+@click.option("--owner", type=int, hidden=True, help=tr("End when this process does."))
+@JSON
+@boundary
+def serve(project: Path, host: str, port: int, device: str, owner: int | None, as_json: bool) -> None:
+    """Serve the models of the project to other programs on this machine (OpenAI-compatible), until Ctrl-C."""
+    from engine.project.project import Project
+    from engine.serve.main import serve as run_server
+    sys.exit(run_server(Project.open(project).dir, host=host, port=port, device=device, owner_pid=owner, as_json=as_json))
+
+
+@cli.command()
+@click.option("--measure/--no-measure", default=True, help=tr("Measure the speed of matrix products (a few seconds)."))
+@click.option("--folder", type=click.Path(path_type=Path), default=Path.cwd(), help=tr("Judge this folder as a place for projects."))
+@JSON
+@boundary
+def doctor(measure: bool, folder: Path, as_json: bool) -> None:
+    """Look at this machine: device, precision, speed, memory, libraries, disk; what each finding means and what to do."""
+    from engine.doctor import diagnose
+    from engine.terminal import print_findings
+    findings = diagnose(folder=folder, measure=measure)
+    sys.exit(print_findings(findings, as_json))
+
+
+@cli.command()
+@PROJECT
+@click.option("--quick", is_flag=True, help=tr("A smaller world and model: under two minutes on two cores."))
+@click.option("--corpus", type=click.Path(path_type=Path), help=tr("Your own file or folder of text instead of the generated world."))
+@click.option("--seed", default=42, type=int, help=tr("The same seed gives the same world and model."))
+@JSON
+@boundary
+def demo(project: Path, quick: bool, corpus: Path | None, seed: int, as_json: bool) -> None:
+    """Raise a small model from nothing, start to end, in DIR, and report what it learned.
+
+    The text is a small generated world, made on this machine; --corpus takes your own instead.
+    """
+    from engine.demo import run_demo
+    from engine.terminal import DemoProgress
+    with DemoProgress(quiet=as_json) as progress:
+        report = run_demo(project, quick=quick, corpus=corpus, seed=seed, report=progress)
+    if as_json:
+        click.echo(json.dumps(report))
+
+
+def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[str, ...], say: Callable[[str], None]) -> dict[str, Any]:
+    """`values` with artifact fields filled: from --input by kind; where one is missing and the project has exactly one of its kind, that one,
+    said aloud. Several: refused with their names, since nothing guesses."""
+    fields = {kind.spec.option_of(n).artifact: n for n in kind.spec.model_fields if kind.spec.option_of(n).artifact}
+    filled = dict(values)
+    for id in inputs:
+        artifact = project.artifacts.get(id)
+        if artifact.kind not in fields:
+            raise InputError(tr("{stage} takes no {kind}.", stage=kind.id, kind=artifact.kind),
+                             tr("It takes: {kinds}.", kinds=", ".join(fields) or tr("none")))
+        filled[fields[artifact.kind]] = artifact.id
+    for wanted, name in fields.items():
+        if filled.get(name) or wanted not in kind.needs:
+            continue
+        known = project.artifacts.list(wanted)
+        if len(known) == 1:
+            filled[name] = known[0].id
+            say(tr("Uses {id}, the only {kind} of this project.", id=known[0].id, kind=wanted))
+        elif known:
+            raise InputError(tr("This project has several of the kind {kind}: {ids}.", kind=wanted, ids=", ".join(a.id for a in known)),
+                             tr("Name one with --input."))
+    return filled
+
+
+def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -> int:
+    """Start a run, show it, and give its exit code."""
+    from engine.project import launch
+    from engine.project.follow import follow
+    from engine.terminal import RunProgress
+    pid = launch.start(made, device, wait_for_device=True, processes=processes)
+    with RunProgress(made, pid, quiet=as_json) as progress:
+        state = follow(made, pid, progress)
+    facts = project.artifacts.get(state.artifacts[-1]).facts if state.artifacts else {}
+    result: dict[str, Any] = {"run": made.id, "status": state.status, "artifact": state.artifacts[-1] if state.artifacts else None, **facts}
+    code = 0
+    if state.status == "failed" and state.finished:
+        result |= {"error": state.finished.code, "sentence": state.finished.sentence, "remedy": state.finished.remedy}
+        code = exit_code_of(state.finished.code)
+    elif state.status == "crashed":
+        result |= {"error": "crashed", "sentence": tr("The worker died without a last word."), "log": made.log_tail(20)}
+        code = 70
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        progress.conclude(result, state)
+    return code
+
+
+def exit_code_of(code: str) -> int:
+    """The exit code of an error's code, wherever in the hierarchy it stands."""
+    def classes(root: type[FledgeError]) -> list[type[FledgeError]]:
+        return [root, *(c for sub in root.__subclasses__() for c in classes(sub))]
+    return next((c.exit_code for c in classes(FledgeError) if c.code == code), 70 if code == "internal" else 1)
+
+
+def main() -> None:
+    """The command `fledge`."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    cli(prog_name="fledge")
+
+
+if __name__ == "__main__":
+    main()

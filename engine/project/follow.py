@@ -1,0 +1,32 @@
+"""Watch a run from start to end without a window: the command line and the guided demo. Blocks; the window has its own, on Qt's loop."""
+
+import time
+from collections.abc import Callable
+
+from engine.contract.events import Event
+from engine.project import launch, layout
+from engine.project.event_log import EventReader
+from engine.project.run_state import RunState, apply
+from engine.project.runs import Run
+
+POLL_SECONDS = 0.05
+
+
+def follow(run: Run, pid: int, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
+    """Apply events as they come until the worker is gone. A worker that dies without a last word leaves status "crashed"."""
+    state, reader = RunState(stage=run.stage), EventReader(layout.events_file(run.dir))
+    before = layout.events_file(run.dir).stat().st_size if layout.events_file(run.dir).exists() else 0
+    while True:
+        alive = launch.running(pid)
+        events = reader.read()
+        for event in events:
+            apply(state, event)
+            if reader.offset > before:
+                on_event(state, event)
+        if not events:
+            if not alive:
+                break
+            time.sleep(POLL_SECONDS)
+    if state.finished is None or state.finished.attempt != state.attempt or state.status in ("running", "waiting", "created"):
+        state.status = "crashed"
+    return state
