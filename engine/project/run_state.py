@@ -16,28 +16,41 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Series:
-    """A growing table of float64 columns keyed by name, ordered by "step"; missing values are NaN."""
+    """A growing table of float64 columns keyed by name, ordered by "step"; missing values are NaN.
+
+    `cuts` counts how often rows were taken away: whoever keeps something computed from a column starts over when it changes.
+    """
 
     def __init__(self) -> None:
         self._data: dict[str, Numbers] = {}
         self.length = 0
         self.version = 0
+        self.cuts = 0
 
     def append(self, columns: dict[str, list[float | None]]) -> None:
         count = max((len(v) for v in columns.values()), default=0)
         if not count:
             return
-        end = self.length + count
+        end, early = self.length + count, True
         for key in columns.keys() | self._data.keys():
             column = self._data.get(key)
-            if column is None or column.size < end:
-                grown = np.full(max(256, end * 3 // 2), np.nan)
-                if column is not None:
-                    grown[:self.length] = column[:self.length]
-                self._data[key] = column = grown
+            if column is None:
+                column = self._grow(key, end)
+                column[:self.length] = np.nan
+            elif column.size < end or (early and column.size * 4 < end * 5 and column.size > 50_000):
+                early = False  # long columns grow one an append, a little before they must: a million rows never stall whoever watches
+                column = self._grow(key, end)
             column[self.length:end] = np.asarray(columns[key], dtype=np.float64) if key in columns else np.nan
         self.length = end
         self.version += 1
+
+    def _grow(self, key: str, end: int) -> Numbers:
+        """Room for `end` rows and half as many more; only the rows that exist are touched."""
+        grown, column = np.empty(max(256, end * 3 // 2)), self._data.get(key)
+        if column is not None:
+            grown[:self.length] = column[:self.length]
+        self._data[key] = grown
+        return grown
 
     def column(self, key: str) -> Numbers:
         """The values so far (a view; copy it if it must stay as it is); empty for an unknown key."""
@@ -50,8 +63,12 @@ class Series:
     def last(self, key: str) -> float | None:
         """The newest number of a column, None if it has none."""
         column = self.column(key)
-        known = column[~np.isnan(column)] if column.size and np.isnan(column[-1]) else column[-1:]
-        return float(known[-1]) if known.size else None
+        for end in range(column.size, 0, -4096):
+            part = column[max(0, end - 4096):end]
+            known = np.flatnonzero(~np.isnan(part))
+            if known.size:
+                return float(part[known[-1]])
+        return None
 
     def cut(self, step: int) -> None:
         """Forget every row past `step`."""
@@ -59,6 +76,7 @@ class Series:
         if steps.size:
             self.length = int(np.searchsorted(steps, step, side="right"))
             self.version += 1
+            self.cuts += 1
 
 
 @dataclass
