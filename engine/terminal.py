@@ -1,0 +1,191 @@
+"""What the command line shows: runs as progress bars (plain lines where there is no terminal), findings, the guided demo, a chat.
+
+Reads events and results only; decides nothing.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from engine.contract import events as ev
+from engine.contract import units
+from engine.contract.words import tr
+from engine.project import control, launch
+from engine.project.models import ModelRef
+from engine.project.run_state import RunState
+from engine.project.runs import Run
+
+PLAIN_SECONDS = 5.0
+
+
+def bar(console: Console) -> Progress:
+    return Progress(TextColumn("{task.description:<18}"), BarColumn(bar_width=28), TextColumn("{task.fields[words]}"), console=console)
+
+
+class RunProgress:
+    """Show one run's events. Ctrl-C asks it to save and stop; a second one leaves it alone and raises KeyboardInterrupt."""
+
+    def __init__(self, run: Run, pid: int, quiet: bool = False) -> None:
+        self.run, self.pid, self.quiet = run, pid, quiet
+        self.console = Console(stderr=True)
+        self.live = not quiet and self.console.is_terminal
+        self._progress = bar(self.console)
+        self._bar: TaskID | None = None
+        self._plain = 0.0
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._interrupted)
+        if self.live:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        if self.live:
+            self._progress.stop()
+
+    def __call__(self, state: RunState, event: ev.Event) -> None:
+        if self.quiet:
+            return
+        match event:
+            case ev.Phase():
+                if not self.live:
+                    self._say(event.title)
+                self._bar = self._progress.add_task(event.title, total=None, words="") if self.live else None
+            case ev.Progress() | ev.Metrics():
+                self._advance(state, event)
+            case ev.Evaluation():
+                values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in event.values.items() if v is not None)
+                self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
+            case ev.Sample():
+                self._say(tr("step {step} writes: {text}", step=units.number(event.step),
+                             text=" ".join((event.prompt + event.text).split())[:160]))
+            case ev.Notice() if not event.cleared:
+                self._say(": ".join(x for x in (event.title, event.text) if x) + (f" {event.remedy}" if event.remedy else ""))
+            case ev.Waiting() if not event.over:
+                self._say(event.text)
+
+    def conclude(self, result: dict[str, Any], state: RunState) -> None:
+        """The last lines: ids, status, where it stands, what to do after a failure."""
+        out = Console()
+        if result.get("artifact"):
+            out.print(tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]), highlight=False)
+        else:
+            out.print(tr("Run {run}: {status}.", run=result["run"], status=result["status"]), highlight=False)
+        if result.get("sentence"):
+            self.console.print(result["sentence"], style="red", highlight=False)
+            if result.get("remedy"):
+                self.console.print(result["remedy"], highlight=False)
+        if result["status"] in ("stopped", "paused") and state.checkpoints:
+            out.print(tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id),
+                      highlight=False)
+        if result["status"] == "crashed":
+            self.console.print(result["log"], highlight=False, markup=False)
+
+    def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:
+        steps = state.facts.get("steps")
+        if isinstance(event, ev.Metrics) and steps:
+            done, total = float(state.step), float(steps)
+            loss, speed, eta = (state.metrics.last(k) for k in ("loss", "tokens_per_second", "eta"))
+            words = tr("{done} / {total} steps", done=units.number(done), total=units.number(total))
+            words += tr(", loss {loss}", loss=units.number(loss, 3)) if loss is not None else ""
+            words += tr(", {speed} tokens/s", speed=units.number(speed)) if speed else ""
+            words += tr(", {eta} left", eta=units.duration(eta)) if eta is not None and eta >= 0 else ""
+        elif isinstance(event, ev.Progress):
+            done, total = event.done, event.total
+            words = f"{units.number(done)}" + (f" / {units.number(total)}" if total else "") + f" {event.unit}"
+            words += f", {units.number(event.rate)} {event.unit}/s" if event.rate else ""
+            words += tr(", {eta} left", eta=units.duration(event.eta)) if event.eta >= 0 else ""
+        else:
+            return
+        if self.live and self._bar is not None:
+            self._progress.update(self._bar, completed=done, total=total or None, words=words)
+        elif not self.live and time.monotonic() - self._plain >= PLAIN_SECONDS:
+            self._plain = time.monotonic()
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        (self._progress.console if self.live else self.console).print(words, highlight=False, markup=False)
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._asked or not launch.running(self.pid):
+            raise KeyboardInterrupt
+        self._asked = True
+        control.send(self.run.dir, "stop_save")
+        self._say(tr("Asked to save and stop. Press Ctrl-C again to leave it running."))
+
+
+def print_findings(findings: Sequence[Any], as_json: bool) -> int:
+    """The doctor's findings as a table or as JSON lines; 5 when one of them is a problem."""
+    problem = any(f.status == "problem" for f in findings)
+    if as_json:
+        for found in findings:
+            print(json.dumps({k: getattr(found, k) for k in ("id", "status", "title", "value", "meaning", "remedy")}))
+        return 5 if problem else 0
+    table = Table(box=None, header_style="dim", pad_edge=False, show_header=False)
+    signs = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "problem": ("✗", "red")}
+    for found in findings:
+        sign, tone = signs[found.status]
+        table.add_row(f"[{tone}]{sign}[/]", found.title, found.value, f"{found.meaning} {found.remedy}".strip())
+    Console().print(table)
+    return 5 if problem else 0
+
+
+def talk(ref: ModelRef, prompt: str | None, sampling: dict[str, Any], device: str, as_json: bool) -> None:
+    """One prompt, or a conversation line by line, with the model in this process; tokens are printed as they come."""
+    from engine.sampling.session import Continuation, open_model
+    model = open_model(ref.folder, device)
+    if not as_json:
+        kind = tr("answers") if ref.chat else tr("continues text; it was not tuned to answer")
+        print(tr("{title} {kind}.", title=ref.title, kind=kind), file=sys.stderr)
+    turns: list[dict[str, str]] = []
+    while True:
+        try:
+            text = prompt if prompt is not None else input("> ")
+        except (EOFError, KeyboardInterrupt):
+            return
+        made: Continuation = model.stream(text, turns if ref.chat else None, **sampling)
+        written = ""
+        for piece in made:
+            written += piece
+            if not as_json:
+                print(piece, end="", flush=True)
+        if as_json:
+            print(json.dumps({"checkpoint": ref.id, "prompt": text, "text": written, "tokens": made.tokens, "finish": made.finish}))
+        else:
+            print()
+        if ref.chat:
+            turns += [{"role": "user", "content": text}, {"role": "assistant", "content": written}]
+        if prompt is not None:
+            return
+
+
+class DemoProgress:
+    """The guided demo in the terminal: each stage's run as above, and the report at its end."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def say(self, words: str) -> None:
+        """A line between stages."""
+        if not self.quiet:
+            Console(stderr=True).print(words, highlight=False, markup=False)
+
+    def watch(self, run: Run, pid: int) -> RunProgress:
+        """What shows one of the demo's runs; enter it, and hand it to `follow`."""
+        return RunProgress(run, pid, self.quiet)
