@@ -28,6 +28,7 @@ import shutil
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -281,7 +282,7 @@ def missing_libraries(libraries: Iterable[Library], loads: Callable[[str], bool]
 
 def packages_of(libraries: Iterable[Library], kind: str) -> list[str]:
     """Package names, once each, in order."""
-    return list(dict.fromkeys(getattr(library, kind) for library in libraries))
+    return list(dict.fromkeys(str(getattr(library, kind)) for library in libraries))
 
 
 def install_command(libraries: Sequence[Library], kind: str, root: bool = False) -> str:
@@ -474,10 +475,10 @@ def find_python(asked: str | None) -> str:
     if supported(sys.version_info[:2]):
         return sys.executable
     for minor in range(PYTHONS[1][1], PYTHONS[0][1] - 1, -1):
-        program = shutil.which(f"python3.{minor}")
-        if program and supported(ask_version(program)):
-            say(tr("This is Python {version}; building on {path}.", version=platform.python_version(), path=program))
-            return program
+        found = shutil.which(f"python3.{minor}")
+        if found and supported(ask_version(found)):
+            say(tr("This is Python {version}; building on {path}.", version=platform.python_version(), path=found))
+            return found
     raise Trouble(tr("Fledge needs Python 3.11, 3.12 or 3.13; this is {version}.", version=platform.python_version()),
                   tr("Install one of them, or name it: --python /path/to/python3.11"), 2)
 
@@ -561,7 +562,7 @@ def fetch_pip(name: str, folder: Path) -> Path:
     address = next((file["url"] for file in files if file["filename"] == name), "")
     if not address:
         raise ValueError(f"{index} has no {name}")
-    with urllib.request.urlopen(urllib.request.urljoin(f"{index}/pip/", address), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.parse.urljoin(f"{index}/pip/", address), timeout=60) as answer:
         content = answer.read()
     if hashlib.sha256(content).hexdigest() != PIP_SHA256:
         raise ValueError(f"{name} from {address} is not the expected file")
@@ -734,7 +735,8 @@ def accept_cuda(installer: Installer, entry: dict[str, Any], asked: bool, yes: b
     """No file for the CPU is to be had: say what the one with CUDA costs, and ask where somebody can answer."""
     if asked:
         raise Trouble(tr("PyTorch for the CPU cannot be had from here; {address} does not answer.", address=TORCH_INDEX),
-                      tr("Make it reachable, or put its wheel into a folder and use --wheels DIR. Without --torch, the file with CUDA is taken."))
+                      tr("Make it reachable, or put its wheel into a folder and use --wheels DIR. Without --torch, the file "
+                         "with CUDA is taken."))
     say("  " + tr("Only the file with CUDA can be had from here. It works without a card, but it is large:"))
     say("  " + tr("some 2.5 GB to fetch and 6 GB on disk."))
     free = shutil.disk_usage(installer.environment.folder).free
@@ -783,7 +785,7 @@ def is_installed(environment: Environment, extras: Sequence[str], torch: str) ->
     if not stamp or not environment.fledge.exists() or stamp.get("fingerprint") != fingerprint(environment.version()):
         return False
     # On a Mac "cpu" is served by the build with MPS: there is no other.
-    return set(extras) <= set(stamp.get("extras", [])) and torch in ("auto", stamp.get("torch").replace("mps", "cpu"))
+    return set(extras) <= set(stamp.get("extras", [])) and torch in ("auto", str(stamp.get("torch")).replace("mps", "cpu"))
 
 
 def write_stamp(environment: Environment, extras: Sequence[str], torch: str) -> None:
@@ -799,7 +801,7 @@ def alone(environment: Environment) -> Iterator[None]:
     environment.folder.mkdir(parents=True, exist_ok=True)
     with (environment.folder / "fledge-install.lock").open("a+b") as file:
         try:
-            if os.name == "nt":
+            if sys.platform == "win32":
                 import msvcrt
 
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -908,7 +910,8 @@ def read_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         description=tr("Installs Fledge into .venv beside its source and opens it.\n"
                        "With `test` as the first word it runs lint, types, import rules and tests. Options it does not know go to\n"
                        "pytest, and then only pytest is run: bootstrap.py test -k tokenizer"))
-    parser.add_argument("--torch", choices=("auto", "cpu", "cuda"), default="auto", help=tr("which PyTorch; by default what the machine has"))
+    parser.add_argument("--torch", choices=("auto", "cpu", "cuda"), default="auto",
+                        help=tr("which PyTorch; by default what the machine has"))
     parser.add_argument("--wheels", metavar="DIR", help=tr("install offline from a folder of wheels"))
     parser.add_argument("--python", metavar="EXE", help=tr("the Python to build on (3.11 to 3.13)"))
     parser.add_argument("--no-run", action="store_true", help=tr("install and stop there"))
