@@ -4,9 +4,8 @@ from typing import ClassVar
 
 from engine.contract.spec import Problem, Spec, option
 from engine.contract.words import tr
+from engine.text.specials import SPECIAL_TOKENS
 
-SPECIAL_TOKENS = ("<|begin_of_text|>", "<|end_of_text|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>", "<think>",
-                  "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>", "<|reserved|>")
 SMALLEST = 256 + len(SPECIAL_TOKENS)
 
 
