@@ -1,0 +1,43 @@
+"""Locks end with their process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.project.locks import FileLock
+
+ROOT = Path(__file__).parents[3]
+HOLD = "import sys, time; from pathlib import Path; from engine.project.locks import FileLock; " \
+       "lock = FileLock(Path(sys.argv[1])); assert lock.acquire(run='7-pretrain'); print('held', flush=True); time.sleep(60)"
+
+
+def test_one_holder_at_a_time_and_kill_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        mine = FileLock(path)
+        assert mine.taken() and not mine.acquire(wait=0.05)
+        assert mine.holder() == {"pid": other.pid, "run": "7-pretrain"}
+        other.kill()
+        other.wait()
+    assert not mine.taken()
+    assert mine.acquire(wait=0.05)
+    assert FileLock(path).taken(), "another object of this process counts as another holder"
+    mine.release()
+    assert not FileLock(path).taken()
+
+
+def test_a_look_never_costs_somebody_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    looker = "import sys; from pathlib import Path; from engine.project.locks import FileLock\n" \
+             "print('go', flush=True)\nwhile True: FileLock(Path(sys.argv[1])).taken()"
+    path.touch()
+    with subprocess.Popen([sys.executable, "-c", looker, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
+        assert other.stdout is not None and other.stdout.readline() == "go\n"
+        try:
+            for _ in range(50):
+                lock = FileLock(path)
+                assert lock.acquire(wait=5.0)
+                lock.release()
+        finally:
+            other.kill()

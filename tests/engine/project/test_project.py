@@ -1,0 +1,135 @@
+"""Project folders, runs, control, library, models."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from engine.contract.errors import Corrupt, FormatError, NotFound, ProjectError, TooNew
+from engine.project import control, files, layout, recent
+from engine.project.library import Library
+from engine.project.models import list_models, resolve
+from engine.project.project import Project, place_warning
+from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.tokenizer.spec import TokenizerSpec
+
+
+def test_create_then_open(tmp_path: Path) -> None:
+    made = Project.create(tmp_path / "a" / "b", "Ferry")
+    assert Project.open(made.dir).name == "Ferry"
+    assert made.runs.list() == [] and made.artifacts.list() == [] and list_models(made) == []
+
+
+def test_a_folder_with_other_things_is_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ProjectError):
+        Project.create(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(NotFound):
+        Project.open(tmp_path)
+
+
+def test_creating_twice_is_refused(tmp_path: Path) -> None:
+    Project.create(tmp_path / "p")
+    with pytest.raises(ProjectError):
+        Project.create(tmp_path / "p")
+
+
+def test_later_and_broken_projects_are_told(tmp_path: Path) -> None:
+    made = Project.create(tmp_path / "p")
+    files.write_json(layout.project_file(made.dir), {"schema": 99, "name": "x"})
+    with pytest.raises(TooNew):
+        Project.open(made.dir)
+    layout.project_file(made.dir).write_text("{")
+    with pytest.raises(FormatError):
+        Project.open(made.dir)
+
+
+def test_runs_are_numbered_across_stages_and_keep_their_spec(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    first = project.runs.create(TokenizerSpec(corpus="corpus-1", vocab_size=999))
+    second = project.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", title="Tiny"))
+    assert (first.id, second.id) == ("1-tokenizer", "2-pretrain")
+    assert TokenizerSpec.check(project.runs.get("1").spec).vocab_size == 999
+    assert project.runs.get("2-pretrain").inputs == {"corpus": "corpus-1", "tokenizer": "tokenizer-1"}
+    assert first.state().status == "created" and not first.alive()
+    project.runs.delete("1")
+    assert [r.id for r in project.runs.list()] == ["2-pretrain"]
+    with pytest.raises(NotFound):
+        project.runs.get("../2-pretrain")
+
+
+def test_control_gives_each_command_once_and_none_from_before(tmp_path: Path) -> None:
+    control.send(tmp_path, "stop")
+    reader = control.ControlReader(tmp_path)
+    assert reader() is None
+    control.send(tmp_path, "save")
+    got = reader()
+    assert got is not None and (got.word, got.serial) == ("save", 2)
+    assert reader() is None
+
+
+def test_chats_are_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    chat = library.new_chat("First", "complete", {"temperature": 0.5})
+    library.add_turn(chat.id, "prompt", "The ferry")
+    library.add_turn(chat.id, "completion", " left.", place=1, side=0, model="model-1", facts={"tokens": 2})
+    library.add_turn(chat.id, "completion", " sank.", place=1, side=1, model="1-pretrain@0")
+    other = Library(tmp_path)  # another process would see the same
+    assert other.chat(chat.id).settings == {"temperature": 0.5}
+    assert [(t.place, t.side, t.content) for t in other.turns(chat.id)] == [(0, 0, "The ferry"), (1, 0, " left."), (1, 1, " sank.")]
+    other.delete_chat(chat.id)
+    assert library.chats() == []
+    with pytest.raises(NotFound):
+        library.chat(chat.id)
+
+
+def test_a_library_with_code_in_it_or_from_later_is_refused(tmp_path: Path) -> None:
+    Library(tmp_path).close()
+    db = sqlite3.connect(layout.library_file(tmp_path))
+    db.execute("create view evil as with recursive c(x) as (select 1 union all select x + 1 from c) select x from c")
+    db.commit()
+    with pytest.raises(Corrupt, match="evil"):
+        Library(tmp_path)
+    db.execute("drop view evil")
+    db.execute("pragma user_version = 999")
+    db.commit()
+    with pytest.raises(TooNew):
+        Library(tmp_path)
+
+
+def test_a_damaged_library_is_told(tmp_path: Path) -> None:
+    layout.library_file(tmp_path).write_bytes(b"not a database at all, but long enough to be looked at as one" * 40)
+    with pytest.raises(Corrupt):
+        Library(tmp_path)
+
+
+def test_models_are_artifacts_and_whole_checkpoints(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    run = project.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1"))
+    for step in (0, 10):
+        folder = layout.checkpoint(run.dir, step)
+        folder.mkdir(parents=True)
+        (folder / layout.MANIFEST).write_text(json.dumps({"facts": {"bpb": 2.5}}))
+    layout.checkpoint(run.dir, 20).mkdir()  # no manifest: a crash left it
+    with project.artifacts.create("model", title="Done") as made:
+        made.finish(steps=30)
+    assert [m.id for m in list_models(project)] == ["model-1", "1-pretrain@10", "1-pretrain@0"]
+    assert resolve(project, "1@0").untrained and resolve(project, "1-pretrain@10").facts == {"bpb": 2.5}
+    with pytest.raises(NotFound):
+        resolve(project, "1-pretrain@20")
+
+
+def test_recent_projects_newest_first_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    for name in ("a", "b", "a"):
+        recent.remember(tmp_path / name, name)
+    assert [r.name for r in recent.recent()] == ["a", "b"] and not recent.recent()[0].exists
+    recent.forget(str(tmp_path / "a"))
+    assert [r.name for r in recent.recent()] == ["b"]
+
+
+def test_synced_folders_are_warned_about(tmp_path: Path) -> None:
+    assert place_warning(tmp_path / "Dropbox" / "p")
+    assert not place_warning(tmp_path / "p")
