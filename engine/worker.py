@@ -13,11 +13,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from engine import __version__
-from engine.contract.context import RunContext
+from engine.contract.context import Command, RunContext
 from engine.contract.errors import DeviceUnavailable, FledgeError, Locked, MachineError, Stopped
 from engine.contract.events import Event, Finished, Started, Waiting
 from engine.contract.words import tr
@@ -71,7 +72,7 @@ class Worker:
         try:
             if stage.device:
                 context.device, title, context.facts["threads"] = self._open_device()
-                if self.rank == 0:
+                if self.rank == 0 or context.device != "cpu":  # processes that share a CPU share its lock; each GPU has its own
                     device_lock = FileLock(layout.device_lock(context.device))
                     self._take_device(device_lock, context)
             else:
@@ -115,10 +116,17 @@ class Worker:
 
     def _open_device(self) -> tuple[str, str, int]:
         """(device, its name for people, threads): the one asked for, or the best there is."""
-        from engine.training.devices import choose
+        import torch
+
+        from engine.training.devices import choose, usable_processors
+        local = int(os.environ.get("LOCAL_RANK", "0"))
         found = choose(self.asked_device)
-        threads = found.open(self.rank, self.world_size)
-        return found.id, found.name, threads
+        if found.kind == "cuda" and self.world_size > 1:
+            found = choose(f"cuda:{local}")
+            torch.cuda.set_device(local)
+        threads = max(1, usable_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        torch.set_num_threads(int(os.environ.get("FLEDGE_THREADS", "0")) or threads)
+        return found.id, found.title, torch.get_num_threads()
 
     def _take_device(self, lock: FileLock, context: RunContext) -> None:
         """One run a device: hold its lock, waiting for it if asked to."""
@@ -146,8 +154,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
-    def _commands(self, reader: control.ControlReader):
-        from engine.contract.context import Command
+    def _commands(self, reader: control.ControlReader) -> Callable[[], Command | None]:
+        """What a look at the control gives: a signal once, else the file's command."""
         sent = False
 
         def look() -> Command | None:

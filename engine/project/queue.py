@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.contract.errors import FledgeError, Locked
+from engine.contract.machine import MachineFacts
 from engine.contract.words import tr
 from engine.project import files, launch, layout
 from engine.project.locks import FileLock
@@ -85,9 +86,9 @@ def resolve_device(device: str) -> str:
     """"auto" as the name of the device that a worker would choose, from what was last detected on this machine; "cpu" when unknown."""
     if device != "auto":
         return device
-    known = files.read_json(layout.machine_file(), {})
-    chosen = known.get("default_device") if isinstance(known, dict) else None
-    return str(chosen or "cpu")
+    known = MachineFacts.read(layout.machine_file())
+    best = known.device("auto") if known else None
+    return best.id if best else "cpu"
 
 
 def ensure_runner() -> None:
