@@ -1,0 +1,148 @@
+"""Cross entropy and log-probabilities from hidden states, without ever holding the logits of a big vocabulary whole.
+
+Small logits (at most PLAIN_BYTES in float32) go the plain way. Larger ones go in chunks of tokens: for a mean or a sum the gradients are
+computed in the same pass as the loss (the scale of the incoming gradient is applied in backward), so that no matrix product is done
+twice; per-token values are recomputed chunk by chunk in backward, because each has a gradient of its own. Softmax is always in float32,
+matrix products in the dtype of `hidden`. torch's own `linear_cross_entropy` is not used: its bf16 mode returned a wrong loss.
+
+Shapes: N tokens, C hidden size, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE = -100
+PLAIN_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
+
+
+def cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, *, reduction: str = "mean", ignore_index: int = IGNORE,
+                  temperature: float = 1.0, chunked: bool | None = None) -> Tensor:
+    """Cross entropy in nats of `targets_N` under softmax(hidden @ weight.T / temperature), float32.
+
+    reduction "mean" (over targets that are not ignored; 0 when all are), "sum", or "none" (N values, 0 where ignored). `hidden` may have
+    any leading shape that matches the targets'. `chunked` forces the way; None chooses by size.
+    """
+    assert reduction in ("mean", "sum", "none"), reduction
+    assert hidden_NC.shape[:-1] == targets_N.shape, (hidden_NC.shape, targets_N.shape)
+    shape = targets_N.shape
+    hidden_NC, targets_N = hidden_NC.flatten(0, -2), targets_N.flatten()
+    weight_VC = weight_VC.to(hidden_NC.dtype)
+    if temperature != 1.0:
+        hidden_NC = hidden_NC / temperature
+    if chunked is None:
+        chunked = targets_N.numel() * weight_VC.shape[0] * 4 > PLAIN_BYTES
+    if chunked:
+        if reduction == "none":
+            return _ChunkedTokens.apply(hidden_NC, weight_VC, targets_N, ignore_index).view(shape)
+        total = _ChunkedSum.apply(hidden_NC, weight_VC, targets_N, ignore_index)
+    else:
+        logits_NV = F.linear(hidden_NC, weight_VC).float()
+        if reduction == "none":
+            return F.cross_entropy(logits_NV, targets_N, ignore_index=ignore_index, reduction="none").view(shape)
+        total = F.cross_entropy(logits_NV, targets_N, ignore_index=ignore_index, reduction="sum")
+    return total / (targets_N != ignore_index).sum().clamp(min=1) if reduction == "mean" else total
+
+
+def token_logprobs(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, *, ignore_index: int = IGNORE, temperature: float = 1.0,
+                   chunked: bool | None = None) -> Tensor:
+    """Log-probability of each target, float32, with gradients; 0 where the target is `ignore_index`."""
+    return -cross_entropy(hidden_NC, weight_VC, targets_N, reduction="none", ignore_index=ignore_index, temperature=temperature,
+                          chunked=chunked)
+
+
+def _chunks(tokens: int, vocab: int) -> list[tuple[int, int]]:
+    """Equal chunks of about CHUNK_BYTES of float32 logits, at least 16 tokens each."""
+    size = max(16, CHUNK_BYTES // (4 * vocab))
+    count = max(1, -(-tokens // size))
+    size = -(-tokens // count)
+    return [(start, min(tokens, start + size)) for start in range(0, tokens, max(1, size))]
+
+
+def _loss_of_chunk(logits_nV: Tensor, targets_n: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss_n with 0 where ignored, lse_n, kept_n)"""
+    kept_n = targets_n != ignore_index
+    lse_n = torch.logsumexp(logits_nV, -1)
+    picked_n = logits_nV.gather(-1, targets_n.clamp(min=0)[:, None]).squeeze(-1)
+    return torch.where(kept_n, lse_n - picked_n, 0.0), lse_n, kept_n
+
+
+def _grad_of_chunk(logits_nV: Tensor, lse_n: Tensor, targets_n: Tensor, scale_n: Tensor) -> Tensor:
+    """(softmax - one hot) * scale, in place of the logits."""
+    grad_nV = logits_nV.sub_(lse_n[:, None]).exp_()
+    grad_nV.scatter_add_(-1, targets_n.clamp(min=0)[:, None], torch.full_like(lse_n, -1.0)[:, None])
+    return grad_nV.mul_(scale_n[:, None])
+
+
+class _ChunkedSum(torch.autograd.Function):
+    """The summed loss; gradients are made in forward, where the logits are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, ignore_index: int) -> Tensor:
+        ctx.set_materialize_grads(False)
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        dtype = hidden_NC.dtype
+        grad_hidden_NC = torch.empty_like(hidden_NC) if needs_hidden else None
+        grad_weight_VC = torch.zeros(weight_VC.shape, dtype=torch.float32, device=weight_VC.device) if needs_weight else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden_NC.device)
+        for start, stop in _chunks(hidden_NC.shape[0], weight_VC.shape[0]):
+            hidden_nC, targets_n = hidden_NC[start:stop], targets_N[start:stop]
+            logits_nV = F.linear(hidden_nC, weight_VC).float()
+            loss_n, lse_n, kept_n = _loss_of_chunk(logits_nV, targets_n, ignore_index)
+            total += loss_n.sum()
+            if needs_hidden or needs_weight:
+                grad_nV = _grad_of_chunk(logits_nV, lse_n, targets_n, kept_n.float()).to(dtype)
+                if grad_hidden_NC is not None:
+                    grad_hidden_NC[start:stop] = grad_nV @ weight_VC
+                if grad_weight_VC is not None:
+                    if dtype == torch.float32:
+                        grad_weight_VC.addmm_(grad_nV.T, hidden_nC)
+                    else:
+                        grad_weight_VC += grad_nV.T @ hidden_nC
+        ctx.weight_dtype = weight_VC.dtype
+        ctx.save_for_backward(grad_hidden_NC, grad_weight_VC)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+        if grad is None:
+            return None, None, None, None
+        grad_hidden_NC, grad_weight_VC = ctx.saved_tensors
+        return (None if grad_hidden_NC is None else grad_hidden_NC * grad.to(grad_hidden_NC.dtype),
+                None if grad_weight_VC is None else (grad_weight_VC * grad).to(ctx.weight_dtype), None, None)
+
+
+class _ChunkedTokens(torch.autograd.Function):
+    """The loss of each token; logits are computed again in backward, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, ignore_index: int) -> Tensor:
+        loss_N = torch.empty(hidden_NC.shape[0], dtype=torch.float32, device=hidden_NC.device)
+        lse_N = torch.empty_like(loss_N)
+        for start, stop in _chunks(hidden_NC.shape[0], weight_VC.shape[0]):
+            logits_nV = F.linear(hidden_NC[start:stop], weight_VC).float()
+            loss_N[start:stop], lse_N[start:stop], _ = _loss_of_chunk(logits_nV, targets_N[start:stop], ignore_index)
+        ctx.save_for_backward(hidden_NC, weight_VC, targets_N, lse_N)
+        ctx.ignore_index = ignore_index
+        return loss_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+        hidden_NC, weight_VC, targets_N, lse_N = ctx.saved_tensors
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        dtype = hidden_NC.dtype
+        grad_hidden_NC = torch.empty_like(hidden_NC) if needs_hidden else None
+        grad_weight_VC = torch.zeros(weight_VC.shape, dtype=torch.float32, device=weight_VC.device) if needs_weight else None
+        scale_N = torch.where(targets_N != ctx.ignore_index, grad_N, 0.0)
+        for start, stop in _chunks(hidden_NC.shape[0], weight_VC.shape[0]):
+            hidden_nC = hidden_NC[start:stop]
+            logits_nV = F.linear(hidden_nC, weight_VC).float()
+            grad_nV = _grad_of_chunk(logits_nV, lse_N[start:stop], targets_N[start:stop], scale_N[start:stop]).to(dtype)
+            if grad_hidden_NC is not None:
+                grad_hidden_NC[start:stop] = grad_nV @ weight_VC
+            if grad_weight_VC is not None:
+                grad_weight_VC += grad_nV.T @ hidden_nC
+        return grad_hidden_NC, None if grad_weight_VC is None else grad_weight_VC.to(weight_VC.dtype), None, None
