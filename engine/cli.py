@@ -185,7 +185,8 @@ def runs(project: Path, as_json: bool) -> None:
         table.add_column(name)
     for row in rows:
         steps = f"{row['step']:,} / {row['steps']:,}" if row["steps"] else ""
-        table.add_row(row["run"], row["status"], steps, units.number(row["bpb"], 3) if row["bpb"] is not None else "", ", ".join(row["artifacts"]))
+        bpb = units.number(row["bpb"], 3) if row["bpb"] is not None else ""
+        table.add_row(row["run"], row["status"], steps, bpb, ", ".join(row["artifacts"]))
     Console().print(table if rows else tr("No runs yet."))
 
 
@@ -298,8 +299,8 @@ def demo(project: Path, quick: bool, corpus: Path | None, seed: int, as_json: bo
 
 
 def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[str, ...], say: Callable[[str], None]) -> dict[str, Any]:
-    """`values` with artifact fields filled: from --input by kind; where one is missing and the project has exactly one of its kind, that one,
-    said aloud. Several: refused with their names, since nothing guesses."""
+    """`values` with artifact fields filled: from --input by kind; where one is missing and the project has exactly one of its kind, that
+    one, said aloud. Several: refused with their names, since nothing guesses."""
     fields = {kind.spec.option_of(n).artifact: n for n in kind.spec.model_fields if kind.spec.option_of(n).artifact}
     filled = dict(values)
     for id in inputs:

@@ -76,8 +76,8 @@ class Writer:
             hashes = files.hash_folder(self.path)
             for number in self._store.free_numbers(self._kind):
                 id = f"{self._kind}-{number}"
-                manifest = {"id": id, "kind": self._kind, "title": self._title or id, "created": time.time(), "parents": list(self._parents),
-                            "run": self._run, "spec": self._spec, "facts": facts, "files": hashes, "engine_version": __version__}
+                manifest = {"id": id, "kind": self._kind, "title": self._title or id, "created": time.time(),
+                            "parents": list(self._parents), "run": self._run, "spec": self._spec, "facts": facts, "files": hashes, "engine_version": __version__}
                 (self.path / layout.MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
                 files.sync_tree(self.path)
                 try:
@@ -105,7 +105,8 @@ class ArtifactStore:
         self.folder = layout.artifacts(project_dir)
         self._seen: dict[str, Artifact] = {}
 
-    def create(self, kind: str, *, title: str = "", parents: Iterable[str] = (), run: str = "", spec: dict[str, Any] | None = None) -> Writer:
+    def create(self, kind: str, *, title: str = "", parents: Iterable[str] = (), run: str = "",
+               spec: dict[str, Any] | None = None) -> Writer:
         """`with store.create("corpus", ...) as made: fill made.path; made.finish(documents=9)`."""
         return Writer(self, kind, title, tuple(parents), run, spec or {})
 
@@ -137,8 +138,7 @@ class ArtifactStore:
         return [a for a in self.list() if id in a.parents]
 
     def delete(self, id: str) -> None:
-        """Remove one artifact's folder. The caller has asked about what depends on it. Its number is not given again while it is the highest:
-        a tombstone keeps it."""
+        """Remove one artifact's folder. The caller has asked about what depends on it. Its number is not given again: a tombstone keeps it."""
         made = self.get(id)
         files.write_json(self.folder / f".gone-{id}", {"id": id, "title": made.title, "deleted": time.time()})
         files.remove_tree(made.path)

@@ -19,7 +19,7 @@ def send(run_dir: Path, word: str) -> None:
 
 
 class ControlReader:
-    """Gives each command once. A look costs one stat while nothing has changed. Commands from before the start of this attempt are ignored."""
+    """Gives each command once. A look costs one stat while nothing has changed. Commands from before this attempt are ignored."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = layout.control_file(run_dir)

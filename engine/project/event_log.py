@@ -27,7 +27,7 @@ class EventWriter:
         self._flushed = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self._file: IO[bytes] = open(path, "ab")  # noqa: SIM115  open for the life of the worker
+        self._file: IO[bytes] = open(path, "ab")
         if torn:
             self._file.write(b"\n")
 

@@ -52,7 +52,8 @@ def environment() -> dict[str, str]:
 def start(run: Run, device: str = "auto", wait_for_device: bool = False, processes: int = 1) -> int:
     """Start (or resume: the worker sees by itself what there is to continue) a detached worker; its process number.
 
-    stdout and stderr go to log.txt. With several `processes`, torchrun starts that many workers on this machine. A run that is under way already is Locked.
+    stdout and stderr go to log.txt. With several `processes`, torchrun starts that many workers on this machine. A run that is under way
+    already is Locked.
     """
     if run.alive():
         raise Locked(tr("Run {id} is under way already.", id=run.id), tr("Open it to watch it."))

@@ -1,4 +1,4 @@
-"""The only file that spells paths: where things lie inside a project, and in the person's own folder. It makes nothing and reads nothing."""
+"""The only file that spells paths: where things lie inside a project, and in the person's own folder. It touches no disk."""
 
 import os
 from pathlib import Path

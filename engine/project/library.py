@@ -90,7 +90,8 @@ class Library:
         return Chat(r[0], r[1], r[2], r[3], r[4], json.loads(r[5] or "{}"))
 
     def turns(self, chat: str) -> list[Turn]:
-        rows = self._rows("select role, content, place, side, model, id, created, facts from turns where chat = ? order by place, side", [chat])
+        rows = self._rows("select role, content, place, side, model, id, created, facts from turns where chat = ? order by place, side",
+                          [chat])
         return [Turn(r[0], r[1], r[2], r[3], r[4] or "", r[5], r[6], json.loads(r[7] or "{}")) for r in rows]
 
     def add_turn(self, chat: str, role: str, content: str, *, place: int | None = None, side: int = 0, model: str = "",

@@ -31,7 +31,7 @@ class FileLock:
 
     def _try(self, note: dict[str, Any]) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(self.path, "ab+")  # noqa: SIM115  held for life
+        file = open(self.path, "ab+")
         os.set_inheritable(file.fileno(), False)
         if not _lock(file):
             file.close()

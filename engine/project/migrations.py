@@ -1,4 +1,4 @@
-"""Numbered upgrades of library.sqlite, each in a transaction, with a backup first. A library from a later Fledge is refused, never touched."""
+"""Numbered upgrades of library.sqlite, each in a transaction, after a backup. One from a later Fledge is refused, never touched."""
 
 import sqlite3
 import time
@@ -28,7 +28,7 @@ MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse what a library of ours never holds: views and triggers (code that runs when read), and a damaged file."""
-    foreign = connection.execute("select type, name from sqlite_master where type in ('view', 'trigger') and name not like '%_fts_%'").fetchall()
+    foreign = connection.execute("select type, name from sqlite_master where type in ('view', 'trigger')").fetchall()
     if foreign:
         raise Corrupt(tr("{file} holds a {kind} called {name}, which Fledge never writes.", file=path.name, kind=foreign[0][0],
                          name=foreign[0][1]), tr("The project was changed by something else. It was not opened."))

@@ -27,7 +27,7 @@ class ModelRef:
 
 
 def list_models(project: Project) -> list[ModelRef]:
-    """Every model of the project: finished ones first (newest first), then the checkpoints of each run (newest run first, last step first)."""
+    """Every model of the project: finished ones (newest first), then each run's checkpoints (newest run first, last step first)."""
     found = [_of_artifact(a) for a in reversed(project.artifacts.list("model"))]
     for run in reversed(project.runs.list()):
         steps = run.checkpoint_steps()
@@ -46,7 +46,8 @@ def resolve(project: Project, id: str) -> ModelRef:
     """The model of an id; NotFound says which there are."""
     run, at, step = id.partition("@")
     if at and step.isdigit():
-        made = next((m for m in list_models(project) if m.run and m.step == int(step) and m.id == f"{project.runs.get(run).id}@{step}"), None)
+        wanted = f"{project.runs.get(run).id}@{int(step)}"
+        made = next((m for m in list_models(project) if m.id == wanted), None)
     else:
         artifact = next((a for a in project.artifacts.list("model") if a.id == id), None)
         made = _of_artifact(artifact) if artifact else None

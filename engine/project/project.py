@@ -53,16 +53,18 @@ class Project:
         """The project in `dir`. Half-written leftovers of crashes are swept; nothing else is changed."""
         folder = Path(dir).expanduser().resolve()
         if not layout.project_file(folder).is_file():
-            raise NotFound(tr("There is no project in {folder}.", folder=str(folder)), tr("Make one with New project, or `fledge new {folder}`.",
-                                                                                        folder=str(folder)))
+            raise NotFound(tr("There is no project in {folder}.", folder=str(folder)),
+                           tr("Make one with New project, or `fledge new {folder}`.", folder=str(folder)))
         raw: Any = files.read_json(layout.project_file(folder))
         if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
-            raise FormatError(tr("{file} cannot be read as a project.", file=str(layout.project_file(folder))), tr("Restore it from a backup."))
+            raise FormatError(tr("{file} cannot be read as a project.", file=str(layout.project_file(folder))),
+                              tr("Restore it from a backup."))
         if raw["schema"] > SCHEMA:
             raise TooNew(tr("This project was made by a later Fledge."), tr("Install the newest Fledge to open it. Nothing was changed."))
         for swept in (folder, layout.artifacts(folder), layout.runs(folder)):
             files.sweep(swept)
-        return cls(dir=folder, name=str(raw.get("name") or folder.name), created=float(raw.get("created", 0)), origin=str(raw.get("origin", "")))
+        return cls(dir=folder, name=str(raw.get("name") or folder.name), created=float(raw.get("created", 0)),
+                   origin=str(raw.get("origin", "")))
 
     @cached_property
     def artifacts(self) -> ArtifactStore:

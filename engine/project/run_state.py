@@ -1,7 +1,7 @@
 """What a run looks like, made from its events by a pure reducer: no files, no Qt, no clock. Live and past runs take the same path.
 
-`apply(state, event)` is deterministic in the list of events. After a resume it drops what the lost steps left behind, so that the chart of a
-resumed run is the chart of an undisturbed one.
+`apply(state, event)` is deterministic in the list of events. After a resume it drops what the lost steps left behind, so that the chart
+of a resumed run is the chart of an undisturbed one.
 """
 
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ class PhaseState:
 
 @dataclass
 class RunState:
-    """status: created, running, waiting, done, stopped, paused, failed. (Queued, interrupted and crashed are for those who see the locks.)"""
+    """status: created, running, waiting, done, stopped, paused, failed. (Queued, interrupted and crashed need a look at the locks.)"""
 
     status: str = "created"
     stage: str = ""
