@@ -255,9 +255,10 @@ def family(os_release: str) -> str:
     """debian, fedora, arch or suse by the text of /etc/os-release; "" where it is none of them."""
     found = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', os_release, re.MULTILINE))
     for word in [found.get("ID", ""), *found.get("ID_LIKE", "").split()]:
-        word = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse", "sles": "suse"}.get(word.split("-")[0], word)
-        if word in COMMANDS:
-            return word
+        word = word.split("-")[0]
+        kind = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse", "sles": "suse"}.get(word, word)
+        if kind in COMMANDS:
+            return kind
     return ""
 
 
@@ -617,7 +618,7 @@ class Progress:
 
     def _arrived(self) -> set[str]:
         try:
-            return {name for name in os.listdir(self.environment.packages()) if name.endswith(".dist-info")}
+            return {name for name in os.listdir(self.environment.packages()) if name.endswith(".dist-info") and name[0] != "~"}
         except OSError:
             return set()
 
