@@ -18,6 +18,10 @@ BATCHED_BELOW = 1 << 16
 """On a CPU, matrices with more entries than this are faster one by one (measured, EPYC)."""
 
 
+Matrix = tuple[str, nn.Parameter, tuple[int, ...]]
+"""Name, parameter, and the rows of each part of it."""
+
+
 @dataclass(frozen=True)
 class OptimizerSettings:
     """Peak learning rates; `matrix_learning_rate` None means AdamW for everything. Decay is decoupled and spares vectors."""
@@ -34,16 +38,15 @@ class OptimizerSettings:
 class Optimizer:
     """`step(share)` updates all parameters at `share` of their peak rates.
 
-    `named` are the trainable parameters. Those that `is_matrix(name, parameter)` accepts go to Muon when it is on.
+    `named` are the parameters; frozen ones are left out. `matrices` are those for Muon, when it is on: (name, parameter, rows of each part),
+    as Decoder.matrix_parts gives them: a matrix that holds several (queries, keys, values) is orthogonalised part by part.
     """
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings, is_matrix=None) -> None:
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings, matrices: Iterable[Matrix] = ()) -> None:
         named = [(name, p) for name, p in named if p.requires_grad]
-        accept = is_matrix or inner_matrix
-        muon = settings.matrix_learning_rate is not None
         self.settings = settings
-        self.matrices = [(n, p) for n, p in named if muon and accept(n, p)]
-        chosen = {n for n, _ in self.matrices}
+        self.matrices = [m for m in matrices if m[1].requires_grad] if settings.matrix_learning_rate is not None else []
+        chosen = {m[0] for m in self.matrices}
         self.others = [(n, p) for n, p in named if n not in chosen]
         self.parameters = [p for _, p in named]
         decayed, plain = [p for _, p in self.others if p.ndim >= 2], [p for _, p in self.others if p.ndim < 2]
@@ -68,7 +71,7 @@ class Optimizer:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Every number the next step depends on, by parameter name: `exp_avg.<name>`, `exp_avg_sq.<name>`, `step.<name>`, `momentum.<name>`."""
-        kept = {f"momentum.{name}": tensor for name, tensor in self.muon.momenta()} if self.muon else {}
+        kept = {f"momentum.{name}": tensor for name, tensor in self.muon.momenta().items()} if self.muon else {}
         for name, p in self.others:
             for key, value in (self.adamw.state.get(p) or {}).items():
                 kept[f"{key}.{name}"] = value
@@ -78,47 +81,51 @@ class Optimizer:
     def load(self, kept: dict[str, torch.Tensor]) -> None:
         """Put back what `state` gave; a name that is missing starts from zero, as it would have."""
         if self.muon:
-            for name, momentum in self.muon.momenta():
-                if f"momentum.{name}" in kept:
-                    momentum.copy_(kept[f"momentum.{name}"])
+            self.muon.load({key.removeprefix("momentum."): value for key, value in kept.items() if key.startswith("momentum.")})
         for name, p in self.others:
             found = {key: kept[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in kept}
             if found:
-                step_device = p.device if p.device.type != "cpu" else torch.device("cpu")
-                self.adamw.state[p] = {key: value.detach().to(step_device, torch.float32).clone() for key, value in found.items()}
-
-
-def inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is a matrix between hidden states: two dimensions, and inside a layer."""
-    return parameter.ndim == 2 and any(part.isdigit() for part in name.split("."))
+                self.adamw.state[p] = {key: value.detach().to(p.device, torch.float32).clone() for key, value in found.items()}
 
 
 class Muon:
-    """Momentum, orthogonalised. Momenta of one shape lie in one tensor, so that a shape costs one chain of products."""
+    """Momentum, orthogonalised. Parts of one shape lie in one tensor, so that a shape costs one chain of products."""
 
-    def __init__(self, matrices: list[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> None:
+    def __init__(self, matrices: list[Matrix], settings: OptimizerSettings) -> None:
         self.settings = settings
-        by_shape: dict[tuple[int, ...], list[tuple[str, nn.Parameter]]] = {}
-        for name, p in matrices:
-            by_shape.setdefault(tuple(p.shape), []).append((name, p))
-        self.groups = [([n for n, _ in same], [p for _, p in same], torch.zeros(len(same), *shape, device=same[0][1].device))
-                       for shape, same in by_shape.items()]
+        self._matrices = matrices
+        by_shape: dict[tuple[int, int], list[tuple[str, nn.Parameter, int]]] = {}
+        for name, p, rows in matrices:
+            assert sum(rows) == p.shape[0], (name, rows)
+            for part in range(len(rows)):
+                by_shape.setdefault((rows[part], p.shape[1]), []).append((name, p, sum(rows[:part])))
+        self.groups = [(shape, parts, torch.zeros(len(parts), *shape, device=parts[0][1].device)) for shape, parts in by_shape.items()]
 
-    def momenta(self) -> Iterable[tuple[str, torch.Tensor]]:
-        for names, _, momentum_NRC in self.groups:
-            yield from zip(names, momentum_NRC, strict=True)
+    def momenta(self) -> dict[str, torch.Tensor]:
+        """A momentum in the shape of each parameter."""
+        whole = {name: torch.empty(p.shape, device=p.device) for name, p, _ in self._matrices}
+        for (rows, _), parts, momentum_NRC in self.groups:
+            for n, (name, _, first) in enumerate(parts):
+                whole[name][first:first + rows] = momentum_NRC[n]
+        return whole
+
+    def load(self, whole: dict[str, torch.Tensor]) -> None:
+        for (rows, _), parts, momentum_NRC in self.groups:
+            for n, (name, _, first) in enumerate(parts):
+                if name in whole:
+                    momentum_NRC[n] = whole[name][first:first + rows]
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         rate = self.settings.matrix_learning_rate * share
-        for _, parameters, momentum_NRC in self.groups:
-            gradient_NRC = torch.stack([p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]).float()
+        for (rows, columns), parts, momentum_NRC in self.groups:
+            gradient_NRC = torch.stack([p.grad[first:first + rows] for _, p, first in parts]).float()
             momentum_NRC.lerp_(gradient_NRC, 1 - self.settings.momentum)
             update_NRC = orthogonalize(gradient_NRC.lerp_(momentum_NRC, self.settings.momentum))
-            rows, columns = update_NRC.shape[1:]
+            weights = [p[first:first + rows] for _, p, first in parts]
             if self.settings.weight_decay:
-                torch._foreach_mul_(parameters, 1 - rate * self.settings.weight_decay)
-            torch._foreach_add_(parameters, list(update_NRC.to(parameters[0].dtype)), alpha=-rate * max(1.0, rows / columns) ** 0.5)
+                torch._foreach_mul_(weights, 1 - rate * self.settings.weight_decay)
+            torch._foreach_add_(weights, list(update_NRC.to(weights[0].dtype)), alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
 
 def orthogonalize(matrices_NRC: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.training.optim import Optimizer, OptimizerSettings, clip_gradients, gradient_norm, inner_matrix, orthogonalize
+from engine.training.optim import Optimizer, OptimizerSettings, clip_gradients, gradient_norm, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 160), (2, 160, 64), (2, 300, 256)])
@@ -36,6 +36,10 @@ class Net(nn.Module):
         return self.head(x)
 
 
+def parts_of(net):
+    return [("layers.0.weight", net.layers[0].weight, (5, 3)), ("layers.1.weight", net.layers[1].weight, (8,))]
+
+
 def trained(optimizer_of, steps, net=None, optimizer=None, first=0):
     net = net or Net()
     optimizer = optimizer or optimizer_of(net)
@@ -53,7 +57,7 @@ ADAMW = OptimizerSettings(1e-2, None, weight_decay=0.1)
 
 @pytest.mark.parametrize("settings", [MUON, ADAMW])
 def test_state_saved_and_loaded_continues_to_the_same_bytes(settings):
-    make = lambda net: Optimizer(net.named_parameters(), settings)  # noqa: E731
+    make = lambda net: Optimizer(net.named_parameters(), settings, parts_of(net))  # noqa: E731
     straight, _ = trained(make, 7)
     half, optimizer = trained(make, 3)
     fresh = Net()
@@ -67,11 +71,23 @@ def test_state_saved_and_loaded_continues_to_the_same_bytes(settings):
 
 def test_muon_takes_the_matrices_of_layers_and_adamw_the_rest():
     net = Net()
-    optimizer = Optimizer(net.named_parameters(), MUON)
-    assert {n for n, _ in optimizer.matrices} == {"layers.0.weight", "layers.1.weight"}
+    optimizer = Optimizer(net.named_parameters(), MUON, parts_of(net))
+    assert {m[0] for m in optimizer.matrices} == {"layers.0.weight", "layers.1.weight"}
     assert {n for n, _ in optimizer.others} == {"embedding.weight", "layers.0.bias", "head.weight"}
-    assert not inner_matrix("layers.0.bias", net.layers[0].bias)
-    assert Optimizer(net.named_parameters(), ADAMW).matrices == []
+    assert Optimizer(net.named_parameters(), ADAMW, parts_of(net)).matrices == []
+
+
+def test_a_matrix_of_several_parts_moves_as_its_parts_would():
+    torch.manual_seed(0)
+    start, gradient = torch.randn(24, 8), torch.randn(24, 8)
+    whole = nn.Parameter(start.clone())
+    pieces = [nn.Parameter(start[:8].clone()), nn.Parameter(start[8:].clone())]
+    whole.grad, pieces[0].grad, pieces[1].grad = gradient.clone(), gradient[:8].clone(), gradient[8:].clone()
+    Optimizer([("w", whole)], MUON, [("w", whole, (8, 16))]).step(1.0)
+    named = [("a", pieces[0]), ("b", pieces[1])]
+    Optimizer(named, MUON, [("a", pieces[0], (8,)), ("b", pieces[1], (16,))]).step(1.0)
+    torch.testing.assert_close(whole, torch.cat(pieces), rtol=0, atol=1e-4)
+    assert not torch.equal(whole, start)
 
 
 def test_adamw_is_torchs_with_decay_on_matrices_only():
@@ -89,7 +105,7 @@ def test_adamw_is_torchs_with_decay_on_matrices_only():
 
 def test_muon_alone_learns_a_function():
     net = Net()
-    optimizer = Optimizer(net.named_parameters(), OptimizerSettings(1e-9, 2e-2))
+    optimizer = Optimizer(net.named_parameters(), OptimizerSettings(1e-9, 2e-2), parts_of(net))
     x = torch.arange(11).repeat(4)
     losses = []
     for _ in range(60):

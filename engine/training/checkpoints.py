@@ -1,0 +1,165 @@
+"""A run's checkpoints: the exact state of training, written so that a crash leaves the old or the new. No pickle, no training logic.
+
+    runs/<id>/checkpoints/step-00000200/
+      config.json model.safetensors tokenizer.json      the model, ready to be chatted with
+      optimizer.safetensors state.json                  what a resume needs besides (absent in a weights-only checkpoint)
+      manifest.json                                     SHA-256 and size of each, written last
+
+A folder is written aside, synced and renamed. Reading compares hashes; a damaged checkpoint is passed over for the one before it, and said.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.contract.context import RunContext
+from engine.contract.errors import Corrupt
+from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice
+from engine.contract.words import tr
+from engine.project import files, layout
+
+OPTIMIZER_FILE = "optimizer.safetensors"
+STATE_FILE = "state.json"
+FORMAT = 1
+
+
+@dataclass
+class TrainState:
+    """Where training stands. Everything that decides the next step is here, in the weights, or in the optimizer's tensors; random numbers
+    are drawn afresh for each step from (seed, step), so there is no generator to keep."""
+
+    step: int = 0
+    micro_batch_size: int = 1
+    tokens: int = 0
+    elapsed: float = 0.0
+    best_value: float | None = None
+    best_step: int = -1
+    evaluations_without_best: int = 0
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    compiled: bool = False
+    dtype: str = "float32"
+    checkpointing: bool = False
+    source: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    step: int
+    path: Path
+
+    @property
+    def resumable(self) -> bool:
+        return (self.path / STATE_FILE).is_file()
+
+    def state(self) -> TrainState:
+        raw = json.loads((self.path / STATE_FILE).read_text("utf-8"))
+        known = TrainState.__dataclass_fields__
+        return TrainState(**{k: v for k, v in raw["train"].items() if k in known})
+
+    def optimizer(self) -> dict[str, torch.Tensor]:
+        return load_file(self.path / OPTIMIZER_FILE)
+
+    def verify(self) -> None:
+        """Compare every file with the manifest; Corrupt if one differs."""
+        manifest = files.read_json(self.path / layout.MANIFEST)
+        entries = manifest.get("files") if isinstance(manifest, dict) else None
+        if not entries:
+            raise Corrupt(tr("The checkpoint of step {step} has no manifest.", step=f"{self.step:,}"), tr("Use another checkpoint."))
+        for name, entry in entries.items():
+            path = self.path / name
+            if not path.is_file() or path.stat().st_size != entry["size"] or files.hash_file(path) != entry["sha256"]:
+                raise Corrupt(tr("The checkpoint of step {step} is damaged: {file} is not what was written.", step=f"{self.step:,}", file=name),
+                              tr("Use another checkpoint."))
+
+
+class Checkpoints:
+    """The checkpoints of one run. `write_model(folder)` writes the model's own files (weights, config, tokenizer) into a folder."""
+
+    def __init__(self, context: RunContext, write_model: Callable[[Path], None], keep: int = 3) -> None:
+        self.context, self.write_model, self.keep = context, write_model, keep
+        self.folder = layout.checkpoints(context.run_dir)
+        self.last_saved = time.monotonic()
+
+    def save(self, state: TrainState, optimizer: dict[str, torch.Tensor] | None, why: str, best: bool = False) -> Path:
+        """Write the checkpoint of `state.step`; without `optimizer` it holds the weights only. A full disk raises DiskFull and leaves nothing
+        half-written. Only rank 0 calls this."""
+        final = layout.checkpoint(self.context.run_dir, state.step)
+        if self._whole(final):
+            if best:
+                self.context.emit(CheckpointSaved(step=state.step, path=self._relative(final), why="best", best=True,
+                                                  size=files.folder_size(final)))
+            return final
+        files.remove_tree(final)
+        with files.atomic_folder(final) as aside:
+            self.write_model(aside)
+            if optimizer is not None:
+                save_file({k: v.detach().contiguous().cpu() for k, v in optimizer.items()}, aside / OPTIMIZER_FILE)
+                kept = {"format": FORMAT, "torch": torch.__version__, "seed": self.context.seed, "train": asdict(state)}
+                (aside / STATE_FILE).write_text(json.dumps(kept, indent=1), "utf-8")
+            manifest = {"kind": "checkpoint", "run": self.context.run_id, "step": state.step, "why": why, "created": time.time(),
+                        "files": files.hash_folder(aside)}
+            (aside / layout.MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+        self.last_saved = time.monotonic()
+        self.context.emit(CheckpointSaved(step=state.step, path=self._relative(final), why=why, best=best, size=files.folder_size(final)))
+        return final
+
+    def list(self) -> list[Checkpoint]:
+        """Checkpoints that have a manifest, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if p.name.startswith("step-") and self._whole(p)]
+        return sorted(found, key=lambda c: c.step)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest resumable checkpoint that is what was written. Damaged newer ones are told about and set aside, so that the resumed run can
+        write its own."""
+        for found in reversed([c for c in self.list() if c.resumable or c.step]):
+            try:
+                found.verify()
+                if found.resumable:
+                    return found
+            except Corrupt as wrong:
+                if self.context.is_main:
+                    files.remove_tree(found.path)
+                self.context.emit(CheckpointRemoved(step=found.step))
+                self.context.emit(Notice(level="warning", code="checkpoint_damaged", title=tr("A checkpoint was damaged"), text=wrong.sentence,
+                                         remedy=tr("Training continues from the checkpoint before it."), step=found.step))
+        return None
+
+    def prune(self, best_step: int) -> None:
+        """Keep the last K, the best one and step 0."""
+        found = self.list()
+        spared = {c.step for c in found[-self.keep:]} | {0, best_step}
+        for checkpoint in found:
+            if checkpoint.step not in spared:
+                files.remove_tree(checkpoint.path)
+                self.context.emit(CheckpointRemoved(step=checkpoint.step))
+
+    def make_room(self, best_step: int) -> None:
+        """Clear what earlier crashes left aside. Called once when training begins: this run's lock is held, so nobody else is writing here."""
+        files.sweep(self.folder, older_than=0.0)
+
+    @staticmethod
+    def _whole(path: Path) -> bool:
+        return (path / layout.MANIFEST).is_file()
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.context.run_dir).as_posix()
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free where `folder` lies."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
