@@ -1,0 +1,48 @@
+"""Facts: names at the left, values at the right; and a stat: a name, a number, a note."""
+
+from collections.abc import Sequence
+
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from desktop.widgets.layout import clear, col, fill, row
+from desktop.widgets.text import Text, small
+
+
+class Facts(QWidget):
+    """`set([(name, value), ...])`; rows are reused while the names stay the same, so that live values do not flicker."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]] = (), gap: int = 7) -> None:
+        super().__init__()
+        self._gap = gap
+        self._names: list[str] = []
+        self._values: list[Text] = []
+        self._box = QVBoxLayout(self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        self.set(pairs)
+
+    def set(self, pairs: Sequence[tuple[str, str]]) -> None:
+        names = [name for name, _ in pairs]
+        if names != self._names:
+            clear(self._box)
+            self._names, self._values = names, [Text(role="medium") for _ in names]
+            fill(self._box, tuple(row(Text(name, tone="text2"), "+", value, gap=8)
+                                  for name, value in zip(names, self._values, strict=True)), self._gap)
+        for label, (_, value) in zip(self._values, pairs, strict=True):
+            label.set(value)
+
+
+class Stat(QWidget):
+    """A number of a run: what it is, how much, in what unit or of how much."""
+
+    def __init__(self, name: str, value: str = "", note: str = "", tone: str = "") -> None:
+        super().__init__()
+        self._name = name
+        self._value, self._note = Text(value, "section", tone), small(note)
+        col(small(name), self._value, self._note, gap=1, host=self)
+        self.set(value, note, tone)
+
+    def set(self, value: str, note: str = "", tone: str = "") -> None:
+        self._value.set(value)
+        self._value.set_tone(tone)
+        self._note.set(note)
+        self.setAccessibleName(f"{self._name}: {value} {note}".strip())
