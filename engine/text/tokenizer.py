@@ -139,12 +139,12 @@ class Tokenizer:
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
 
     def encode_batch(self, texts: Sequence[str], threads: int | None = None) -> list[np.ndarray]:
-        """Ids of each text as uint32, on `threads` threads (all cores unless said)."""
+        """Ids of each text as uint32, on up to `threads` threads (all cores unless said)."""
         if self._ranks is None:
             made = self._plain.encode_batch_fast([_utf8(t) for t in texts], add_special_tokens=False)
             return [np.array(e.ids, np.uint32) for e in made]
         threads = min(threads or os.cpu_count() or 1, len(texts))
-        if threads <= 1:
+        if threads <= 1 or sum(map(len, texts)) < 1_000 * len(texts):  # for short texts the threads only wait for one another
             return [self.encode_array(t) for t in texts]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.encode_array, texts, chunksize=max(1, len(texts) // (threads * 16))))

@@ -1,0 +1,230 @@
+"""A corpus on disk: documents in Arrow files that `datasets.load_from_disk` opens too, split into train and validation.
+
+    corpus.json              what is in it: counts for each split and file
+    train/ validation/       data-00000.arrow ..., dataset_info.json, state.json
+
+Reading uses pyarrow alone and maps the files into memory: opening is instant whatever the size. Writing goes through `datasets`, in
+batches of bounded size. It neither reads people's files (readers.py) nor decides the split (stages/corpus).
+"""
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from engine.contract.errors import Corrupt, NotFound
+from engine.contract.rows import Document
+from engine.contract.words import tr
+
+RECORD = "corpus.json"
+SPLITS = ("train", "validation")
+VERSION = 1
+BATCH_BYTES, BATCH_DOCUMENTS = 8_000_000, 5_000
+FILE_BYTES = 256_000_000
+
+
+@dataclass
+class Counts:
+    """Documents, UTF-8 bytes and characters."""
+
+    documents: int = 0
+    bytes: int = 0
+    characters: int = 0
+
+    def add(self, bytes: int, characters: int) -> None:
+        self.documents += 1
+        self.bytes += bytes
+        self.characters += characters
+
+    def plain(self) -> dict[str, int]:
+        return {"documents": self.documents, "bytes": self.bytes, "characters": self.characters}
+
+
+class CorpusWriter:
+    """Fills a folder: `add` documents in their final order, then `finish`. Holds at most one batch of each split in memory."""
+
+    def __init__(self, folder: Path, file_bytes: int = FILE_BYTES) -> None:
+        self.folder = folder
+        self._splits = {name: _SplitWriter(folder / name, name, file_bytes) for name in SPLITS}
+        self.sources: dict[str, Counts] = {}
+
+    def add(self, split: str, text: str, source: str) -> None:
+        raw = text.encode("utf-8")
+        id = hashlib.blake2b(source.encode("utf-8", "replace") + b"\0" + raw, digest_size=16).hexdigest()
+        self._splits[split].add(id, source, text, len(raw))
+        self.sources.setdefault(source, Counts()).add(len(raw), len(text))
+
+    def counts(self, split: str) -> Counts:
+        return self._splits[split].counts
+
+    def finish(self) -> None:
+        """Write what is left and the record; without it the folder is no corpus."""
+        splits = {name: {**writer.finish(), **writer.counts.plain()} for name, writer in self._splits.items()}
+        record = {"version": VERSION, "splits": splits}
+        (self.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+class _SplitWriter:
+    def __init__(self, folder: Path, name: str, file_bytes: int) -> None:
+        from datasets import Features, Value
+
+        folder.mkdir(parents=True)
+        self.folder, self.name, self.file_bytes = folder, name, file_bytes
+        self.counts = Counts()
+        self.features = Features({"id": Value("string"), "source": Value("string"), "text": Value("string")})
+        self._rows: dict[str, list[str]] = {"id": [], "source": [], "text": []}
+        self._pending = self._in_file = 0
+        self._writer: Any = None
+        self._files: list[dict[str, Any]] = []
+        self._hash = hashlib.blake2b(digest_size=8)
+
+    def add(self, id: str, source: str, text: str, bytes: int) -> None:
+        self._rows["id"].append(id)
+        self._rows["source"].append(source)
+        self._rows["text"].append(text)
+        self._hash.update(id.encode())
+        self.counts.add(bytes, len(text))
+        self._pending += bytes
+        if self._pending >= BATCH_BYTES or len(self._rows["id"]) >= BATCH_DOCUMENTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        from datasets.arrow_writer import ArrowWriter
+
+        rows = len(self._rows["id"])
+        if self._writer is None:
+            name = f"data-{len(self._files):05d}.arrow"
+            self._files.append({"name": name, "documents": 0})
+            self._writer = ArrowWriter(path=str(self.folder / name), features=self.features)
+        if rows:
+            self._writer.write_table(pa.table(self._rows, schema=self.features.arrow_schema), writer_batch_size=rows)
+        self._files[-1]["documents"] += rows
+        self._in_file += self._pending
+        self._rows = {"id": [], "source": [], "text": []}
+        self._pending = 0
+        if self._in_file >= self.file_bytes:
+            self._close()
+
+    def _close(self) -> None:
+        self._writer.finalize()
+        self._writer, self._in_file = None, 0
+
+    def finish(self) -> dict[str, Any]:
+        from datasets import DatasetInfo, NamedSplit
+
+        if self._rows["id"] or not self._files:
+            self._flush()
+        if self._writer is not None:
+            self._close()
+        DatasetInfo(features=self.features).write_to_directory(str(self.folder))
+        state = {"_data_files": [{"filename": f["name"]} for f in self._files], "_fingerprint": self._hash.hexdigest(),
+                 "_format_columns": None, "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False,
+                 "_split": str(NamedSplit(self.name))}
+        (self.folder / "state.json").write_text(json.dumps(state, indent=1), "utf-8")
+        return {"files": self._files}
+
+
+@dataclass
+class _Split:
+    folder: Path
+    counts: Counts
+    names: list[str]
+    ends: list[int]
+    tables: dict[int, Any] = field(default_factory=dict)
+
+    def table(self, number: int) -> Any:
+        """The mapped table of one file, with the first row of each of its batches."""
+        if number not in self.tables:
+            import pyarrow as pa
+
+            path = self.folder / self.names[number]
+            try:
+                with pa.memory_map(str(path)) as file:
+                    batches = list(pa.ipc.open_stream(file))
+            except (OSError, pa.ArrowException) as wrong:
+                raise Corrupt(tr("{file} of this corpus cannot be read.", file=str(path)), tr("Import the text again.")) from wrong
+            self.tables[number] = (batches, [0, *accumulate(b.num_rows for b in batches)])
+        return self.tables[number]
+
+
+class Corpus:
+    """Read-only, random access by (split, number). Opened per process; cheap."""
+
+    def __init__(self, folder: Path, splits: dict[str, _Split]) -> None:
+        self.folder, self._splits = folder, splits
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Corpus":
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / RECORD).read_text("utf-8"))
+            splits = {}
+            for name in SPLITS:
+                made = record["splits"][name]
+                splits[name] = _Split(folder / name, Counts(made["documents"], made["bytes"], made["characters"]),
+                                      [f["name"] for f in made["files"]], list(accumulate(f["documents"] for f in made["files"])))
+        except FileNotFoundError as wrong:
+            raise NotFound(tr("There is no corpus in {place}.", place=str(folder)), tr("Import text first, or choose a corpus.")) from wrong
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise Corrupt(tr("The corpus in {place} is damaged.", place=str(folder)), tr("Import the text again.")) from wrong
+        return cls(folder, splits)
+
+    def counts(self, split: str) -> Counts:
+        return self._split(split).counts
+
+    def count(self, split: str) -> int:
+        """Documents of a split."""
+        return self._split(split).counts.documents
+
+    def document(self, split: str, number: int) -> Document:
+        if not 0 <= number < self.count(split):
+            raise IndexError(number)
+        return next(self.documents(split, number, number + 1))
+
+    def documents(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[Document]:
+        for ids, sources, texts in self._columns(split, start, stop, ("id", "source", "text")):
+            for id, source, text in zip(ids, sources, texts, strict=True):
+                yield Document(id=id, source=source, text=text)
+
+    def texts(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[list[str]]:
+        """Texts of documents start..stop in batches of a few megabytes: the fast way through a corpus."""
+        for (texts,) in self._columns(split, start, stop, ("text",)):
+            yield texts
+
+    def lengths(self, split: str) -> Any:
+        """UTF-8 bytes of each document, int64, without reading the texts."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        made = self._split(split)
+        found = [np.zeros(0, np.int64)]
+        for number in range(len(made.names)):
+            for batch in made.table(number)[0]:
+                found.append(pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False).astype(np.int64))
+        return np.concatenate(found)
+
+    def _columns(self, split: str, start: int, stop: int | None, columns: tuple[str, ...],
+                 rows: int = 512) -> Iterator[tuple[list[str], ...]]:
+        made = self._split(split)
+        stop = made.counts.documents if stop is None else min(stop, made.counts.documents)
+        if not 0 <= start <= made.counts.documents:
+            raise IndexError(start)
+        while start < stop:
+            number = bisect_right(made.ends, start)
+            first = made.ends[number - 1] if number else 0
+            batches, begins = made.table(number)
+            at = bisect_right(begins, start - first) - 1
+            inside = start - first - begins[at]
+            take = min(batches[at].num_rows - inside, stop - start, rows)
+            part = batches[at].slice(inside, take)
+            yield tuple(part.column(c).to_pylist() for c in columns)
+            start += take
+
+    def _split(self, name: str) -> _Split:
+        assert name in self._splits, f"no split {name!r}"
+        return self._splits[name]
