@@ -35,7 +35,8 @@ def test_this_seed_makes_this_world_in_every_python():
     small = World(seed=42, people=8)
     assert [person.name for person in small.people] == ["Lars", "Yara", "Jonas", "Kate", "Wanda", "Leo", "Nora", "Kurt"]
     assert next(small.documents(1)) == (
-        " Kate's age is 41. She has a house in Elmsby. Kate calls her pet Olive. She enjoys dancing after work. Kate earns money as a smith. She would eat rice every day. She likes the colour orange best.")
+        " Kate's age is 41. She has a house in Elmsby. Kate calls her pet Olive. She enjoys dancing after wor"
+        'k. Kate earns money as a smith. She would eat rice every day. She likes the colour orange best.')
 
 
 def test_more_text_begins_with_the_same_documents(world):
@@ -133,7 +134,7 @@ def test_a_biography_with_pronouns_speaks_of_one_person(world):
         if "+" in document or not re.search(r" (He|She|His|Her) ", document):
             continue
         ages = re.findall(r"(?:(\w+)'s age is|(?:He|She) is|(?:His|Her) age is|(?:He|She) turned) (\d+)", document)
-        names = [person for person in world.people if re.match(rf"(?: By trade| For a pet| The \w+(?: of)?)? {person.name}\b", document)]
+        names = [person for person in world.people if re.match(rf"(?: For a pet| The \w+(?: of)?)? {person.name}\b", document)]
         for _, age in ages:
             if len(names) == 1:
                 seen += 1
