@@ -253,7 +253,7 @@ COMMANDS = {"debian": "apt-get install -y", "fedora": "dnf install -y", "arch": 
 
 def family(os_release: str) -> str:
     """debian, fedora, arch or suse by the text of /etc/os-release; "" where it is none of them."""
-    found = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', os_release, re.MULTILINE))
+    found: dict[str, str] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', os_release, re.MULTILINE))
     for word in [found.get("ID", ""), *found.get("ID_LIKE", "").split()]:
         word = word.split("-")[0]
         kind = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse", "sles": "suse"}.get(word, word)
