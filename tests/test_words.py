@@ -214,7 +214,8 @@ def test_sentences_survive_the_file_format(text: str) -> None:
 MACHINE_PATHS = re.compile("|".join(f"/{place}/" for place in ("work", "root", "opt/wheels", "opt/pypi", "home/[a-z]+", "Users/[a-z]+")))
 HOSTS = {"download.pytorch.org", "pypi.org", "www.apache.org", "www.w3.org", "keepachangelog.com", "semver.org", "arxiv.org", "github.com",
          "localhost", "127.0.0.1", "huggingface.co", "ollama.com", "example.com", "example.org", "docs.pytorch.org", "pytorch.org",
-         "jinja.palletsprojects.com", "scripts.sil.org", "openfontlicense.org", "unicode.org", "platform.openai.com", "json-schema.org", "mypy.readthedocs.io"}
+         "jinja.palletsprojects.com", "scripts.sil.org", "openfontlicense.org", "unicode.org",
+         "platform.openai.com", "json-schema.org", "mypy.readthedocs.io"}
 
 
 def tracked() -> list[Path]:
