@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from engine.model.attention import Documents
+
 IGNORED = -100
 BLOCK_TOKENS = 1 << 20
 WINDOW_TOKENS = 1 << 25
@@ -25,21 +27,24 @@ BLOCKS_KEPT = 64
 
 
 class Split(Protocol):
-    """What is needed of token shards: `offsets` [documents + 1] are where documents begin, `slice` reads tokens by position."""
+    """What is needed of token shards: `starts` [documents + 1] is where documents begin, `slice` reads tokens by position."""
 
-    tokens: int
-    offsets: np.ndarray
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def starts(self) -> np.ndarray: ...
 
     def slice(self, start: int, stop: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro batch. `weight` is the number of targets that count; `document_lengths` cuts each row into documents (None: one stream)."""
+    """One micro batch. `weight` is the number of targets that count; `documents` cuts each row into documents (None: one stream)."""
 
     tokens_BT: torch.Tensor
     targets_BT: torch.Tensor
-    document_lengths: list[list[int]] | None
+    documents: Documents | None
     weight: float
 
     @property
@@ -50,8 +55,11 @@ class Batch:
         if device.type == "cpu":
             return self
         pin = device.type == "cuda"
-        move = [(x.pin_memory() if pin else x).to(device, non_blocking=pin) for x in (self.tokens_BT, self.targets_BT)]
-        return replace(self, tokens_BT=move[0], targets_BT=move[1])
+        def move(x: torch.Tensor) -> torch.Tensor:
+            return (x.pin_memory() if pin else x).to(device, non_blocking=pin)
+        cut = self.documents and replace(self.documents, ids_BT=move(self.documents.ids_BT), positions_BT=move(self.documents.positions_BT),
+                                         borders=move(self.documents.borders))
+        return replace(self, tokens_BT=move(self.tokens_BT), targets_BT=move(self.targets_BT), documents=cut)
 
 
 class Stream:
@@ -59,7 +67,7 @@ class Stream:
 
     def __init__(self, split: Split, seed: int) -> None:
         self.split, self.seed, self.length = split, seed, int(split.tokens)
-        offsets = np.asarray(split.offsets)
+        offsets = split.starts
         cuts = [0]
         while cuts[-1] < len(offsets) - 1:
             end = int(np.searchsorted(offsets, offsets[cuts[-1]] + BLOCK_TOKENS))
@@ -158,7 +166,8 @@ class TokenRows:
                 lengths.append(self.seq_len - count)
             all_lengths.append([n for n in lengths if n])
             weight += count
-        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), all_lengths if self.borders else None, float(weight))
+        documents = Documents.of(all_lengths, self.seq_len) if self.borders else None
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), documents, float(weight))
 
     def _bounds(self, epoch: int, row: int) -> tuple[int, int]:
         """Where a row of an epoch begins and ends in its stream. The first row is cut at a place drawn for the epoch, chosen so that every

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from engine.contract.context import RunContext
 from engine.contract.errors import Corrupt
 from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice
 from engine.contract.words import tr
+from engine.model.checkpoint import load_tensors, save_tensors
 from engine.project import files, layout
 
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -68,7 +68,7 @@ class Checkpoint:
         return TrainState(**{k: v for k, v in raw["train"].items() if k in known})
 
     def optimizer(self) -> dict[str, torch.Tensor]:
-        return load_file(self.path / OPTIMIZER_FILE)
+        return load_tensors(self.path / OPTIMIZER_FILE)
 
     def verify(self) -> None:
         """Compare every file with the manifest; Corrupt if one differs."""
@@ -104,7 +104,7 @@ class Checkpoints:
         with files.atomic_folder(final) as aside:
             self.write_model(aside)
             if optimizer is not None:
-                save_file({k: v.detach().contiguous().cpu() for k, v in optimizer.items()}, aside / OPTIMIZER_FILE)
+                save_tensors(aside / OPTIMIZER_FILE, optimizer)
                 kept = {"format": FORMAT, "torch": torch.__version__, "seed": self.context.seed, "train": asdict(state)}
                 (aside / STATE_FILE).write_text(json.dumps(kept, indent=1), "utf-8")
             manifest = {"kind": "checkpoint", "run": self.context.run_id, "step": state.step, "why": why, "created": time.time(),
@@ -114,39 +114,39 @@ class Checkpoints:
         self.context.emit(CheckpointSaved(step=state.step, path=self._relative(final), why=why, best=best, size=files.folder_size(final)))
         return final
 
-    def list(self) -> list[Checkpoint]:
+    def all(self) -> list[Checkpoint]:
         """Checkpoints that have a manifest, oldest first."""
         if not self.folder.is_dir():
             return []
         found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if p.name.startswith("step-") and self._whole(p)]
         return sorted(found, key=lambda c: c.step)
 
-    def latest(self) -> Checkpoint | None:
-        """The newest resumable checkpoint that is what was written. Damaged newer ones are told about and set aside, so that the resumed run can
-        write its own."""
-        for found in reversed([c for c in self.list() if c.resumable or c.step]):
+    def latest(self) -> tuple[Checkpoint | None, list[Notice]]:
+        """The newest resumable checkpoint that is what was written, and notices of damaged newer ones. Those are removed, so that the resumed
+        run can write its own. Rank 0 looks; the others take its step."""
+        notices = []
+        for found in reversed([c for c in self.all() if c.step]):
             try:
                 found.verify()
                 if found.resumable:
-                    return found
+                    return found, notices
             except Corrupt as wrong:
-                if self.context.is_main:
-                    files.remove_tree(found.path)
+                files.remove_tree(found.path)
                 self.context.emit(CheckpointRemoved(step=found.step))
-                self.context.emit(Notice(level="warning", code="checkpoint_damaged", title=tr("A checkpoint was damaged"), text=wrong.sentence,
-                                         remedy=tr("Training continues from the checkpoint before it."), step=found.step))
-        return None
+                notices.append(Notice(level="warning", code="checkpoint_damaged", title=tr("A checkpoint was damaged"), text=wrong.sentence,
+                                      remedy=tr("Training continues from the checkpoint before it.")))
+        return None, notices
 
     def prune(self, best_step: int) -> None:
         """Keep the last K, the best one and step 0."""
-        found = self.list()
+        found = self.all()
         spared = {c.step for c in found[-self.keep:]} | {0, best_step}
         for checkpoint in found:
             if checkpoint.step not in spared:
                 files.remove_tree(checkpoint.path)
                 self.context.emit(CheckpointRemoved(step=checkpoint.step))
 
-    def make_room(self, best_step: int) -> None:
+    def sweep(self) -> None:
         """Clear what earlier crashes left aside. Called once when training begins: this run's lock is held, so nobody else is writing here."""
         files.sweep(self.folder, older_than=0.0)
 

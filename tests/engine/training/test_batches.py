@@ -17,8 +17,8 @@ class MemorySplit:
     """Documents whose tokens are all different, so that a lost or doubled token shows."""
 
     def __init__(self, lengths):
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.tokens = int(self.offsets[-1])
+        self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.tokens = int(self.starts[-1])
         self._all = np.arange(self.tokens, dtype=np.uint32)
 
     def slice(self, start, stop):
@@ -54,12 +54,11 @@ def test_inputs_are_what_stands_before_the_target_and_lengths_cut_at_documents(l
     source = rows_of(lengths, seq_len)
     starts = set(source.stream._offsets.tolist())
     batch = source.rows(range(source.rows_per_epoch))
-    for tokens, targets, cut in zip(batch.tokens_BT.tolist(), batch.targets_BT.tolist(), batch.document_lengths, strict=True):
-        assert sum(cut) == seq_len and all(cut)
+    for tokens, targets, ids in zip(batch.tokens_BT.tolist(), batch.targets_BT.tolist(), batch.documents.ids_BT.tolist(), strict=True):
         for x, y in zip(tokens, targets, strict=True):
             if y != IGNORED and y not in starts:
                 assert x == y - 1  # inside a document the input is the token before
-        begins = np.cumsum([0, *cut[:-1]]).tolist()
+        begins = [t for t in range(seq_len) if t == 0 or ids[t] != ids[t - 1]]
         real = [t for t, y in enumerate(targets) if y != IGNORED]
         for t in real[1:]:
             assert (t in begins) == (tokens[t] in starts or tokens[t - 1] == END)
@@ -80,7 +79,7 @@ def test_a_step_is_the_same_whether_reached_or_jumped_to():
     seen = [walked.batches(s, 2) for s in range(40)]
     again = jumped.batches(37, 2)
     assert [b.tokens_BT.tolist() for b in again] == [b.tokens_BT.tolist() for b in seen[37]]
-    assert [b.document_lengths for b in again] == [b.document_lengths for b in seen[37]]
+    assert [b.documents.ids_BT.tolist() for b in again] == [b.documents.ids_BT.tolist() for b in seen[37]]
 
 
 def test_epochs_differ_in_order_and_seeds_differ():
@@ -99,7 +98,7 @@ def test_one_long_document_is_cut_elsewhere_in_each_epoch():
 def test_a_huge_split_needs_no_table_of_its_tokens(monkeypatch):
     documents = 2_000_000
     split = MemorySplit([1])
-    split.offsets = np.arange(documents + 1, dtype=np.int64) * 2000
+    split.starts = np.arange(documents + 1, dtype=np.int64) * 2000
     split.tokens = documents * 2000
     split.slice = lambda start, stop: np.zeros(stop - start, dtype=np.uint16)
     source = TokenRows(split, seq_len=2048, rows_per_step=64, seed=1, first_input=0, pad=0, borders=False)
