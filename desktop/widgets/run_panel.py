@@ -1,0 +1,415 @@
+"""A run as it goes: phases with their times, one bar, its numbers, charts, samples as they come, findings with remedies, the log.
+
+It knows no stage: a RunView says which numbers and curves to show. It asks the run to save, pause, stop and resume through RunProcess; the
+run itself outlives the window. Its buttons stand in the page's header: `actions` is handed over by the page.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
+
+from desktop.jobs.process import RunProcess
+from desktop.jobs.run_follow import RunFollower
+from desktop.theme.theme import Theme
+from desktop.widgets.bar import Bar
+from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.facts import Stat
+from desktop.widgets.layout import Item, Scroll, clear, col, fixed, row, show_if
+from desktop.widgets.log_view import LogView
+from desktop.widgets.metric_chart import MetricChart
+from desktop.widgets.notes import Note
+from desktop.widgets.panel import Panel, rule
+from desktop.widgets.plot import Curve, Mark
+from desktop.widgets.text import Icon, Text, small
+from engine.contract.events import Notice, Sample
+from engine.contract.units import duration, number, percent, significant
+from engine.contract.words import tr, trn
+from engine.project import layout
+from engine.project.run_state import RunState, Series
+
+SIDE = 328
+SAMPLES = 40
+NOTES = 2
+KINDS = {"info": "info", "warning": "warn", "problem": "danger"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the run's numbers: its name, and how to read (value, note) from the state and the status."""
+
+    name: str
+    read: Callable[[RunState, str], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: the column (or the evaluation's value) it shows, its title and its unit in words."""
+
+    key: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What of a run is shown. `remedies` gives the buttons of a notice (by its code)."""
+
+    numbers: tuple[Number, ...]
+    curve: Line
+    held_out: Line | None = None
+    lower_is_better: bool = True
+    remedies: Callable[[Notice], Sequence[Item]] = field(default=lambda notice: ())
+
+
+class PhaseSteps(QWidget):
+    """The phases in their order: a tick and the time it took, the one under way with its share, the ones to come."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.theme = theme
+        self._ids: list[str] = []
+        self._cells: list[tuple[Icon, Text, Text]] = []
+        col(gap=0, host=self)
+
+    def set(self, state: RunState, status: str) -> None:
+        ids = [phase.id for phase in state.phases]
+        if ids != self._ids:
+            self._build(ids)
+        spoken = []
+        for phase, (icon, name, note) in zip(state.phases, self._cells, strict=True):
+            name.set(phase.title)
+            here = phase.id == state.phase and not phase.ended
+            if here and status == "running":
+                icon.set("pulse", "accent")
+                share = state.progress.done / state.progress.total if state.progress and state.progress.total else None
+                note.set(percent(share) if share is not None else "")
+            elif here:
+                icon.set(*{"failed": ("error", "danger"), "crashed": ("error", "danger"), "interrupted": ("warn", "warn"),
+                           "waiting": ("clock", "warn")}.get(status, ("pause", "text2")))
+                note.set("")
+            elif phase.ended:
+                icon.set("check", "ok")
+                note.set(duration(phase.seconds))
+            icon.setVisible(bool(here or phase.ended))
+            name.set_role("strong" if here else "body")
+            name.set_tone("" if here else "text2" if phase.ended else "text3")
+            note.setVisible(bool(note.words()) and bool(here or phase.ended))
+            spoken.append(f"{phase.title} {note.words()}".strip())
+        self.setAccessibleName(tr("Phases: {phases}", phases=", ".join(spoken)))
+
+    def _build(self, ids: list[str]) -> None:
+        clear(self.layout())
+        self._ids, self._cells, cells = ids, [], []
+        for i in range(len(ids)):
+            icon, name, note = Icon(self.theme, "check", "ok"), Text(), small()
+            self._cells.append((icon, name, note))
+            cells += [Icon(self.theme, "chevron", "text3")] * bool(i) + [row(icon, name, note, gap=6)]
+        self.layout().addWidget(row(*cells, "+", gap=10))
+
+
+class SampleList(QWidget):
+    """What the model wrote, newest first; the prompt in grey, what followed in ink."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.theme = theme
+        self._shown: list[Sample] = []
+        self._hint = Text(tr("The first one comes with the first samples of the run."), tone="text2", wrap=True)
+        self._inner = QWidget()
+        self._box = QVBoxLayout(self._inner)
+        self._box.setContentsMargins(0, 0, 8, 0)
+        self._box.setSpacing(8)
+        self._box.addStretch(1)
+        self._scroll = Scroll(self._inner, horizontal=False)
+        col(self._hint, (self._scroll, 1), gap=0, host=self)
+        theme.changed.connect(self._again)
+
+    def set(self, samples: Sequence[Sample]) -> None:
+        wanted = list(samples[-SAMPLES:])
+        if wanted == self._shown:
+            return
+        same = 0
+        while same < min(len(wanted), len(self._shown)) and wanted[same] == self._shown[same]:
+            same += 1
+        if same < len(self._shown):  # a resume took some back, or old ones left: start over
+            clear(self._box)
+            self._box.addStretch(1)
+            same = 0
+        for sample in wanted[same:]:
+            first = self._box.count() == 1
+            self._box.insertWidget(0, self._card(sample))
+            if not first:
+                self._box.insertWidget(1, rule())
+        self._shown = wanted
+        show_if(self._hint, not wanted)
+
+    def _card(self, sample: Sample) -> QWidget:
+        def lines(words: str) -> str:
+            return escape(words).replace("\n", "<br>").replace("  ", "&nbsp; ")
+        words = f'<span style="color:{self.theme["text2"]}">{lines(sample.prompt)}</span>{lines(sample.text)}'
+        body = Text(words, rich=True, wrap=True, lead=130)
+        body.setAccessibleName(f"{sample.prompt}{sample.text}")
+        return col(row(Text(tr("Step {step}", step=number(sample.step)), "small_strong"), "+",
+                       small(tr("temperature {value}", value=f"{sample.temperature:g}"), "text3")), body, gap=2)
+
+    def _again(self) -> None:
+        shown, self._shown = self._shown, []
+        clear(self._box)
+        self._box.addStretch(1)
+        self.set(shown)
+
+
+class RunPanel(QWidget):
+    """`actions` are the buttons for the page's header. `resume_wanted`: the person asked to go on (the page may look first, then
+    `process.resume()`). `status_changed` when the run got another status."""
+
+    resume_wanted = Signal()
+    status_changed = Signal(str)
+
+    def __init__(self, theme: Theme, follower: RunFollower, process: RunProcess, view: RunView) -> None:
+        super().__init__()
+        self.theme, self.follower, self.process, self.view = theme, follower, process, view
+        self._stale = True
+        self._others: list[Curve] = []
+        self._notices_shown: list[Notice] | None = None
+        self._all_notes = False
+        self._build_actions()
+        self._build_progress()
+        self._build_charts()
+        self._side_notes = col(gap=8)
+        self._build_body()
+        follower.changed.connect(self._changed)
+        follower.status_changed.connect(self.status_changed)
+        process.asked_changed.connect(self._changed)
+        self.refresh()
+
+    # building ---------------------------------------------------------------------------------------------------------
+
+    def _build_actions(self) -> None:
+        theme, process = self.theme, self.process
+        self.save = Button(theme, tr("Save now"), icon="save", on_click=process.save)
+        self.pause = Button(theme, tr("Pause"), icon="pause", on_click=process.pause,
+                            tip=tr("Saves, and leaves the device to others."))
+        self.stop = Button(theme, tr("Stop"), "danger", icon="stop", on_click=self.ask_stop)
+        self.resume = Button(theme, tr("Resume"), "primary", icon="play", on_click=self.resume_wanted.emit)
+        self.leave = Button(theme, tr("Leave the queue"), on_click=process.leave_queue)
+        self.actions: tuple[Item, ...] = (self.save, self.pause, self.stop, self.leave, self.resume)
+        self.question = Note(theme, "warn", tr("Stop this run?"), "",
+            Button(theme, tr("Save and stop"), on_click=lambda: self._answer(process.stop_save)),
+            Button(theme, tr("Stop without saving"), "danger", on_click=lambda: self._answer(process.stop)),
+            Button(theme, tr("Keep going"), "quiet", on_click=lambda: self._answer(None)))
+        self.question.hide()
+        self.waiting = Note(theme, "warn", tr("The run waits"), "")
+        self._go_on = Button(theme, tr("Try again"), on_click=process.go_on)
+        self.waiting.set_actions(self._go_on)
+        self.waiting.hide()
+
+    def _build_progress(self) -> None:
+        self.phases = PhaseSteps(self.theme)
+        self.bar = Bar(self.theme, name=tr("Progress"))
+        self.stats = [Stat(each.name) for each in self.view.numbers]
+        for stat in self.stats:
+            stat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.what = Segments(self.theme, (("charts", tr("Charts")), ("log", tr("Log"))), "charts", name=tr("What to show of the run"),
+                             on_change=self._show_part)
+        self.progress_panel = Panel(row((self.phases, 1), self.what, gap=16), self.bar, 2, row(*[(s, 1) for s in self.stats], gap=16),
+                                    pad=(16, 10, 16, 12), gap=8)
+
+    def _build_charts(self) -> None:
+        view, theme = self.view, self.theme
+        self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=view.held_out is None)
+        self.main_curve = Curve(view.curve.title, series=self.follower.state.metrics, key=view.curve.key, unit=view.curve.unit)
+        self.chart.set_curves([self.main_curve])
+        parts: list[Item] = [(self.chart, 3)]
+        self.held_out: MetricChart | None = None
+        if view.held_out:
+            self.held_out = MetricChart(theme, view.held_out.title, unit=view.held_out.unit, controls=False)
+            self.held_out.plot.show_now_word = False
+            self.held_curve = Curve(view.held_out.unit, "series2", points=[], dots=True, unit=view.held_out.unit,
+                                    steps=self.follower.state.metrics)
+            self.held_out.set_curves([self.held_curve])
+            self.chart.linked(self.held_out)
+            parts.append((self.held_out, 2))
+        self.charts_panel = Panel(*parts, pad=(16, 8, 12, 6), gap=8)
+
+    def _build_body(self) -> None:
+        self.samples = SampleList(self.theme)
+        self.samples_note = small()
+        samples = Panel(row(Text(tr("Samples"), "section"), "+", self.samples_note), (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
+        side = fixed(col((samples, 1), self._side_notes, gap=12), self.theme.px(SIDE))
+        charts = row((self.charts_panel, 1), side, gap=12)
+        self.log = LogView(self.theme)
+        self.log.watch(layout.log_file(self.follower.run.dir))
+        log = Panel((self.log, 1), pad=(16, 12, 16, 16))
+        body = QWidget()
+        self._parts = QStackedLayout(body)
+        self._parts.addWidget(charts)
+        self._parts.addWidget(log)
+        body.setMinimumHeight(self.theme.px(380))
+        col(self.question, self.waiting, self.progress_panel, (body, 1), gap=12, host=self)
+
+    # what the page may ask --------------------------------------------------------------------------------------------
+
+    def set_others(self, others: Sequence[tuple[str, Series]]) -> None:
+        """Earlier runs beside this one: (name, their metrics), drawn dashed."""
+        self._others = [Curve(name, "text3", series=series, key=self.view.curve.key, dashed=True, raw=False, unit=self.view.curve.unit)
+                        for name, series in others]
+        self.chart.set_curves([*self._others, self.main_curve])
+
+    def ask_stop(self) -> None:
+        saved = self.follower.state.checkpoints
+        lost = self.follower.state.step - (saved[-1].step if saved else 0)
+        words = trn("Since the last checkpoint {count} step was made. Saving keeps it; a stopped run can be resumed.",
+                    "Since the last checkpoint {count} steps were made. Saving keeps them; a stopped run can be resumed.", max(0, lost))
+        self.question.set(tr("Stop this run?"), words)
+        show_if(self.question, True)
+        self._act()
+
+    def headline(self) -> str:
+        """The sentence under the page's title."""
+        run, state = self.follower.run, self.follower.state
+        when = clock(state.started or run.created)
+        head = tr("Run {number}, started {when}.", number=run.number, when=when)
+        status = self.follower.status
+        if status in ("running", "starting", "waiting"):
+            return f"{head} {tr('It goes on when this window is closed.')}"
+        if status == "queued":
+            place = self.follower.queue_place or 0
+            return tr("Run {number} waits in the queue, place {place}. It starts by itself, also with this window closed.",
+                      number=run.number, place=place + 1)
+        ended = f" {tr('Ended {when}.', when=clock(state.ended))}" if state.ended else ""
+        return head + ended
+
+    # following --------------------------------------------------------------------------------------------------------
+
+    def _changed(self, *_: object) -> None:
+        self._stale = True
+        if self.isVisible():
+            self.refresh()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show the state as it is now. Called at most ten times a second, and only while somebody looks."""
+        self._stale = False
+        follower = self.follower
+        state, status = follower.state, follower.status
+        self._act()
+        self.phases.set(state, status)
+        share = state.progress.done / state.progress.total if not state.facts.get("steps") and state.progress and state.progress.total \
+            else state.share
+        self.bar.set(share, tone="danger" if status in ("failed", "crashed") else "warn" if status == "interrupted" else "accent")
+        for stat, each in zip(self.stats, self.view.numbers, strict=True):
+            stat.set(*each.read(state, status))
+        self._show_waiting(state)
+        self._show_charts(state)
+        self.samples.set(state.samples)
+        every = int(state.facts.get("sample_every") or 0)
+        self.samples_note.set(trn("every {count} step", "every {count} steps", every) if every else "")
+        self._show_notices(state)
+
+    def _show_charts(self, state: RunState) -> None:
+        steps = float(state.facts.get("steps") or 0)
+        now = float(state.step) if self.follower.active and state.step else None
+        self.main_curve.series = state.metrics
+        self.chart.set_end(steps, now)
+        notable = [Mark(n.step, "notice", n.title) for n in state.notices if n.step >= 0]
+        self.chart.set_marks(notable)
+        self.chart.refresh()
+        if self.held_out is not None and self.view.held_out is not None:
+            key = self.view.held_out.key
+            points = [(float(e.step), value) for e in state.evaluations if (value := e.values.get(key)) is not None]
+            self.held_curve.points, self.held_curve.steps = points, state.metrics
+            self.held_out.set_end(steps, now)
+            self.held_out.set_marks([Mark(c.step, "best" if c.best else "checkpoint", tr("checkpoint")) for c in state.checkpoints
+                                     if c.step > 0])
+            self.held_out.set_note(self._best_words(points, state))
+            self.held_out.refresh()
+
+    def _best_words(self, points: Sequence[tuple[float, float]], state: RunState) -> str:
+        if not points:
+            return ""
+        step, value = points[-1]
+        best = (min if self.view.lower_is_better else max)(points, key=lambda p: p[1])
+        words = tr("{value} at step {step}", value=significant(value, 4), step=number(step))
+        if best[0] == step:
+            return words + tr(", the best so far") if len(points) > 1 else words
+        return words + tr(", best {value} at step {step}", value=significant(best[1], 4), step=number(best[0]))
+
+    def _show_waiting(self, state: RunState) -> None:
+        waiting = state.waiting if self.follower.status == "waiting" else None
+        if waiting is not None:
+            full = waiting.reason == "disk_full"
+            self.waiting.set(tr("The disk is full: the run waits") if full else tr("Another run has the device"), waiting.text)
+            show_if(self._go_on, full)
+        show_if(self.waiting, waiting is not None)
+
+    def _show_notices(self, state: RunState) -> None:
+        found = sorted(state.notices, key=lambda n: n.time, reverse=True)
+        if found == self._notices_shown:
+            return
+        self._notices_shown = found
+        box = self._side_notes.layout()
+        clear(box)
+        shown = found if self._all_notes else found[:NOTES]
+        for notice in shown:
+            words = f"{notice.text} {notice.remedy}".strip()
+            box.addWidget(Note(self.theme, KINDS.get(notice.level, "info"), notice.title, words, *self.view.remedies(notice),
+                               icon="pulse" if notice.level == "info" else ""))
+        if len(found) > len(shown):
+            box.addWidget(Button(self.theme, trn("{count} earlier finding", "{count} earlier findings", len(found) - len(shown)), "quiet",
+                                 on_click=self._more_notes))
+        show_if(self._side_notes, bool(found))
+
+    def _more_notes(self) -> None:
+        self._all_notes, self._notices_shown = True, None
+        self._show_notices(self.follower.state)
+
+    # acting -----------------------------------------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        """Which buttons there are, and which of them wait for the run to obey."""
+        status, asked = self.follower.status, self.process.asked
+        under_way = status in ("running", "waiting", "starting")
+        show_if(self.save, status == "running")
+        show_if(self.pause, status in ("running", "waiting"))
+        show_if(self.stop, under_way)
+        show_if(self.leave, status == "queued")
+        show_if(self.resume, self.follower.resumable or status == "created")
+        self.save.setEnabled(not asked)
+        self.pause.setEnabled(not asked)
+        self.stop.setEnabled(status != "starting" and asked not in ("stop", "stop_save"))
+        self.save.set_words(tr("Saving") if asked == "save" else tr("Save now"))
+        self.pause.set_words(tr("Pausing") if asked == "pause" else tr("Pause"))
+        self.stop.set_words(tr("Stopping") if asked in ("stop", "stop_save") else tr("Stop"))
+        resumes = bool(self.follower.state.checkpoints)
+        self.resume.set_words(tr("Resume") if resumes else tr("Start") if status == "created" else tr("Start again"))
+        if not under_way:
+            self.question.hide()
+
+    def _answer(self, command: Callable[[], None] | None) -> None:
+        self.question.hide()
+        if command is not None:
+            command()
+        elif self.stop.isVisible():
+            self.stop.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _show_part(self, part: str) -> None:
+        self._parts.setCurrentIndex(("charts", "log").index(part))
+
+
+def clock(moment: float) -> str:
+    """14:38 for today, "12 Nov, 14:38" for another day."""
+    if not moment:
+        return tr("unknown")
+    then, now = time.localtime(moment), time.localtime()
+    today = then[:3] == now[:3]
+    return time.strftime("%H:%M", then) if today else f"{then.tm_mday} {time.strftime('%b, %H:%M', then)}"
