@@ -52,6 +52,7 @@ class Choice:
     logprob           under softmax(logits / temperature), nothing cut away (temperature 1 for greedy rows): what a trainer computes
     sampling_logprob  under the distribution it was drawn from: after penalty, top-k and top-p (0 for greedy rows)
     top               likeliest tokens and their probabilities under the first of these
+    rank              place of the token among all by the model's own probabilities, 1 for the likeliest; 0 unless asked for (`own`)
     finish_reason     "stop" (a stop id, which this is), "length", or "" for not finished
     """
 
@@ -61,6 +62,7 @@ class Choice:
     sampling_logprob: float
     top: tuple[tuple[int, float], ...]
     finish_reason: str
+    rank: int = 0
 
 
 def check_prompt(model: Decoder, prompt: Sequence[int]) -> None:
@@ -78,10 +80,14 @@ def check_prompt(model: Decoder, prompt: Sequence[int]) -> None:
 
 
 class RowBatch:
-    """`admit` rows, `step` until `rows` is empty. `logprobs` False saves the softmax over the vocabulary where nobody wants it."""
+    """`admit` rows, `step` until `rows` is empty. `logprobs` False saves the softmax over the vocabulary where nobody wants it.
 
-    def __init__(self, model: Decoder, *, rows: int = 1, columns: int = 0, logprobs: bool = True) -> None:
-        self.model, self.logprobs = model, logprobs
+    `own` reports `logprob`, `top` and `rank` at temperature 1 whatever the rows sample at: what the model itself thinks, comparable across
+    settings.
+    """
+
+    def __init__(self, model: Decoder, *, rows: int = 1, columns: int = 0, logprobs: bool = True, own: bool = False) -> None:
+        self.model, self.logprobs, self.own = model, logprobs, own
         self.dtype = model.compute_dtype or model.embed.weight.dtype
         self.cache = KVCache(model.config, rows, columns, dtype=self.dtype, device=model.device)
         self.rows: list[Row] = []
@@ -151,7 +157,7 @@ class RowBatch:
         logits_BV = model.logits(self._hidden_BC).float()
         if self._settings is None:
             self._settings = _Settings([row.sampling for row in self.rows], model.device)
-        ids, logprobs, sampling_logprobs, tops = self._choose(logits_BV, self._settings)
+        ids, logprobs, sampling_logprobs, tops, ranks = self._choose(logits_BV, self._settings)
         self._last = ids
         choices, gone = [], []
         for i, (row, id) in enumerate(zip(self.rows, ids, strict=True)):
@@ -163,18 +169,18 @@ class RowBatch:
                 reason = "length"
             if reason:
                 gone.append(i)
-            choices.append(Choice(row, id, logprobs[i], sampling_logprobs[i], tops[i], reason))
+            choices.append(Choice(row, id, logprobs[i], sampling_logprobs[i], tops[i], reason, ranks[i]))
         if gone:
             self._remove(gone)
         return choices
 
-    def _choose(self, logits_BV: Tensor, settings: "_Settings") -> tuple[list[int], list[float], list[float], list[tuple]]:
+    def _choose(self, logits_BV: Tensor, settings: "_Settings") -> tuple[list[int], list[float], list[float], list[tuple], list[int]]:
         rows = self.rows
-        none = [0.0] * len(rows)
+        none, ranks = [0.0] * len(rows), [0] * len(rows)
         tops: list[tuple] = [()] * len(rows)
         plain_BV = None
         if self.logprobs or settings.alternatives(rows):
-            plain_BV = apply_temperature(logits_BV, settings.temperature).log_softmax(-1)
+            plain_BV = (logits_BV if self.own else apply_temperature(logits_BV, settings.temperature)).log_softmax(-1)
             most = max(row.alternatives for row in rows)
             if most:
                 best = plain_BV.topk(min(most, plain_BV.shape[-1]), -1)
@@ -199,17 +205,19 @@ class RowBatch:
             self._seen_BV[torch.arange(len(rows), device=ids_B.device), ids_B] = True
         ids = ids_B.tolist()
         if not self.logprobs or plain_BV is None:
-            return ids, none, none, tops
+            return ids, none, none, tops, ranks
         logprobs_B = plain_BV.gather(-1, ids_B[:, None])[:, 0]
         logprobs = logprobs_B.tolist()
+        if self.own:
+            ranks = (1 + (plain_BV > logprobs_B[:, None]).sum(-1)).tolist()
         if settings.all_greedy:
-            return ids, logprobs, none, tops
-        if settings.untouched:
-            return ids, logprobs, logprobs, tops
+            return ids, logprobs, none, tops, ranks
+        if settings.untouched and not self.own:
+            return ids, logprobs, logprobs, tops, ranks
         drawn_B = (logits_BV.gather(-1, ids_B[:, None]) - logits_BV.logsumexp(-1, keepdim=True))[:, 0]
         if settings.greedy_B is not None:
             drawn_B = torch.where(settings.greedy_B, 0.0, drawn_B)
-        return ids, logprobs, drawn_B.tolist(), tops
+        return ids, logprobs, drawn_B.tolist(), tops, ranks
 
     def remove(self, tag: Any) -> bool:
         """Drop a row that nobody waits for any more; False if it is not there."""

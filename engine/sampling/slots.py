@@ -14,8 +14,9 @@ from engine.sampling.sampling import Sampling, Uniforms
 
 @dataclass(frozen=True)
 class Token:
-    """One token of a request. `logprob` and `top` are under softmax(logits / temperature) (temperature 1 when greedy), nothing cut away;
-    `sampling_logprob` under the distribution it was drawn from. finish_reason: "" (goes on), "stop" (this is the stop id), "length"."""
+    """One token of a request. `logprob`, `top` and `rank` (1: the likeliest) are the model's own: softmax(logits) whatever the temperature,
+    nothing cut away; `sampling_logprob` is under the distribution it was drawn from. finish_reason: "" (goes on), "stop" (this is the stop
+    id), "length"."""
 
     request: Hashable
     id: int
@@ -23,6 +24,7 @@ class Token:
     sampling_logprob: float
     top: tuple[tuple[int, float], ...]
     finish_reason: str
+    rank: int = 0
 
 
 class SlotEngine:
@@ -32,7 +34,7 @@ class SlotEngine:
         assert slots >= 1
         self.model, self.slots = model.eval(), slots
         self._waiting: deque[Row] = deque()
-        self._batch = RowBatch(model, rows=min(slots, 4))
+        self._batch = RowBatch(model, rows=min(slots, 4), own=True)
 
     def add(self, request: Hashable, prompt: Sequence[int], sampling: Sampling, *, alternatives: int = 5) -> None:
         """A new request; its first token comes with the next step that has a free slot. Raises InputError for a prompt the model cannot
@@ -48,7 +50,7 @@ class SlotEngine:
         free = self.slots - len(self._batch.rows)
         if self._waiting and free:
             self._batch.admit([self._waiting.popleft() for _ in range(min(free, len(self._waiting)))])
-        return [Token(c.row.tag, c.id, c.logprob, c.sampling_logprob, c.top, c.finish_reason) for c in self._batch.step()]
+        return [Token(c.row.tag, c.id, c.logprob, c.sampling_logprob, c.top, c.finish_reason, c.rank) for c in self._batch.step()]
 
     def remove(self, request: Hashable) -> bool:
         """Forget a request and free its slot; False if there was none."""

@@ -1,0 +1,78 @@
+"""The models of a project as the server lists them: every finished model and every checkpoint, the untrained one included. No torch.
+
+What costs a read of a file (the shape) is kept by path and time of change; the list itself is made anew at each look, so that a checkpoint
+saved a moment ago is there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.contract.errors import NotFound
+from engine.contract.words import tr
+from engine.model.config import ModelConfig
+from engine.project import files
+from engine.project.models import ModelRef, list_models
+from engine.project.project import Project
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model and its shape. `bpb` is validation bits per byte, None where it was not measured."""
+
+    ref: ModelRef
+    config: ModelConfig
+
+    @property
+    def bpb(self) -> float | None:
+        value = self.ref.facts.get("bpb")
+        return float(value) if isinstance(value, (int, float)) else None
+
+    def body(self, loaded: bool = False) -> dict[str, Any]:
+        """One entry of /v1/models: OpenAI's four fields, then ours. `chat` false: it completes text, it was not tuned to answer."""
+        ref = self.ref
+        return {"id": ref.id, "object": "model", "created": int(ref.created), "owned_by": "fledge", "title": ref.title, "step": ref.step,
+                "run": ref.run, "stage": ref.stage, "chat": ref.chat, "untrained": ref.untrained, "bpb": self.bpb,
+                "parameters": self.config.parameters, "vocab_size": self.config.vocab_size, "context": self.config.max_seq_len,
+                "best": bool(ref.facts.get("best")), "loaded": loaded}
+
+
+class Catalogue:
+    """The models of one project, by id."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._shapes: dict[tuple[Path, int], ModelConfig] = {}
+
+    def list(self) -> list[Listed]:
+        """All that have a readable shape: a folder that vanishes or is damaged while we look is left out here and explained by `get`."""
+        return [made for ref in list_models(self.project) if (made := self._listed(ref))]
+
+    def get(self, id: str) -> Listed:
+        """By id; NotFound names those there are."""
+        known = list_models(self.project)
+        ref = next((m for m in known if m.id == id), None)
+        if ref is None:
+            ids = ", ".join(m.id for m in known[:12])
+            raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=ids) if known else
+                           tr("It has none yet: pretrain one first."), code="model_not_found", field="model")
+        made = self._listed(ref)
+        if made is None:
+            raise NotFound(tr("The shape of model {id} cannot be read.", id=id), tr("Choose another checkpoint of the run."),
+                           code="model_damaged", field="model")
+        return made
+
+    def _listed(self, ref: ModelRef) -> Listed | None:
+        path = ref.folder / CONFIG
+        try:
+            key = (path, path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            return None
+        if key not in self._shapes:
+            raw = files.read_json(path)
+            if not isinstance(raw, dict):
+                return None
+            self._shapes[key] = ModelConfig.model_validate(raw)
+        return Listed(ref, self._shapes[key])

@@ -1,0 +1,177 @@
+"""The server's process: `serve()` for `fledge serve DIR`, and `python -m engine.serve.main DIR --owner-pid N` for the window.
+
+It listens on the loopback interface only, writes its address and token into the project, and lives as long as its owner (a process), or
+until Ctrl-C. HTTP answers from the first moment; torch loads meanwhile, in the engine's own thread. The process is polite: low priority
+for the processor from the start, few threads while a training run has the device (engine.py).
+"""
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import uvicorn
+
+from engine import __version__
+from engine.contract.errors import FledgeError, MachineError, SettingError
+from engine.contract.words import tr
+from engine.project.project import Project
+from engine.serve import address
+from engine.serve.address import Address
+from engine.serve.app import Server
+from engine.serve.catalogue import Catalogue
+from engine.serve.engine import Engine
+from engine.serve.jobs import Job, Piece
+
+log = logging.getLogger("fledge.serve")
+
+BACKLOG = 512
+OWNER_SECONDS = 1.0
+NICENESS = 5
+
+
+def serve(project_dir: Path | str, host: str = "127.0.0.1", port: int = 0, token: str | None = None, owner_pid: int | None = None,
+          device: str = "auto", announce: Callable[[Address], None] | None = None) -> None:
+    """Serve the models of a project until Ctrl-C, SIGTERM, or the end of process `owner_pid`.
+
+    `port` 0: any free one. `token` None: a fresh random one; "": none is asked for. `announce` hears the address once it listens.
+    A second server for the same project is Locked; a port in use is a MachineError.
+    """
+    project = Project.open(project_dir)
+    _check_host(host)
+    owner = _owner(owner_pid)
+    post = address.Post(project.dir)
+    post.take()
+    try:
+        listening = _listen(host, port)
+        bound = listening.getsockname()[1]
+        secret = address.new_token() if token is None else token
+        where = Address(url=f"http://{f'[{host}]' if ':' in host else host}:{bound}", token=secret, pid=os.getpid(), host=host, port=bound,
+                        version=__version__)
+        _be_polite()
+        with listening:
+            asyncio.run(_run(project, listening, where, post, owner, device, announce))
+    finally:
+        post.withdraw()
+
+
+async def _run(project: Project, listening: socket.socket, where: Address, post: address.Post, owner: psutil.Process | None, device: str,
+               announce: Callable[[Address], None] | None) -> None:
+    loop = asyncio.get_running_loop()
+    engine = Engine(device)
+    server = Server(Catalogue(project), engine, where.token, lambda: where.port)
+    engine.start(lambda batch: _post_to(loop, server, batch))
+    config = uvicorn.Config(server.build(), backlog=BACKLOG, log_level="warning", access_log=False, lifespan="off", ws="none", http="h11",
+                            loop="asyncio", timeout_graceful_shutdown=2, timeout_keep_alive=30, server_header=False)
+    web = uvicorn.Server(config)
+    if hasattr(signal, "SIGHUP"):  # the terminal was closed
+        loop.add_signal_handler(signal.SIGHUP, lambda: setattr(web, "should_exit", True))
+    watch = loop.create_task(_end_with(owner, web)) if owner else None
+    told = loop.create_task(_tell(web, where, post, announce))
+    try:
+        await web.serve(sockets=[listening])
+    finally:
+        told.cancel()
+        if watch:
+            watch.cancel()
+        engine.stop()  # no await here: after Ctrl-C this coroutine is being cancelled
+
+
+def _post_to(loop: asyncio.AbstractEventLoop, server: Server, batch: list[tuple[Job, Piece]]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        loop.call_soon_threadsafe(server.deliver, batch)
+
+
+async def _tell(web: uvicorn.Server, where: Address, post: address.Post, announce: Callable[[Address], None] | None) -> None:
+    while not web.started:
+        await asyncio.sleep(0.01)
+    post.publish(where)
+    log.info("listening at %s", where.url)
+    if announce:
+        announce(where)
+
+
+async def _end_with(owner: psutil.Process, web: uvicorn.Server) -> None:
+    """Leave when the owner is gone. psutil compares the start time as well: a reused process number is not the owner."""
+    while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+        await asyncio.sleep(OWNER_SECONDS)
+    log.info("the owner has ended")
+    web.should_exit = web.force_exit = True
+
+
+def _check_host(host: str) -> None:
+    with suppress(ValueError):
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return
+    raise SettingError(tr("{host} is not an address of this machine alone.", host=host), tr("Use 127.0.0.1."), code="not_loopback",
+                       field="host")
+
+
+def _owner(pid: int | None) -> psutil.Process | None:
+    if pid is None:
+        return None
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        raise SettingError(tr("The owner, process {pid}, is not there.", pid=pid), tr("Start the server from a process that lives."),
+                           field="owner_pid") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # there it would let a second process take the port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as wrong:
+        made.close()
+        raise MachineError(tr("Port {port} cannot be used: {why}.", port=port, why=wrong.strerror or str(wrong)),
+                           tr("Choose another port, or 0 for any free one."), code="port_in_use") from wrong
+    made.set_inheritable(False)
+    return made
+
+
+def _be_polite() -> None:
+    """A chat yields to training and to the window: with nothing else to run, a low priority costs nothing."""
+    if sys.platform == "win32":
+        with suppress(psutil.Error):
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        with suppress(OSError):
+            os.nice(NICENESS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The window's way in; the token comes back in the server file, never on a command line. The exit code is the error's."""
+    parser = argparse.ArgumentParser(prog="engine.serve.main")
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--owner-pid", type=int)
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+    signal.signal(signal.SIGTERM, leave)  # until uvicorn takes over
+    try:
+        serve(asked.project, owner_pid=asked.owner_pid, device=asked.device)
+    except FledgeError as wrong:
+        print(f"{wrong.code}: {wrong}", file=sys.stderr)
+        return wrong.exit_code
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
