@@ -561,8 +561,8 @@ def test_the_wheel_holds_program_and_resources_and_nothing_else(tmp_path: Path) 
     for name in ("tests", "packaging"):
         (source / name).mkdir()
         (source / name / "stray.py").touch()
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(tmp_path), str(source)]
-    done = subprocess.run(command, text=True, capture_output=True, timeout=120, env={**os.environ, "PIP_FIND_LINKS": ""})
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path)]
+    done = subprocess.run([*command, str(source)], text=True, capture_output=True, timeout=120, env={**os.environ, "PIP_FIND_LINKS": ""})
     assert done.returncode == 0, done.stdout + done.stderr
     [wheel] = tmp_path.glob("fledge-*-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
