@@ -158,8 +158,9 @@ def processor_title() -> str:
 
 
 def usable_processors() -> int:
-    """Processors this process may use: its affinity, and a container's share of time where one is set."""
+    """Processors this process should use: its affinity, cores rather than threads of cores, and a container's share where one is set."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    count = min(count, psutil.cpu_count(logical=False) or count)
     quota = _read_words(Path("/sys/fs/cgroup/cpu.max"))
     if len(quota) == 2 and quota[0].isdigit() and int(quota[1]) > 0:
         count = min(count, max(1, int(quota[0]) // int(quota[1])))
