@@ -66,7 +66,7 @@ def untranslated(node: ast.expr | None) -> str:
         return ""
     if isinstance(node, ast.Constant):
         text = node.value if isinstance(node.value, str) else ""
-        return text if WORD.search(text) and text.strip(" :…") not in NAMES else ""
+        return text if WORD.search(text) and text.strip(" :…") not in NAMES and not re.fullmatch(r"\.\w+", text) else ""
     if isinstance(node, ast.JoinedStr):
         literal = " ".join(part.value for part in node.values if isinstance(part, ast.Constant))
         return literal if any(word not in NAMES for word in WORD.findall(re.sub(r"<[^>]*>|&\w+;", " ", literal))) else ""
@@ -199,8 +199,15 @@ def test_the_collected_file_is_complete_and_reproducible() -> None:
     assert read_pot(first) == every
 
 
-def test_the_file_for_translators_is_current() -> None:
-    assert messages.main(["--check"]) == 0, "run: python packaging/messages.py"
+@pytest.mark.parametrize("program", ["packaging/messages.py", "packaging/tree.py"])
+def test_what_is_written_from_the_source_is_current(program: str) -> None:
+    assert subprocess.run([sys.executable, ROOT / program, "--check"]).returncode == 0, f"run: python {program}"
+
+
+def test_every_file_says_what_it_is() -> None:
+    silent = [str(path.relative_to(ROOT)) for path in [*sources("engine", "desktop", "packaging"), *(ROOT / "tests").rglob("*.py")]
+              if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert not silent, "begin these with a docstring"
 
 
 @pytest.mark.parametrize("text", ["plain", 'with "quotes" and \\ backslash', "two\nlines", "ends with a break\n", "a\ttab", "an – em dash"])
