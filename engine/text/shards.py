@@ -153,7 +153,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far the tokenizing is, for the progress bar: text bytes done and in all, tokens made, seconds of this attempt, bytes found done."""
+    """How far the tokenizing is: text bytes done and in all, tokens made, seconds of this attempt, bytes that were found done."""
 
     done: int
     total: int

@@ -9,7 +9,8 @@ from engine.contract.words import tr
 class CorpusSpec(Spec):
     stage: ClassVar[str] = "corpus"
 
-    sources: tuple[str, ...] = option((), label=tr("Sources"), help=tr("Files and folders: .txt, .md, .jsonl, .csv, .parquet."), hidden=True)
+    sources: tuple[str, ...] = option((), label=tr("Sources"), hidden=True,
+        help=tr("Files and folders: .txt, .md, .jsonl, .csv, .tsv, .parquet."))
     title: str = option("", label=tr("Name"), help=tr("How this corpus is called in the project. Empty: the name of the first source."))
     validation_percent: float = option(10.0, label=tr("For validation"), unit="%", ge=0.1, le=50,
         help=tr("Kept out of training, to measure what the model has understood."))
