@@ -24,13 +24,15 @@ COLUMNS = ("step", "tokens", "elapsed")
 
 
 class MetricChart(QWidget):
-    """`set_curves`, `set_marks`, `set_end`; `refresh` when the data grew. `controls` puts axis and options into the heading."""
+    """`set_curves`, `set_marks`, `set_end`; `refresh` when the data grew. `controls` puts axis and options into the heading; `lead` stands
+    there instead of the title."""
 
     exported = Signal(str)
     failed = Signal(str)
     options_changed = Signal()
 
-    def __init__(self, theme: Theme, title: str, *, unit: str = "", controls: bool = True, show_x: bool = True, name: str = "") -> None:
+    def __init__(self, theme: Theme, title: str, *, unit: str = "", controls: bool = True, show_x: bool = True, name: str = "",
+                 lead: QWidget | None = None) -> None:
         super().__init__()
         self.theme, self.title = theme, title
         self.plot = Plot(theme, name or title, unit=unit, show_x=show_x)
@@ -44,9 +46,11 @@ class MetricChart(QWidget):
                              name=tr("Axis of {chart}", chart=title), on_change=lambda kind: self.set_axes(x_kind=kind))
         self.options = Button(theme, kind="icon", icon="settings", name=tr("Options of {chart}", chart=title), on_click=self._open_menu)
         fixed(self.options, theme.px(28), theme.px(28))
-        head = row(self._title, self._legend, "+", self._note, self._whole, self.axis if controls else None,
+        head = row(lead or self._title, self._legend, "+", self._note, self._whole, self.axis if controls else None,
                    self.options if controls else None, gap=14)
         head.setMinimumHeight(theme.px(30) if controls else theme.px(22))
+        if lead is not None:
+            self._title.deleteLater()
         if not controls:
             self.axis.deleteLater()
             self.options.deleteLater()
