@@ -330,6 +330,11 @@ class Tokenizer:
         return re.compile("(" + "|".join(re.escape(name) for name in sorted(self.special, key=len, reverse=True)) + ")")
 
     @cached_property
+    def token_widths(self) -> np.ndarray:
+        """int64 [vocab_size]: bytes that each token stands for."""
+        return np.array([len(raw) for raw in self._bytes], np.int64)
+
+    @cached_property
     def _bytes(self) -> list[bytes]:
         """Bytes of every id; of ids that no token has, none."""
         added = {int(t["id"]) for t in self._raw.get("added_tokens") or ()}

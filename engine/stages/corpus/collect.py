@@ -61,8 +61,8 @@ class Collected:
 def collect(files: Sequence[SourceFile], options: ReadOptions, share: float, folder: Path, *,
             report: Callable[[str, Standing], None] = lambda phase, standing: None) -> Collected:
     """Fill `folder` (made here) with the documents of `files`, a `share` of them (0..1) for validation. `report` is called a few times a
-    second with the phase ("look" or "read") and may raise to stop. Files that cannot be read are in `failed`; nothing readable at all raises
-    the file's own FormatError, or an InputError with the reasons."""
+    second with the phase ("look" or "read") and may raise to stop. Files that cannot be read are in `failed`; nothing readable at all
+    raises the file's own FormatError, or an InputError with the reasons."""
     lengths = _measure(files, options, report, FEW)
     made = _write(files, options, share, folder, lengths if len(lengths) < FEW else None, report)
     if made.originals and not made.splits["validation"]["documents"] and not made.by_tail:

@@ -91,7 +91,8 @@ def _tell(made: Collected, skipped: list[Skipped], context: RunContext) -> None:
     if replaced:
         shown = "; ".join(f"{s['name']} ({s['encoding']})" for s in replaced[:5])
         context.emit(Notice(level="warning", code="encoding", text=shown,
-                            remedy=tr("If letters look wrong, import again and choose the encoding."), title=trn("{count} character did not fit the encoding", "{count} characters did not fit the encoding",
+                            remedy=tr("If letters look wrong, import again and choose the encoding."),
+                            title=trn("{count} character did not fit the encoding", "{count} characters did not fit the encoding",
                                       sum(s["replaced"] for s in replaced))))
 
 

@@ -13,6 +13,8 @@ class TokenizerSpec(Spec):
     stage: ClassVar[str] = "tokenizer"
 
     corpus: str = option("", label=tr("Corpus"), help=tr("The text whose letters and words it learns from."), artifact="corpus")
+    source: str = option("", label=tr("Import from"), advanced=True,
+        help=tr("A tokenizer.json, or a folder with one, to be used as it is. Nothing is trained then."))
     title: str = option("", label=tr("Name"), help=tr("How this tokenizer is called in the project."))
     vocab_size: int = option(8192, label=tr("Vocabulary"), unit=tr("tokens"), ge=SMALLEST, le=131_072,
         help=tr("More tokens make text shorter, and the model's embedding larger. {smallest} is bytes and special tokens only.",
@@ -23,6 +25,6 @@ class TokenizerSpec(Spec):
         help=tr("Digits are never merged. Small models learn sums far better that way."))
 
     def problems(self) -> list[Problem]:
-        if not self.corpus:
+        if not self.corpus and not self.source:
             return [Problem("corpus", tr("A tokenizer needs a corpus to learn from."), tr("Import text first, or choose a corpus."))]
         return []
