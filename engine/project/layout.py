@@ -81,6 +81,25 @@ def checkpoint(run_dir: Path, step: int) -> Path:
     return checkpoints(run_dir) / f"step-{step:08d}"
 
 
+def demo_file(project: Path) -> Path:
+    """What the guided demo was asked for and how long its stages took."""
+    return project / "demo.json"
+
+
+def demo_lock(project: Path) -> Path:
+    return project / ".demo.lock"
+
+
+def demo_text(project: Path) -> Path:
+    """The generated world's documents, a JSON object a line."""
+    return project / "world" / "world.jsonl"
+
+
+def demo_report(project: Path, kind: str) -> Path:
+    """`kind` is "md" or "json"."""
+    return project / f"report.{kind}"
+
+
 def user_state() -> Path:
     """What belongs to the person and not to a project: device locks, the queue, recent projects, the crash log. FLEDGE_HOME overrides."""
     home = os.environ.get("FLEDGE_HOME")
