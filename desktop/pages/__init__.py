@@ -1,0 +1,45 @@
+"""The pages, in the rail's order. A page is named by a string and built when it is first shown, so that the window paints at once."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from engine.contract.words import tr
+from engine.pipeline import STAGES
+
+if TYPE_CHECKING:
+    from desktop.context import AppContext
+    from desktop.widgets.page import Page
+
+
+@dataclass(frozen=True)
+class PageEntry:
+    """`place`: home (above the stages), stage (on the stem, by the stage's id), tool (below, with an icon), hidden (not in the rail).
+    `needs_project`: shown only while one is open; without one the way leads home."""
+
+    id: str
+    title: str
+    factory: str
+    place: str
+    icon: str = ""
+    needs_project: bool = True
+
+    def build(self, context: "AppContext") -> "Page":
+        module, _, name = self.factory.partition(":")
+        return getattr(import_module(module), name)(context)
+
+
+_OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop.pages.tokenizer:TokenizerPage",
+              "pretrain": "desktop.pages.pretrain:PretrainPage"}
+
+PAGES: tuple[PageEntry, ...] = (
+    PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
+    *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values()),
+    PageEntry("chat", tr("Chat"), "desktop.pages.chat:ChatPage", "tool", "chat"),
+    PageEntry("runs", tr("Runs"), "desktop.pages.runs:RunsPage", "tool", "runs"),
+    PageEntry("settings", tr("Settings"), "desktop.pages.settings:SettingsPage", "hidden", "settings", needs_project=False),
+)
+
+
+def page(id: str) -> PageEntry:
+    return next(entry for entry in PAGES if entry.id == id)

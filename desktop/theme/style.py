@@ -86,7 +86,8 @@ QMenu::item:disabled { color: $text3; }
 QMenu::icon { padding-left: 8px; }
 QMenu::separator { height: 1px; background: $line; margin: 4px 8px; }
 
-QAbstractItemView { background: transparent; border: none; outline: none; selection-background-color: $accent_soft; selection-color: $text; }
+QAbstractItemView { background: transparent; border: none; outline: none; selection-background-color: $accent_soft;
+  selection-color: $text; }
 QHeaderView, QHeaderView::section { background: transparent; border: none; color: $text2; font-size: 12px; }
 QHeaderView::section { border-bottom: 1px solid $line; padding: 0 11px 4px 11px; }
 QTableCornerButton::section { background: transparent; border: none; }
@@ -99,7 +100,8 @@ QScrollBar:vertical { width: 10px; background: transparent; margin: 0; }
 QScrollBar:horizontal { height: 10px; background: transparent; margin: 0; }
 QScrollBar::handle { background: $control; border-radius: 3px; margin: 2px; }
 QScrollBar::handle:vertical { min-height: 32px; } QScrollBar::handle:horizontal { min-width: 32px; }
-QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page { background: none; border: none; width: 0; height: 0; }
+QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page {
+  background: none; border: none; width: 0; height: 0; }
 QSplitter::handle { background: transparent; }
 """)
 

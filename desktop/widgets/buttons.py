@@ -17,8 +17,8 @@ ICON_TONES = {"primary": "on_accent", "danger": "danger", "quiet": "accent", "ic
 class Button(KeyboardRing, QPushButton):
     """`kind`: primary, secondary, quiet, danger, icon. Words are verbs. An icon-only button has `name`, for tooltip and screen reader."""
 
-    def __init__(self, theme: Theme, words: str = "", kind: str = "secondary", *, icon: str = "", tone: str = "", name: str = "", tip: str = "",
-                 on_click: Callable[[], Any] | None = None, enabled: bool = True) -> None:
+    def __init__(self, theme: Theme, words: str = "", kind: str = "secondary", *, icon: str = "", tone: str = "", name: str = "",
+                 tip: str = "", on_click: Callable[[], Any] | None = None, enabled: bool = True) -> None:
         super().__init__()
         assert words or name, "a button without words needs a name"
         self.theme, self._icon, self._tone = theme, icon, tone

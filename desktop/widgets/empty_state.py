@@ -1,4 +1,4 @@
-"""What a page shows before it has anything: a drawing of its own parts, what is missing, one primary and one way round, steps with ticks."""
+"""What a page shows before it has anything: a drawing of its own parts, what is missing, one primary and one way round, and the steps."""
 
 from collections.abc import Sequence
 

@@ -31,7 +31,8 @@ class Estimate(QWidget):
         self._note = small(wrap=True)
         col(self._grid_host, 4, self._bar, self._note, gap=6, host=self)
 
-    def set(self, lines: Sequence[Line], note: str = "", *, measured_share: float | None = None, formula_share: float | None = None) -> None:
+    def set(self, lines: Sequence[Line], note: str = "", *, measured_share: float | None = None,
+            formula_share: float | None = None) -> None:
         """Shares are of the device's memory; without them no bar. The bar is filled as measured and ghosted to the formula."""
         clear(self._grid)
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

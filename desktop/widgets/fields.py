@@ -348,7 +348,8 @@ class Tick(KeyboardRing, QCheckBox):
         painter.drawRoundedRect(box, 4, 4)
         if on:
             u = side / 16
-            painter.setPen(QPen(t.colour("on_accent" if usable else "text3"), 1.8 * u, c=Qt.PenCapStyle.RoundCap, j=Qt.PenJoinStyle.RoundJoin))
+            ink = t.colour("on_accent" if usable else "text3")
+            painter.setPen(QPen(ink, 1.8 * u, c=Qt.PenCapStyle.RoundCap, j=Qt.PenJoinStyle.RoundJoin))
             painter.drawPolyline([box.topLeft() + QPointF(x * u, y * u) for x, y in ((3.5, 8), (6.3, 10.8), (11.5, 4.6))])
         painter.setFont(self.font())
         painter.setPen(t.colour("text" if usable else "text3"))

@@ -43,7 +43,8 @@ class SettingRow(QWidget):
 
     edited = Signal()
 
-    def __init__(self, theme: Theme, label: str, help: str, control: Any, unit: str = "", default_words: str = "", wide: bool = False) -> None:
+    def __init__(self, theme: Theme, label: str, help: str, control: Any, unit: str = "", default_words: str = "",
+                 wide: bool = False) -> None:
         super().__init__()
         self.control, self._default_words = control, default_words
         self._dot, self._was = Dot(theme), small(tone="accent")

@@ -256,7 +256,7 @@ class Table(QTableView):
         self._resized()
 
     def set_rows(self, rows: Sequence[Any]) -> None:
-        """Other rows; the selected one stays selected if it is among them (by equality of `id`, or of itself), and the scroll position stays."""
+        """Other rows; the selected one stays selected if it is among them (by `id`, else by itself); the scroll position stays."""
         kept, place = self.current_row(), self.verticalScrollBar().value()
         self.rows_model.set(rows)
         self.verticalScrollBar().setValue(place)

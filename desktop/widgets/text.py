@@ -1,4 +1,4 @@
-"""Labels by role and tone, the small icon beside them, and key caps. Text is plain unless `rich=True`: what a model wrote is never markup."""
+"""Labels by role and tone, the small icon beside them, key caps. Text is plain unless `rich=True`: what a model wrote is no markup."""
 
 from html import escape
 
@@ -17,7 +17,7 @@ def repolish(widget: QWidget) -> None:
 
 
 class Text(QLabel):
-    """`role`: hero title section strong medium body read small small_strong mono. `tone`: "" text2 text3 accent ok warn danger series2 series3.
+    """`role`: hero title section strong medium body read small small_strong mono. `tone`: "" or a name of palette.TONES.
 
     `wrap` breaks lines at the width it gets, and asks for the height this needs. `elide` cuts one line with an ellipsis, the whole in the
     tooltip. `lead` is a line height in percent (for reading text). `width` fixes the width in logical pixels.

@@ -1,0 +1,142 @@
+"""AppContext: what pages and the window share, passed in and never global. Theme, settings, the open project and what is in it, short work
+in threads, the way to another page, toasts, this machine. It builds no widget.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtWidgets import QApplication
+
+from desktop.jobs.background import Background
+from desktop.jobs.machine_probe import MachineProbe
+from desktop.models.survey import Survey, survey
+from desktop.settings import Settings
+from desktop.theme.theme import MODES, SCALES, Theme
+from engine.contract.machine import MachineFacts
+from engine.project import layout, recent
+from engine.project.project import Project
+
+LOOK_MS = 1000
+SETTLE_MS = 400
+
+
+class AppContext(QObject):
+    """`project` is None until one is open, `survey` None until it was looked at (at once, then every second, in a thread)."""
+
+    project_changed = Signal()
+    survey_changed = Signal()
+    machine_changed = Signal()
+    recent_changed = Signal()
+    navigate_requested = Signal(str, dict)
+    toast_requested = Signal(str, str, object)
+    open_folder_requested = Signal()
+
+    def __init__(self, app: QApplication) -> None:
+        super().__init__()
+        self.settings = Settings(layout.settings_file())
+        mode, scale = self.settings.get("theme", "system"), self.settings.get("scale", 1.0)
+        self.theme = Theme(app, mode if mode in MODES else "system", scale if scale in SCALES else 1.0)
+        self.jobs = Background(self)
+        self.project: Project | None = None
+        self.survey: Survey | None = None
+        self.machine: MachineFacts | None = MachineFacts.read(layout.machine_file())
+        self.probe = MachineProbe(self)
+        self.probe.found.connect(self._machine_found)
+        self._look = QTimer(self)
+        self._look.setInterval(LOOK_MS)
+        self._look.timeout.connect(self.look)
+        self._looking = False
+        self._save = QTimer(self)
+        self._save.setSingleShot(True)
+        self._save.setInterval(SETTLE_MS)
+        self._save.timeout.connect(self.settings.flush)
+
+    # the project ------------------------------------------------------------------------------------------------------
+
+    def open_project(self, dir: Path | str) -> Project:
+        """Open a project's folder; a FledgeError says why it cannot be."""
+        self._take(Project.open(dir))
+        assert self.project is not None
+        return self.project
+
+    def create_project(self, dir: Path | str, name: str, origin: str = "") -> Project:
+        self._take(Project.create(dir, name, origin))
+        assert self.project is not None
+        return self.project
+
+    def close_project(self) -> None:
+        if self.project is not None:
+            self._take(None)
+
+    def look(self) -> None:
+        """Look at the project's folder now; `survey_changed` follows if anything is different."""
+        if self.project is None or self._looking:
+            return
+        project, self._looking = self.project, True
+        self.jobs.run(lambda: survey(project), then=self._looked, failed=self._not_looked, owner=self)
+
+    def choices(self, kind: str) -> list[tuple[str, str]]:
+        """(id, words) of the project's artifacts of a kind, newest first: what a SpecForm asks for."""
+        return self.survey.choices(kind) if self.survey is not None else []
+
+    def _take(self, project: Project | None) -> None:
+        self.project, self.survey, self._looking = project, None, False
+        if project is not None:
+            recent.remember(project.dir, project.name)
+            self.survey = survey(project)
+            self._look.start()
+        else:
+            self._look.stop()
+        self.remember("last_project", str(project.dir) if project is not None else None)
+        self.recent_changed.emit()
+        self.project_changed.emit()
+        self.survey_changed.emit()
+
+    def _looked(self, found: Survey) -> None:
+        self._looking = False
+        if self.project is not None and found.project_dir == self.project.dir and found != self.survey:
+            self.survey = found
+            self.survey_changed.emit()
+
+    def _not_looked(self, wrong: Exception) -> None:
+        self._looking = False
+        if not isinstance(wrong, OSError):  # a folder that moves while we look is looked at again
+            raise wrong
+
+    # around -----------------------------------------------------------------------------------------------------------
+
+    def navigate(self, page: str, **args: Any) -> None:
+        """Show a page by its id; it gets `opened(**args)`."""
+        self.navigate_requested.emit(page, args)
+
+    def toast(self, words: str, button: str = "", action: Callable[[], object] | None = None) -> None:
+        """Say what has been done, with Undo perhaps. Never for errors."""
+        self.toast_requested.emit(words, button, action)
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a setting; it is on the disk a moment later."""
+        self.settings.set(key, value)
+        if self.settings.waiting:
+            self._save.start()
+
+    def set_theme(self, mode: str) -> None:
+        self.theme.set_mode(mode)
+        self.remember("theme", mode)
+
+    def set_scale(self, scale: float) -> None:
+        self.remember("scale", scale)
+        self.theme.set_scale(scale)
+
+    def _machine_found(self, facts: MachineFacts) -> None:
+        self.machine = facts
+        self.machine_changed.emit()
+
+    def close(self) -> None:
+        """The window is going: write what waits, stop looking. Runs go on by themselves."""
+        self._look.stop()
+        self._save.stop()
+        self.settings.flush()
+        self.probe.stop()
+        self.jobs.close()

@@ -1,0 +1,165 @@
+"""What a project holds, at a glance: artifacts, runs with their status, and the state of every stage. No Qt; read in a thread, compared by value.
+
+A run is read by the head and the tail of its events only, so that a look costs milliseconds however long the run was. Whoever shows a
+run's whole curve follows it with desktop/jobs instead.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.contract.events import Facts, from_line
+from engine.contract.units import percent
+from engine.contract.words import tr
+from engine.pipeline import STAGES, Stage
+from engine.project import layout, queue
+from engine.project.artifacts import Artifact
+from engine.project.project import Project
+from engine.project.run_state import RunState, apply
+from engine.project.runs import Run
+
+LOOK_BYTES = 1 << 16
+ACTIVE = ("running", "waiting", "starting")
+BROKEN = ("failed", "crashed", "interrupted")
+
+
+@dataclass(frozen=True)
+class RunGlance:
+    """A run in one line. `share` 0 to 1; `eta` seconds left, -1 unknown; `loss` None where there is none."""
+
+    id: str
+    stage: str
+    number: int
+    title: str
+    status: str
+    created: float
+    share: float = 0.0
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    eta: float = -1.0
+    sentence: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True)
+class StageState:
+    """state: nothing, ready, running, done, stale, failed. `words` stand at the right of the rail item."""
+
+    id: str
+    title: str
+    state: str = "nothing"
+    share: float = 0.0
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything the rail and the pages need to know about what there is; equal surveys look the same on the screen."""
+
+    project_dir: Path
+    artifacts: tuple[Artifact, ...] = ()
+    runs: tuple[RunGlance, ...] = ()
+    stages: tuple[StageState, ...] = ()
+
+    def of_kind(self, kind: str) -> list[Artifact]:
+        """Artifacts of a kind, newest first."""
+        return [a for a in reversed(self.artifacts) if a.kind == kind]
+
+    def choices(self, kind: str) -> list[tuple[str, str]]:
+        """(id, words) for a form, newest first."""
+        return [(a.id, a.title if a.title == a.id else f"{a.title} ({a.id})") for a in self.of_kind(kind)]
+
+    def of_stage(self, stage: str) -> list[RunGlance]:
+        """Runs of a stage, newest first."""
+        return [r for r in reversed(self.runs) if r.stage == stage]
+
+    @property
+    def running(self) -> RunGlance | None:
+        return next((r for r in reversed(self.runs) if r.active), None)
+
+    @property
+    def model_title(self) -> str:
+        """The newest model's name and nothing else, for the top of the rail."""
+        models = self.of_kind("model")
+        return models[0].title if models else ""
+
+
+def survey(project: Project) -> Survey:
+    """Look at a project's folder."""
+    artifacts, waiting = tuple(project.artifacts.list()), {e.run for e in queue.entries() if e.project == str(project.dir)}
+    runs = tuple(glance(run, run.id in waiting) for run in project.runs.list())
+    return Survey(project.dir, artifacts, runs, tuple(stage_states(STAGES.values(), artifacts, runs)))
+
+
+def glance(run: Run, queued: bool = False) -> RunGlance:
+    """One run from the head and the tail of its events."""
+    state = RunState(stage=run.stage)
+    for line in _ends(layout.events_file(run.dir)):
+        event = from_line(line)
+        if event is not None:
+            apply(state, event)
+    status = run.status_of(state, queued)
+    progress = state.progress
+    return RunGlance(id=run.id, stage=run.stage, number=run.number, title=run.title, status=status, created=run.created, share=state.share,
+                     step=state.step, steps=int(state.facts.get("steps") or 0), loss=state.metrics.last("loss"),
+                     eta=progress.eta if progress is not None and status in ACTIVE else -1.0,
+                     sentence=state.finished.sentence if state.finished is not None and status == "failed" else "")
+
+
+def _ends(path: Path) -> list[bytes]:
+    """The lines of the first and the last 64 kB; from between, the facts alone are missed, and they come at the head of each attempt."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(LOOK_BYTES)
+            size = file.seek(0, 2)
+            if size <= LOOK_BYTES:
+                return head.splitlines()
+            start = max(LOOK_BYTES, size - LOOK_BYTES)
+            file.seek(start)
+            tail = file.read()
+    except FileNotFoundError:
+        return []
+    lines = head.splitlines()[:-1] if start > LOOK_BYTES else head.splitlines()
+    rest = tail.splitlines()
+    if start == LOOK_BYTES and lines and rest and not head.endswith(b"\n"):
+        rest[0] = lines.pop() + rest[0]
+    facts = [line for line in lines if isinstance(from_line(line), Facts)]
+    return [*lines, *rest] if len(lines) < 4000 else [*lines[:50], *facts, *rest]
+
+
+def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: Sequence[RunGlance]) -> list[StageState]:
+    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken run, then what was made."""
+    newest: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        newest[artifact.kind] = artifact
+    return [_state(stage, newest, [r for r in runs if r.stage == stage.id]) for stage in stages]
+
+
+def _state(stage: Stage, newest: dict[str, Artifact], runs: Sequence[RunGlance]) -> StageState:
+    made, last = newest.get(stage.makes), runs[-1] if runs else None
+    active = next((r for r in reversed(runs) if r.active), None)
+    if active is not None:
+        words = percent(active.share) if active.status == "running" else tr("waiting")
+        return StageState(stage.id, stage.title, "running", active.share, words)
+    if any(r.status == "queued" for r in runs):
+        return StageState(stage.id, stage.title, "ready", words=tr("queued"))
+    if last is not None and last.status in BROKEN and (made is None or last.created > made.created):
+        words = {"failed": tr("stopped"), "crashed": tr("crashed"), "interrupted": tr("interrupted")}[last.status]
+        return StageState(stage.id, stage.title, "failed", last.share, words)
+    if made is not None:
+        stale = any(newest[kind].id not in made.parents for kind in stage.needs
+                    if kind in newest and any(p.rpartition("-")[0] == kind for p in made.parents))
+        return StageState(stage.id, stage.title, "stale" if stale else "done", words=tr("stale") if stale else "")
+    if last is not None and last.status in ("stopped", "paused"):
+        return StageState(stage.id, stage.title, "failed", last.share, tr("stopped") if last.status == "stopped" else tr("paused"))
+    ready = all(kind in newest for kind in stage.needs)
+    return StageState(stage.id, stage.title, "ready" if ready else "nothing", words=tr("ready") if ready else "")
+
+
+def empty_stages() -> tuple[StageState, ...]:
+    """The rail without a project."""
+    return tuple(StageState(stage.id, stage.title) for stage in STAGES.values())

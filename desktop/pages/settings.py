@@ -1,0 +1,106 @@
+"""Settings: how the window looks, which Python has the engine, where things are kept. Each is in force at once."""
+
+import sys
+from typing import Any
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from desktop.context import AppContext
+from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.fields import TextField
+from desktop.widgets.layout import col, fixed, row
+from desktop.widgets.machine_panel import MachineParts
+from desktop.widgets.notes import NoteSlot
+from desktop.widgets.page import Page
+from desktop.widgets.page_header import PageHeader
+from desktop.widgets.panel import Panel, heading, rule
+from desktop.widgets.text import Text, small
+from engine import __version__
+from engine.contract.errors import FledgeError
+from engine.contract.words import tr
+from engine.project import launch, layout
+
+
+class SettingsPage(Page):
+    def __init__(self, context: AppContext) -> None:
+        super().__init__(context)
+        theme = self.theme
+        self._mode = Segments(theme, (("system", tr("As the system")), ("light", tr("Light")), ("dark", tr("Dark"))), theme.mode,
+                              name=tr("Theme"), on_change=context.set_theme)
+        self._scale = Segments(theme, ((1.0, "100 %"), (1.25, "125 %"), (1.5, "150 %")), theme.scale, name=tr("Text size"),
+                               on_change=context.set_scale)
+        look = Panel(heading(tr("Look")), self._line(tr("Theme"), tr("Light, dark, or whatever the system has."), self._mode), rule(),
+                     self._line(tr("Text size"), tr("Everything grows with it. Pages are built anew, runs are not touched."), self._scale),
+                     rule(), self._line(tr("Language"), tr("More languages can be added as catalogues of messages."), Text("English")), gap=0)
+
+        self._python = TextField(str(context.settings.get("engine_python") or ""), placeholder=launch.interpreter(), name=tr("Python"))
+        self._python.editingFinished.connect(self._python_edited)
+        self._said = NoteSlot(theme)
+        self._check = Button(theme, tr("Check"), on_click=self._check_python)
+        choose = Button(theme, tr("Choose…"), icon="folder", on_click=self._choose_python)
+        engine = Panel(heading(tr("Engine")), Text(tr("Python that has the engine"), "medium"), row((self._python, 1), choose, self._check),
+                       small(tr("Runs and the chat server start with it. Empty: the Python this window runs in, {python}.",
+                                python=sys.executable), wrap=True), self._said, gap=6)
+
+        home = layout.user_state()
+        kept = Panel(heading(tr("Where things are")), self._line(tr("Your own folder"), tr("Settings, queue, crash log, locks. FLEDGE_HOME "
+                     "moves it."), row(Text(str(home), "mono", elide=True, select=False), gap=0), stretch=True), rule(),
+                     row(Button(theme, tr("Open folder"), icon="folder",
+                                on_click=lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(home)))), "+",
+                         small(tr("Fledge {version}, Python {python}", version=__version__, python=sys.version.split()[0])),
+                         pad=(0, 12, 0, 0)), gap=0)
+
+        self._measure = Button(theme, tr("Measure"), "quiet", on_click=lambda: context.probe.ask(measure=True))
+        self._parts = MachineParts(theme)
+        machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
+        self.set_body(PageHeader(tr("Settings"), tr("How Fledge looks and where it keeps things. Changes are in force at once.")), 18,
+                      row((col(look, engine, kept, "+", gap=12), 1), fixed(col(machine, "+", gap=0), theme.px(312)), gap=24), "+")
+        context.machine_changed.connect(self._show_machine)
+        context.probe.busy_changed.connect(self._show_machine)
+
+    def opened(self, **args: Any) -> None:
+        self._mode.set(self.theme.mode)
+        self._show_machine()
+        if self.context.machine is None:
+            self.context.probe.ask()
+
+    def _line(self, label: str, help: str, control: QWidget, stretch: bool = False) -> QWidget:
+        words = col(Text(label, "medium"), small(help, wrap=True), gap=1)
+        return row((words, 1), (control, 1) if stretch else control, gap=16, pad=(0, 8, 0, 8))
+
+    def _show_machine(self) -> None:
+        busy = self.context.probe.busy
+        self._parts.set(self.context.machine, self.context.project.dir if self.context.project is not None else layout.user_state())
+        self._measure.setEnabled(not busy)
+        self._measure.set_words(tr("Measuring…") if busy else tr("Measure"))
+
+    def _choose_python(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, tr("The Python that has the engine"), str(self._python.value() or sys.executable))
+        if chosen:
+            self._python.set(chosen)
+            self._python_edited()
+            self._check_python()
+
+    def _python_edited(self) -> None:
+        self.context.settings.set("engine_python", self._python.value().strip() or None)
+        self.context.settings.flush()  # workers read the file
+        self._said.clear()
+
+    def _check_python(self) -> None:
+        python = self._python.value().strip() or launch.interpreter()
+        self._check.setEnabled(False)
+        self._check.set_words(tr("Checking…"))
+        self.context.jobs.run(lambda: launch.handshake(python), then=lambda _: self._checked(None), failed=self._checked, owner=self)
+
+    def _checked(self, wrong: Exception | None) -> None:
+        self._check.setEnabled(True)
+        self._check.set_words(tr("Check"))
+        if isinstance(wrong, FledgeError):
+            self._said.show_error(wrong)
+        elif wrong is not None:
+            raise wrong
+        else:
+            self._said.clear()
+            self.context.toast(tr("The engine answers, version {version}", version=__version__))
