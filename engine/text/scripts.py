@@ -48,8 +48,9 @@ def title(name: str) -> str:
     """The script's name for people."""
     return {
         COMMON: tr("Digits, spaces, signs"), OTHER: tr("Other scripts"), "latin": tr("Latin"), "greek": tr("Greek"),
-        "cyrillic": tr("Cyrillic"), "armenian": tr("Armenian"), "hebrew": tr("Hebrew"), "arabic": tr("Arabic"), "devanagari": tr("Devanagari"),
-        "bengali": tr("Bengali"), "gurmukhi": tr("Gurmukhi"), "gujarati": tr("Gujarati"), "tamil": tr("Tamil"), "telugu": tr("Telugu"), "kannada": tr("Kannada"),
+        "cyrillic": tr("Cyrillic"), "armenian": tr("Armenian"), "hebrew": tr("Hebrew"), "arabic": tr("Arabic"),
+        "devanagari": tr("Devanagari"), "bengali": tr("Bengali"), "gurmukhi": tr("Gurmukhi"), "gujarati": tr("Gujarati"),
+        "tamil": tr("Tamil"), "telugu": tr("Telugu"), "kannada": tr("Kannada"),
         "malayalam": tr("Malayalam"), "sinhala": tr("Sinhala"), "thai": tr("Thai"), "lao": tr("Lao"), "tibetan": tr("Tibetan"),
         "burmese": tr("Burmese"), "georgian": tr("Georgian"), "ethiopic": tr("Ethiopic"), "khmer": tr("Khmer"), "hangul": tr("Hangul"),
         "kana": tr("Kana"), "han": tr("Han"), "emoji": tr("Emoji"),

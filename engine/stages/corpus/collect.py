@@ -18,7 +18,8 @@ from typing import Any
 
 from engine.contract.errors import FormatError, InputError
 from engine.contract.words import tr
-from engine.text.corpus import SPLITS, CorpusWriter
+from engine.text.corpus import SPLITS
+from engine.text.corpus_writer import CorpusWriter
 from engine.text.readers import Part, Reader, ReadOptions, Skipped, SourceFile, best_cut
 
 FEW = 100
