@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.contract.context import RunContext
-from engine.contract.errors import DiskFull, NonFinite, OutOfMemory, Stopped
+from engine.contract.errors import DiskFull, Mismatch, NonFinite, OutOfMemory, Stopped
 from engine.contract.events import Evaluation, Notice, Waiting
 from engine.contract.words import tr
 from engine.training.checkpoints import Checkpoint, Checkpoints, TrainState, free_space
@@ -100,9 +100,12 @@ class Trainer:
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take optimizer and state from a checkpoint; the caller has loaded the model's weights from it."""
+        state = checkpoint.state()
+        if state.source != self.source.state:
+            raise Mismatch(tr("The checkpoint of step {step} was made with other data or another batch.", step=f"{state.step:,}"),
+                           tr("Resume it with as many processes as it began with, or start a new run."))
         self.optimizer.load(checkpoint.optimizer())
-        self.state = checkpoint.state()
-        assert self.state.source == self.source.state, (self.state.source, self.source.state)
+        self.state = state
 
     def train(self) -> TrainState:
         """Until the last step, or until early stopping. Stopped when the person asks; NonFinite, OutOfMemory when it cannot go on."""

@@ -29,6 +29,10 @@ class Meter:
         """Seconds of this attempt's training so far, waiting for the person not counted."""
         return time.perf_counter() - self.began - self.aside
 
+    def tokens_per_second(self, tokens_per_step: int) -> float:
+        """The recent pace of the steps themselves; 0 before the first."""
+        return tokens_per_step / self.step_seconds if self.step_seconds else 0.0
+
     def waited(self, seconds: float) -> None:
         self.aside += seconds
 

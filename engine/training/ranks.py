@@ -1,7 +1,25 @@
 """What the processes of one run tell each other: sums, and rank 0's decisions. With one process everything is as it was."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
+
+
+@contextmanager
+def process_group(rank: int, world_size: int, device: str) -> Iterator["Ranks"]:
+    """The group of a run under torchrun (NCCL between CUDA devices, gloo else), for the time of the block."""
+    joined = world_size > 1 and not dist.is_initialized()
+    if joined:
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", rank=rank, world_size=world_size,
+                                timeout=timedelta(hours=2))
+    try:
+        yield Ranks(rank, world_size, torch.device(device))
+    finally:
+        if joined:
+            dist.destroy_process_group()
 
 
 class Ranks:

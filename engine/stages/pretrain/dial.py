@@ -39,7 +39,7 @@ MEMORY_SHARE = 0.9
 @dataclass(frozen=True)
 class Estimate:
     """By formula: bytes at the peak, tokens a second while stepping, seconds of steps and of everything, operations. `limit` is the memory
-    there is (0: unknown)."""
+    there is (0: unknown): a CPU's whole, since the same settings must give the same plan; a GPU's free."""
 
     memory: int
     limit: int
@@ -208,8 +208,8 @@ def training_memory(config: ModelConfig, optimizer: str, dtype: str, rows: int, 
     return int(base + fixed + rows * T * (layers + 4 * C) + logits)
 
 
-def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1) -> Estimate:
-    """Time and memory of a plan on a device."""
+def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool = True) -> Estimate:
+    """Time and memory of a plan on a device; `correct` by speeds measured here before."""
     config, T = plan.config, plan.config.max_seq_len
     flops = config.flops_per_token(T)
     memory = training_memory(config, plan.optimizer, plan.dtype, plan.micro_batch_size, plan.activation_checkpointing, device.kind)
@@ -217,13 +217,13 @@ def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1) -> Estimate:
     rate *= 0.75 if plan.activation_checkpointing else 1.0
     launches = {"cpu": 6e-4, "cuda": 7e-4, "mps": 1.5e-3}[device.kind] * (config.num_layers + 1)
     step = (plan.tokens_per_step * flops / rate + launches * plan.grad_accum_steps) / world_size + _update_seconds(plan, device)
-    step *= _correction(device, plan.dtype, flops, plan.tokens_per_step / step)
+    step *= _correction(device, plan.dtype, flops) if correct else 1.0
     forward = plan.tokens_per_step and step / plan.tokens_per_step / 2.6
     times = plan.steps // plan.eval_every + 1 if plan.eval_every else 0
     evaluating = (times + 4) * plan.eval_tokens * forward
     writing = (plan.steps // plan.sample_every + 1 if plan.sample_every else 0) * plan.sample_tokens * launches * 0.7
     seconds = plan.steps * step + evaluating + writing
-    limit = device.memory_free or device.memory_total
+    limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
     return Estimate(memory, limit, plan.tokens_per_step / step, step, seconds, flops * plan.tokens)
 
 
@@ -248,7 +248,7 @@ def known_speeds() -> list[dict[str, Any]]:
     return [s for s in speeds.values() if isinstance(s, dict)]
 
 
-def _correction(device: DeviceFacts, dtype: str, flops: float, rate: float) -> float:
+def _correction(device: DeviceFacts, dtype: str, flops: float) -> float:
     """Factor on the formula's step time: what the nearest model measured on this device took, over what the formula said for it."""
     near = [s for s in known_speeds() if s.get("device") == device.title and s.get("dtype") == dtype and s.get("estimate")]
     near.sort(key=lambda s: abs(math.log(s["flops"] / flops)))

@@ -1,0 +1,244 @@
+"""Pretraining from artifacts to an artifact, in a real project: what is written, what is told, what a resume gives."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from engine.contract.context import Command, RunContext
+from engine.contract.errors import InputError, Mismatch, OutOfMemory, Stopped
+from engine.contract.events import (ArtifactMade, CheckpointSaved, Evaluation, Facts, Metrics, Notice, Phase, Phases, Progress, Resumed,
+                                    Sample)
+from engine.model.checkpoint import load_model
+from engine.project import layout
+from engine.project.project import Project
+from engine.stages.pretrain import prepare
+from engine.stages.pretrain.run import run
+from engine.stages.pretrain.spec import PretrainSpec
+from engine.text import bpe
+from engine.text.corpus import CorpusWriter
+from engine.text.shards import TokenShards
+from engine.training.evaluate import TextEvaluation, unigram_bits_per_byte
+from engine.training.ranks import Ranks
+
+WORDS = "the cat sat on a mat and saw one red bird by the old sea while two dogs ran home".split()
+STEPS = 12
+
+
+def make_project(folder, documents=40, seed=0):
+    rng = random.Random(seed)
+    texts = [". ".join(" ".join(rng.choices(WORDS, k=7)) for _ in range(rng.randint(2, 6))) + "." for _ in range(documents)]
+    project = Project.create(folder)
+    with project.artifacts.create("corpus", title="birds") as made:
+        writer = CorpusWriter(made.path)
+        for n, text in enumerate(texts):
+            writer.add("validation" if n % 8 == 0 else "train", text, "birds.txt")
+        writer.finish()
+        corpus = made.finish()
+    with project.artifacts.create("tokenizer", title="small", parents=(corpus.id,)) as made:
+        bpe.train(texts, 320).save(made.path)
+        made.finish()
+    return project
+
+
+class Attempt:
+    """One attempt at a run of a project, its events and its commands ({step: word}); in this process."""
+
+    def __init__(self, project, run_id, spec, number=1, commands=None):
+        self.events, self.commands = [], dict(commands or {})
+        self.context = RunContext(run_dir=layout.run(project.dir, run_id), project_dir=project.dir, run_id=run_id, seed=spec.seed,
+                                  attempt=number, emitter=self.events.append, reader=self.read)
+        self.spec = spec
+
+    def read(self):
+        word = self.commands.pop(self.last_step(), None)
+        return Command(word) if word else None
+
+    def last_step(self):
+        return max([int(s) for e in self.of(Metrics) for s in e.columns["step"]], default=0)
+
+    def run(self):
+        run(self.spec, self.context)
+        return self
+
+    def of(self, kind):
+        return [e for e in self.events if isinstance(e, kind)]
+
+    def facts(self):
+        return {k: v for e in self.of(Facts) for k, v in e.facts.items()}
+
+
+def spec_of(**more):
+    return PretrainSpec(**{"corpus": "corpus-1", "tokenizer": "tokenizer-1", "depth": 1, "width": 16, "num_heads": 2, "max_seq_len": 32,
+                           "tokens_per_step": 128, "steps": STEPS, "compile": "off", "eval_every": 4, "sample_every": 6,
+                           "sample_tokens": 5, "checkpoint_every_steps": 4, "dtype": "float32", **more})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("projects") / "p")
+
+
+@pytest.fixture(scope="module")
+def done(project):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    attempt = Attempt(project, "1-pretrain", spec_of(steps=40, eval_every=10)).run()
+    torch.set_num_threads(before)
+    return attempt
+
+
+def test_a_model_comes_out_that_predicts_better_than_token_frequencies_and_than_before(project, done):
+    artifact = project.artifacts.get(done.of(ArtifactMade)[-1].id)
+    artifact.verify()
+    first, last = done.of(Evaluation)[0], done.of(Evaluation)[-1]
+    assert first.step == 0 and last.values["bpb"] < first.values["bpb"]
+    assert artifact.facts["bpb"] < first.values["bpb"] and artifact.facts["unigram_bpb"] > 0 and artifact.facts["steps"] == 40
+    assert artifact.parents == ("corpus-1", "tokenizer-1") and artifact.spec["depth"] == 1
+    model = load_model(artifact.path)
+    assert sum(p.numel() for p in model.parameters()) == artifact.facts["parameters"]
+
+
+def test_the_token_artifact_is_made_once_and_used_again(project, done):
+    Attempt(project, "2-pretrain", spec_of(steps=2)).run()
+    assert [a.id for a in project.artifacts.list("tokens")] == ["tokens-1"]
+    assert project.artifacts.get("tokens-1").parents == ("corpus-1", "tokenizer-1")
+
+
+def test_phases_facts_samples_and_every_step_are_told(done):
+    announced = [id for id, _ in done.of(Phases)[0].phases]
+    begun = [p.id for p in done.of(Phase)]
+    assert begun == [id for id in announced if id != "compile"]
+    steps = [int(s) for e in done.of(Metrics) for s in e.columns["step"]]
+    assert steps == list(range(1, 41))
+    columns = done.of(Metrics)[-1].columns
+    assert {"loss", "grad_norm", "lr", "tokens", "tokens_per_second", "elapsed", "memory", "mfu"} <= columns.keys()
+    facts = done.facts()
+    assert facts["steps"] == 40 and facts["tokens_per_step"] == 128 and facts["plan"]["estimate"]["memory"] > 0 and facts["compile_reason"]
+    assert {s.step for s in done.of(Sample)} == {0, 6, 12, 18, 24, 30, 36, 40} and all(s.prompt for s in done.of(Sample))
+    assert done.of(Progress)[-1].done == 40
+
+
+def test_the_untrained_model_is_kept_as_weights_only(project, done):
+    saved = done.of(CheckpointSaved)
+    assert (saved[0].step, saved[0].why) == (0, "start") and saved[-1].why == "final"
+    folder = layout.checkpoint(done.context.run_dir, 0)
+    assert {p.name for p in folder.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json", "manifest.json"}
+    assert not (folder / "optimizer.safetensors").exists()
+
+
+def test_validation_loss_of_the_artifact_is_what_the_model_gives_when_loaded(project, done):
+    artifact = project.artifacts.get(done.of(ArtifactMade)[-1].id)
+    inputs = prepare.Inputs.load(project, spec_of())
+    split = TokenShards.open(project.artifacts.get("tokens-1").path).split("validation")
+    text = TextEvaluation(split, inputs.token_bytes, seq_len=32, batch_size=4, first_input=inputs.end_id, pad=0, borders=True)
+    windows = 4 * done.facts()["plan"]["eval_tokens"]
+    measured = text.measure(load_model(artifact.path), windows, Ranks(0, 1, torch.device("cpu")))
+    assert measured.per_token == pytest.approx(artifact.facts["val_loss"], abs=1e-5)
+    assert measured.bits_per_byte == pytest.approx(measured.nats / math.log(2) / measured.bytes)
+
+
+def test_bytes_of_a_whole_evaluation_are_the_texts(project, done):
+    inputs = prepare.Inputs.load(project, spec_of())
+    split = TokenShards.open(project.artifacts.get("tokens-1").path).split("validation")
+    text = TextEvaluation(split, inputs.token_bytes, seq_len=32, batch_size=4, first_input=0, pad=0)
+    whole = text.measure(load_model(project.artifacts.get("model-1").path), 10**9, Ranks(0, 1, torch.device("cpu")))
+    assert (whole.tokens, whole.bytes) == (split.tokens, split.bytes)
+
+
+def test_unigram_baseline_on_numbers_worked_by_hand():
+    class Fixed:
+        def __init__(self, ids):
+            self.ids, self.tokens = np.array(ids), len(ids)
+        def slice(self, start, stop):
+            return self.ids[start:stop]
+    train, validation = Fixed([0, 0, 0, 1]), Fixed([0, 1, 1])
+    bits = -(math.log2(4 / 6) + 2 * math.log2(2 / 6))
+    assert unigram_bits_per_byte(train, validation, np.array([1, 2])) == pytest.approx(bits / 5)
+
+
+@pytest.mark.parametrize("more", [{}, {"optimizer": "adamw", "dropout": 0.1}])
+def test_paused_and_resumed_ends_with_the_same_weights(tmp_path, more):
+    project = make_project(tmp_path / "p")
+    straight = Attempt(project, "1-pretrain", spec_of(**more)).run()
+    first = Attempt(project, "2-pretrain", spec_of(**more), commands={5: "pause"})
+    with pytest.raises(Stopped) as paused:
+        first.run()
+    assert paused.value.paused
+    second = Attempt(project, "2-pretrain", spec_of(**more), number=2).run()
+    assert second.of(Resumed)[0].step == 5
+    one, two = (layout.checkpoint(a.context.run_dir, STEPS) / "model.safetensors" for a in (straight, second))
+    assert one.read_bytes() == two.read_bytes()
+    losses = {s: v for a in (first, second) for e in a.of(Metrics) for s, v in zip(e.columns["step"], e.columns["loss"], strict=True)}
+    assert losses == {s: v for e in straight.of(Metrics) for s, v in zip(e.columns["step"], e.columns["loss"], strict=True)}
+
+
+def test_validation_and_samples_do_not_change_the_weights(tmp_path):
+    project = make_project(tmp_path / "p")
+    often = Attempt(project, "1-pretrain", spec_of(dropout=0.1, eval_every=1, sample_every=1)).run()
+    never = Attempt(project, "2-pretrain", spec_of(dropout=0.1, eval_every=0, sample_every=0)).run()
+    a, b = (layout.checkpoint(x.context.run_dir, STEPS) / "model.safetensors" for x in (often, never))
+    assert a.read_bytes() == b.read_bytes() and not never.of(Sample)
+
+
+def test_early_stopping_hands_over_the_best_weights(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p")
+    real = prepare.Builder.values
+    count = iter(range(99))
+    def rising(self, model, evaluation, tokens):
+        n = next(count)
+        return {**real(self, model, evaluation, tokens), "val_loss": 5.0 - n if n < 3 else 9.0}
+    monkeypatch.setattr(prepare.Builder, "values", rising)
+    attempt = Attempt(project, "1-pretrain", spec_of(eval_every=2, patience=2)).run()
+    artifact = project.artifacts.get(attempt.of(ArtifactMade)[-1].id)
+    assert artifact.facts["weights"] == "best" and artifact.facts["step"] == 4 and artifact.facts["steps"] == 8
+    kept = layout.checkpoint(attempt.context.run_dir, 4) / "model.safetensors"
+    assert kept.read_bytes() == (artifact.path / "model.safetensors").read_bytes()
+
+
+def test_a_resume_after_the_last_step_still_makes_the_artifact_and_only_once(tmp_path):
+    project = make_project(tmp_path / "p")
+    Attempt(project, "1-pretrain", spec_of()).run()
+    again = Attempt(project, "1-pretrain", spec_of(), number=2).run()
+    assert [a.id for a in project.artifacts.list("model")] == ["model-1"] and again.of(ArtifactMade)[0].id == "model-1"
+    assert not again.of(Metrics)
+
+
+def test_too_little_memory_is_refused_before_the_start_with_numbers(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p")
+    real = prepare.devices.choose
+    from dataclasses import replace
+    monkeypatch.setattr(prepare.devices, "choose", lambda name: replace(real(name), memory_free=300 * 10**6))
+    attempt = Attempt(project, "1-pretrain", spec_of())
+    with pytest.raises(OutOfMemory) as wrong:
+        attempt.run()
+    assert "MB" in wrong.value.sentence and "300" in wrong.value.sentence and wrong.value.remedy and not attempt.of(Metrics)
+
+
+def test_a_wrong_kind_of_artifact_is_named(project):
+    with pytest.raises(InputError):
+        Attempt(project, "9-pretrain", spec_of(corpus="tokenizer-1")).run()
+
+
+def test_many_passes_over_a_small_corpus_are_warned_about(tmp_path):
+    project = make_project(tmp_path / "p", documents=12)
+    attempt = Attempt(project, "1-pretrain", spec_of(steps=200, eval_every=0, sample_every=0)).run()
+    assert any("by heart" in n.text for n in attempt.of(Notice) if n.level == "warning")
+
+
+def test_a_resume_with_another_batch_is_refused(tmp_path):
+    project = make_project(tmp_path / "p")
+    with pytest.raises(Stopped):
+        Attempt(project, "1-pretrain", spec_of(), commands={5: "stop_save"}).run()
+    with pytest.raises(Mismatch):
+        Attempt(project, "1-pretrain", spec_of(tokens_per_step=256), number=2).run()
