@@ -44,6 +44,7 @@ from engine.contract.words import tr, trn  # noqa: E402
 PYTHONS = ((3, 11), (3, 13))
 PIP = "26.3"
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
+GLIBC = {"x86_64": (2, 34), "arm64": (2, 39)}       # of the wheels of PySide6-Essentials 6.11.3
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 PROBE_SECONDS = 5.0
 STAMP_FORM = 1
@@ -135,10 +136,12 @@ def check_machine(machine: Machine) -> None:
     if machine.system == "Linux" and machine.libc != "glibc":
         raise Trouble(tr("PyTorch and Qt are not built for this C library; Alpine and other musl systems have it."),
                       tr("Use a distribution with glibc: Debian, Ubuntu, Fedora, openSUSE, Arch."))
-    if machine.system == "Linux" and machine.libc_version < (2, 34):
+    needed = GLIBC.get(machine.processor, (2, 34))
+    if machine.system == "Linux" and machine.libc_version < needed:
         found = ".".join(map(str, machine.libc_version))
-        raise Trouble(tr("This system's C library is glibc {version}; Qt needs 2.34 or later.", version=found),
-                      tr("Update the system: Debian 12, Ubuntu 22.04, Fedora 35 and later have it."))
+        raise Trouble(tr("This system's C library is glibc {version}; Qt needs {needed} or later.", version=found,
+                         needed=".".join(map(str, needed))),
+                      tr("Update the system. Debian 12, Ubuntu 22.04, Fedora 35 have it for PCs; Debian 13, Ubuntu 24.04, Fedora 40 for ARM."))
 
 
 def has_display(system: str, environment: Mapping[str, str]) -> bool:
@@ -497,6 +500,11 @@ def succeeds(command: Sequence[str]) -> bool:
     return subprocess.call(list(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
 
 
+def has_ensurepip(program: str) -> bool:
+    """Debian keeps it in a package of its own, python3-venv."""
+    return succeeds([program, "-c", "import ensurepip, venv"])
+
+
 def works(environment: Environment, module: str = "pip") -> bool:
     """Whether its Python starts and has `module`: an interrupted start leaves half an environment."""
     if not environment.python.exists():
@@ -512,10 +520,10 @@ def make_environment(environment: Environment, program: str, rebuild: bool, log:
     if folder.exists() and not (folder / "pyvenv.cfg").exists() and any(not x.name.startswith("fledge-install.") for x in folder.iterdir()):
         raise Trouble(tr("{path} exists and is no virtual environment.", path=folder), tr("Move it away and start this again."))
     say(tr("Making the environment {path} on Python {version}", path=folder.name, version=".".join(map(str, ask_version(program)))))
-    complete = succeeds([program, "-c", "import ensurepip, venv"])
+    complete = has_ensurepip(program)
     if not complete and this_family() == "debian" and is_root() and shutil.which("apt-get"):
         minor = ask_version(program)[1]
-        complete = apt_install([f"python3.{minor}-venv"], log) or apt_install(["python3-venv"], log)
+        complete = (apt_install([f"python3.{minor}-venv"], log) or apt_install(["python3-venv"], log)) and has_ensurepip(program)
     if (folder / "pyvenv.cfg").exists():
         for part in ("bin", "lib", "lib64", "include", "Scripts", "Lib", "pyvenv.cfg", environment.stamp.name):
             place = folder / part

@@ -107,6 +107,7 @@ def test_a_driver_without_a_card_counts_for_nothing(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("machine", [
     Machine("Darwin", "x86_64"), Machine("Linux", "x86_64", "", ()), Machine("Linux", "x86_64", "glibc", (2, 31)),
+    Machine("Linux", "arm64", "glibc", (2, 36)),
 ])
 def test_a_machine_without_wheels_is_refused_before_any_download(machine) -> None:
     with pytest.raises(Trouble) as trouble:

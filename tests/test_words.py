@@ -69,7 +69,7 @@ def untranslated(node: ast.expr | None) -> str:
         return text if WORD.search(text) and text.strip(" :…") not in NAMES and not re.fullmatch(r"\.\w+", text) else ""
     if isinstance(node, ast.JoinedStr):
         literal = " ".join(part.value for part in node.values if isinstance(part, ast.Constant))
-        return literal if any(word not in NAMES for word in WORD.findall(re.sub(r"<[^>]*>|&\w+;", " ", literal))) else ""
+        return literal if any(word not in NAMES for word in WORD.findall(re.sub(r"<[^>]*>|&\w+;|\.[a-z]{2,5}$", " ", literal))) else ""
     if isinstance(node, ast.BinOp):
         return untranslated(node.left) or (untranslated(node.right) if isinstance(node.op, ast.Add) else "")
     if isinstance(node, ast.IfExp):
