@@ -18,7 +18,7 @@ from engine.stages.pretrain import prepare
 from engine.stages.pretrain.run import run
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.text import bpe
-from engine.text.corpus import CorpusWriter
+from engine.text.corpus_writer import CorpusWriter
 from engine.text.shards import TokenShards
 from engine.training.evaluate import TextEvaluation, unigram_bits_per_byte
 from engine.training.ranks import Ranks
