@@ -105,7 +105,7 @@ class CrashLog:
         self.last = ""
 
     def __enter__(self) -> "CrashLog":
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  faulthandler needs it open for life
+        self._file = open(self.path, "a", encoding="utf-8")  # faulthandler needs it open for life
         faulthandler.enable(self._file)
         self._hooks = sys.excepthook, threading.excepthook
         sys.excepthook = self._raised

@@ -140,7 +140,7 @@ class MainWindow(QMainWindow):
     def _survey_changed(self) -> None:
         project, found = self.context.project, self.context.survey
         if project is None:
-            self.rail.set_project(tr("No project"), tr("Open one, or make a new one"))
+            self.rail.set_project(tr("No project"), tr("Click to open one"))
         else:
             self.rail.set_project(project.name, (found.model_title if found is not None else "") or tr("no model yet"))
         stages = found.stages if found is not None else empty_stages()

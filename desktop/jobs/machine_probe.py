@@ -1,4 +1,4 @@
-"""Asks the engine's interpreter what this machine has (`python -m engine.training.devices`), beside the window: it imports torch, we do not."""
+"""Asks the engine's interpreter what this machine has (`python -m engine.training.devices`): that imports torch, the window does not."""
 
 from pathlib import Path
 

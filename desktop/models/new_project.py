@@ -69,7 +69,8 @@ class NewProject:
         if not folder.is_absolute():
             return [Problem("folder", tr("{folder} is not a whole path.", folder=str(folder)), tr("Begin it with /, or choose a folder."))]
         if layout.project_file(folder).exists():
-            return [Problem("folder", tr("There is a project in {folder} already.", folder=str(folder)), tr("Open it, or choose another folder."))]
+            return [Problem("folder", tr("There is a project in {folder} already.", folder=str(folder)),
+                            tr("Open it, or choose another folder."))]
         if folder.exists() and not folder.is_dir():
             return [Problem("folder", tr("{folder} is a file.", folder=str(folder)), tr("Choose a new or an empty folder."))]
         try:

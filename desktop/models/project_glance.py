@@ -14,7 +14,7 @@ from engine.project.recent import Recent
 
 @dataclass(frozen=True)
 class ProjectGlance:
-    """`id` is the folder. `stage`, its `icon` and `tone` say how far it is; sizes are 0 while unknown; `there` is false for a lost folder."""
+    """`id` is the folder. `stage`, `icon` and `tone` say how far it is; sizes are 0 while unknown; `there` is false for a lost folder."""
 
     id: str
     name: str
@@ -63,9 +63,8 @@ def read(entry: Recent) -> ProjectGlance:
 
 
 def short_path(path: str) -> str:
-    """A folder as people say it: "~/Documents/gazette"."""
-    home = str(Path.home())
-    return "~" + path[len(home):] if path.startswith(home + "/") else path
+    """The end of a folder's path, as people say it: "Documents/gazette"; the whole stands in the tooltip."""
+    return "/".join(Path(path).parts[-2:]).replace("//", "/")
 
 
 def when(opened: float, now: float | None = None) -> str:

@@ -24,11 +24,11 @@ class Raisable:
 
 def what_it_is(parameters: int) -> str:
     """A size in words a beginner understands; from what models of these sizes are seen to do, not a promise."""
-    for most, words in ((3e6, tr("short plain sentences")), (15e6, tr("simple stories")), (60e6, tr("fluent sentences")),
-                        (130e6, tr("fluent paragraphs")), (400e6, tr("keeps a thread"))):
+    for most, words in ((3e6, tr("short sentences")), (15e6, tr("simple stories")), (60e6, tr("fluent sentences")),
+                        (130e6, tr("fluent pages")), (400e6, tr("keeps a thread"))):
         if parameters < most:
             return words
-    return tr("knows a little of much")
+    return tr("knows a little")
 
 
 def raisable(facts: MachineFacts | None) -> list[Raisable]:

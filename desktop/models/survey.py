@@ -1,4 +1,4 @@
-"""What a project holds, at a glance: artifacts, runs with their status, and the state of every stage. No Qt; read in a thread, compared by value.
+"""What a project holds, at a glance: artifacts, runs with their status, the state of every stage. No Qt; read in a thread, compared by value.
 
 A run is read by the head and the tail of its events only, so that a look costs milliseconds however long the run was. Whoever shows a
 run's whole curve follows it with desktop/jobs instead.
@@ -83,9 +83,9 @@ class Survey:
 
     @property
     def model_title(self) -> str:
-        """The newest model's name and nothing else, for the top of the rail."""
-        models = self.of_kind("model")
-        return models[0].title if models else ""
+        """The newest model's name (of the one in the making while there is none), for the top of the rail."""
+        models, running = self.of_kind("model"), self.running
+        return models[0].title if models else running.title if running is not None else ""
 
 
 def survey(project: Project) -> Survey:
@@ -132,7 +132,7 @@ def _ends(path: Path) -> list[bytes]:
 
 
 def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: Sequence[RunGlance]) -> list[StageState]:
-    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken run, then what was made."""
+    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken one, then what was made."""
     newest: dict[str, Artifact] = {}
     for artifact in artifacts:
         newest[artifact.kind] = artifact

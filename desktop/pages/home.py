@@ -1,4 +1,4 @@
-"""Home: what runs now, the recent projects, this machine and what it can raise. The first start says what Fledge does and where to begin."""
+"""Home: what runs now, recent projects, this machine and what it can raise. The first start says what Fledge does and where to begin."""
 
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,14 @@ class HomePage(Page):
         self._first = self._first_start()
         self._tour = Panel(row(Icon(theme, "play", "accent"),
                                (col(Text(tr("Guided tour"), "strong"), small(tr("From random weights to a model you chat with, on a small "
-                                    "generated world, in about 5 minutes."), wrap=True), gap=1), 1),
+                                    "generated world, in 5 minutes."), wrap=True), gap=1), 1),
                                Button(theme, tr("Start tour"), on_click=self._start_tour), gap=14), pad=(16, 12, 16, 12))
 
         self._measure = Button(theme, tr("Measure"), "quiet", on_click=self._ask_measure)
         self._parts = MachineParts(theme)
         machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
-        fits = [Column(tr("From random weights"), lambda r: r.what), Column(tr("Time"), lambda r: r.time, 104, right=True)]
-        self._fits = Table(theme, fits, name=tr("What this machine can raise"), row_height=40, fit=True, selectable=False)
+        fits = [Column(tr("From random weights"), lambda r: r.what), Column(tr("Time"), lambda r: r.time, 100, right=True)]
+        self._fits = Table(theme, fits, name=tr("What this machine can raise"), row_height=36, fit=True, selectable=False)
         self._fits_note = small(wrap=True)
         self._fits_measure = Button(theme, tr("Measure"), on_click=self._ask_measure)
         raise_panel = Panel(Text(tr("What this machine can raise"), "section"), self._fits, self._fits_note,
@@ -103,7 +103,8 @@ class HomePage(Page):
 
     def _name_cell(self, glance: ProjectGlance) -> Cell:
         place = project_glance.short_path(glance.id)
-        return Cell(glance.name or Path(glance.id).name, tr("{place}, generated", place=place) if glance.generated else place)
+        note = tr("generated, {place}", place=place) if glance.generated else place
+        return Cell(glance.name or Path(glance.id).name, note, tip=glance.id)
 
     def _read_projects(self) -> None:
         """Show what is known at once, then look into the folders in a thread."""
@@ -111,7 +112,8 @@ class HomePage(Page):
         self._show_projects()
         if self._entries and not self._reading:
             entries, self._reading = list(self._entries), True
-            self.context.jobs.run(lambda: [project_glance.read(e) for e in entries], then=self._projects_read, failed=self._not_read, owner=self)
+            self.context.jobs.run(lambda: [project_glance.read(e) for e in entries], then=self._projects_read, failed=self._not_read,
+                                  owner=self)
 
     def _projects_read(self, found: list[ProjectGlance]) -> None:
         self._reading = False
@@ -216,7 +218,7 @@ class HomePage(Page):
         if not lines:
             words = tr("Measure how fast this machine multiplies, and this list says what it can raise in which time.")
         elif known:
-            words = tr("By formula, at 11 tokens a parameter, from the measured speed. Before a run starts it is measured with the model itself.")
+            words = tr("By formula, at 11 tokens a parameter. Measured with the model itself before a run starts.")
         else:
             words = tr("A guess for this kind of machine. Measuring takes a few seconds.")
         self._fits_note.set(words)

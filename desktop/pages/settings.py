@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -45,8 +45,9 @@ class SettingsPage(Page):
                                 python=sys.executable), wrap=True), self._said, gap=6)
 
         home = layout.user_state()
-        kept = Panel(heading(tr("Where things are")), self._line(tr("Your own folder"), tr("Settings, queue, crash log, locks. FLEDGE_HOME "
-                     "moves it."), row(Text(str(home), "mono", elide=True, select=False), gap=0), stretch=True), rule(),
+        place = Text(str(home), "mono", elide=True, align=Qt.AlignmentFlag.AlignRight)
+        kept = Panel(heading(tr("Where things are")), self._line(tr("Your own folder"),
+                     tr("Settings, queue, crash log, locks. FLEDGE_HOME moves it."), place, stretch=True), rule(),
                      row(Button(theme, tr("Open folder"), icon="folder",
                                 on_click=lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(home)))), "+",
                          small(tr("Fledge {version}, Python {python}", version=__version__, python=sys.version.split()[0])),

@@ -1,4 +1,4 @@
-"""Rows, columns and scroll areas. Among their items a number is space, "+" is stretch, (widget, n) stretches the widget, None is nothing."""
+"""Rows, columns and scroll areas. Of their items a number is space, "+" is stretch, (widget, n) stretches the widget, None is nothing."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QLayout, QScrollArea, QVBoxLayout, QWidget

@@ -25,7 +25,7 @@ def speed_words(device: DeviceFacts) -> str:
 
 
 class MachineParts(QWidget):
-    """The lines of the panel. `set(facts, folder)`: the disk shown is the one of `folder`."""
+    """The lines of the panel: the accelerators, or the processor where there is none. The disk shown is the one of `folder`."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -36,7 +36,8 @@ class MachineParts(QWidget):
         clear(self._box)
         memory = psutil.virtual_memory()
         lines: list[QWidget] = []
-        for device in facts.devices if facts is not None else ():
+        devices = facts.devices if facts is not None else ()
+        for device in [d for d in devices if d.kind != "cpu"] or devices:
             if device.kind == "cpu":
                 threads = tr("{count} threads", count=device.threads)
                 lines.append(self._part("chip", device.title, threads, speed_words(device), None))
@@ -45,13 +46,14 @@ class MachineParts(QWidget):
                 note = f"{speed_words(device)}, {tr('{used} in use', used=size(used))}"
                 lines.append(self._part("chip", device.title, size(device.memory_total), note, used / max(1, device.memory_total)))
         if not lines:
-            lines.append(self._part("chip", tr("Processor"), tr("{count} threads", count=psutil.cpu_count() or 1),
-                                    tr("devices not looked at yet"), None))
+            threads = tr("{count} threads", count=psutil.cpu_count() or 1)
+            lines.append(self._part("chip", tr("Processor"), threads, tr("devices not looked at yet"), None))
         lines.append(self._part("scale", tr("Memory"), size(memory.total), tr("{free} free", free=size(memory.available)),
                                 1 - memory.available / memory.total))
         place = next(p for p in (folder, *folder.parents) if p.exists())
         disk = shutil.disk_usage(place)
-        lines.append(self._part("folder", tr("Disk"), size(disk.total), tr("{free} free", free=size(disk.free)), 1 - disk.free / disk.total))
+        used = 1 - disk.free / disk.total
+        lines.append(self._part("folder", tr("Disk"), size(disk.total), tr("{free} free", free=size(disk.free)), used))
         fill(self._box, tuple(lines), 14)
 
     def _part(self, icon: str, name: str, value: str, note: str, share: float | None) -> QWidget:

@@ -60,7 +60,8 @@ class NewProjectDialog(QDialog):
 
     def _start_page(self) -> QWidget:
         theme = self.context.theme
-        self.own = ChoiceCard(theme, "file", tr("My own text"), tr("Books, notes, articles: any folder of text becomes what the model knows."),
+        self.own = ChoiceCard(theme, "file", tr("My own text"),
+                              tr("Books, notes, articles: any folder of text becomes what the model knows."),
                               tr("A few megabytes are enough to begin; 100 kB to play."))
         self.demo = ChoiceCard(theme, "play", tr("Guided tour"), tr("A small generated world of people, places and sums. All stages run by "
                                "themselves, and you look on."), tr("Made on this machine and labelled as generated. About 5 minutes."))
@@ -89,7 +90,8 @@ class NewProjectDialog(QDialog):
         self._measure = Button(theme, tr("Measure"), "quiet", on_click=lambda: self.context.probe.ask(measure=True))
         self._parts = MachineParts(theme)
         self._ready = small(wrap=True)
-        return col(Panel(heading(tr("What was found"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14), 4, self._ready, "+", gap=8)
+        found = Panel(heading(tr("What was found"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
+        return col(found, 4, self._ready, "+", gap=8)
 
     # what happens -----------------------------------------------------------------------------------------------------
 

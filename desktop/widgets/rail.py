@@ -1,4 +1,4 @@
-"""The rail: the project, Home, the stages as nodes on a stem, the tools, the machine. It shows what it is told and says what was clicked."""
+"""The rail: the project, Home, the stages as nodes on a stem, the tools, the machine. It shows what it is told, says what was clicked."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,8 @@ def draw_node(painter: QPainter, theme: Theme, x: float, y: float, state: str, s
 class RailItem(KeyboardRing, QAbstractButton):
     """A stage on the stem (with a state), or Home or a tool (with an icon)."""
 
-    def __init__(self, theme: Theme, id: str, label: str, *, icon: str = "", first: bool = False, last: bool = False, keys: str = "") -> None:
+    def __init__(self, theme: Theme, id: str, label: str, *, icon: str = "", first: bool = False, last: bool = False,
+                 keys: str = "") -> None:
         super().__init__()
         self.theme, self.id, self.label, self.icon_name, self.first, self.last = theme, id, label, icon, first, last
         self.state, self.share, self.meta, self.reached = "" if icon else "nothing", 0.0, "", False
@@ -106,7 +107,7 @@ class RailItem(KeyboardRing, QAbstractButton):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, x = self.height() / 2, float(px(20))
         ground = QRectF(0, 1, self.width(), self.height() - 2)
-        if self.isChecked() or self.underMouse():
+        if self.isChecked() or (self.underMouse() and self.isEnabled()):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(mix(t["accent"], t["rail"], 0.13)) if self.isChecked() else t.colour("hover"))
             painter.drawRoundedRect(ground, 6, 6)
@@ -132,7 +133,8 @@ class RailItem(KeyboardRing, QAbstractButton):
             painter.drawText(box, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, self.meta)
             meta_width = painter.fontMetrics().horizontalAdvance(self.meta) + 8
         painter.setFont(t.font("strong" if self.isChecked() else "body"))
-        painter.setPen(t.colour("text2" if self.state == "nothing" and not self.isChecked() else "text"))
+        quiet = not self.isChecked() and (self.state == "nothing" or not self.isEnabled())
+        painter.setPen(t.colour("text2" if quiet else "text"))
         room = self.width() - px(38) - 10 - meta_width
         label = painter.fontMetrics().elidedText(self.label, Qt.TextElideMode.ElideRight, int(room))
         painter.drawText(QRectF(px(38), 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, label)
@@ -214,9 +216,11 @@ class Rail(QWidget):
         def of(place: str) -> list[QWidget]:
             return [self.items[p[0]] for p in pages if p[2] == place]
         listed = Scroll(col(*of("home"), 6, *of("stage"), 10, *of("tool"), "+", gap=0), horizontal=False)
-        self._machine, self._memory, self._note = Text(role="medium", elide=True), Bar(theme, height=4, name=tr("Memory")), small(elide=True)
+        self._machine, self._note = Text(role="medium", elide=True), small(elide=True)
+        self._memory = Bar(theme, height=4, name=tr("Memory"))
         self.settings = Button(theme, kind="icon", icon="settings", name=tr("Settings"), on_click=self.settings_clicked.emit)
-        machine = col(row(Icon(theme, "chip"), (self._machine, 1), self.settings, gap=8), self._memory, self._note, gap=4, pad=(12, 8, 4, 0))
+        head = row(Icon(theme, "chip"), (self._machine, 1), self.settings, gap=8)
+        machine = col(head, self._memory, self._note, gap=4, pad=(12, 8, 4, 0))
         box = QVBoxLayout(self)
         box.setContentsMargins(8, 12, 8, 16)
         box.setSpacing(0)

@@ -156,7 +156,8 @@ class SpecForm(QWidget):
     def problems(self) -> list[Problem]:
         """Everything that keeps the spec from running: numbers that are none, ranges, combinations."""
         found = [Problem(name, words) for name in self.names if (words := self._unreadable(name))]
-        return found or self.spec_class.field_problems(self.values())
+        readable = {**self.values(), **{p.field: self._defaults[p.field] for p in found}}
+        return [*found, *self.spec_class.field_problems(readable)]
 
     def changed_names(self) -> list[str]:
         """Shown fields that differ from their defaults."""

@@ -22,13 +22,14 @@ Index = QModelIndex | QPersistentModelIndex
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows: words, a second line, a tone, an icon before the words. `strong` is the medium weight of a row's name."""
+    """What a cell shows: words, a second line, a tone, an icon before the words, a tooltip. `strong` is the medium weight of a name."""
 
     words: str = ""
     note: str = ""
     tone: str = ""
     icon: str = ""
     strong: bool = False
+    tip: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class RowsModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             cell = self.cell(index.row(), index.column())
             return f"{cell.words}, {cell.note}" if cell.note else cell.words
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self.cell(index.row(), index.column()).tip or None
         return None
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:

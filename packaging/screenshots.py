@@ -1,0 +1,196 @@
+"""Pictures of every page, in both themes and sizes, without a display: `python packaging/screenshots.py OUT [--page ID] [--theme light]`.
+
+The project shown is the recorded one of tests/recordings, written into a folder of its own with the machine it was made on; or any
+project by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be clipped.
+Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    from desktop.app import App
+    from engine.project.project import Project
+
+RECORDINGS = ROOT / "tests" / "recordings"
+SIZES = ("1280x800", "1920x1080")
+THEMES = ("light", "dark")
+SETTLE_SECONDS = 1.2
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One picture: a page opened with `args`, after `prepare(app)` did what a person would have. Without a project: the first start."""
+
+    name: str
+    page: str
+    args: dict[str, Any] = field(default_factory=dict)
+    project: bool = True
+    prepare: Callable[["App"], None] | None = None
+
+
+def open_keys(app: "App") -> None:
+    app.window.show_keys()
+
+
+def open_new_project(app: "App") -> None:
+    app.window.new_project()
+
+
+MOMENTS: tuple[Moment, ...] = (
+    Moment("first-start", "home", project=False),
+    Moment("new-project", "home", project=False, prepare=open_new_project),
+    Moment("home", "home"),
+    Moment("corpus", "corpus"),
+    Moment("tokenizer", "tokenizer"),
+    Moment("pretrain", "pretrain"),
+    Moment("chat", "chat"),
+    Moment("runs", "runs"),
+    Moment("settings", "settings"),
+    Moment("keys", "settings", prepare=open_keys),
+)
+
+
+def recorded_project(into: Path) -> "Project":
+    """The recorded newspaper project with a run under way, four other recent projects, and the machine they were made on."""
+    from engine.project import layout, recent
+    from engine.project.project import Project
+    from engine.stages.corpus.spec import CorpusSpec
+    from engine.stages.pretrain.spec import PretrainSpec
+    from tests.recordings.record import Story, newspaper, simple_run, write_run
+    layout.user_state().mkdir(parents=True)
+    shutil.copy(RECORDINGS / "machine.json", layout.machine_file())
+    day, now = 86_400.0, time.time()
+    stories = (("Court rulings", 19, None), ("Verse, byte level", 12, Story(steps=2000, upto=1400, end="", seed=5)),
+               ("Tiny world", 3, Story(steps=1200, upto=1200, seed=6)), ("Clinic leaflets", 1, Story(steps=900, upto=900, seed=8)))
+    for name, age, story in stories:
+        made = Project.create(into / name.lower().replace(", ", "-").replace(" ", "-"), name, "demo" if name == "Tiny world" else "")
+        simple_run(made.runs.create(CorpusSpec(sources=("text",))), [("read", "Read")], 60)
+        with made.artifacts.create("corpus", title="Corpus 1") as corpus:
+            corpus.finish(documents=1200)
+        if story is not None:
+            with made.artifacts.create("tokenizer", title="Tokenizer 1", parents=("corpus-1",)) as tokenizer:
+                tokenizer.finish(vocab_size=8192)
+            run = made.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1"))
+            write_run(run, story)
+            if story.end:
+                with made.artifacts.create("model", title="model", parents=("corpus-1", "tokenizer-1"), run=run.id) as model:
+                    model.finish(parameters=3_200_000 * story.seed)
+        recent.remember(made.dir, made.name)
+        raw = json.loads(layout.recent_file().read_text("utf-8"))
+        raw[0]["opened"] = now - age * day
+        layout.recent_file().write_text(json.dumps(raw), "utf-8")
+    return newspaper(into / "gazette")
+
+
+def settle(app: "App", seconds: float) -> None:
+    """Let the window read, draw and lay out what it has to."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or app.context.jobs.busy:
+        app.qt.processEvents()
+        time.sleep(0.005)
+
+
+def show_project(app: "App", project: Path | None) -> bytes | None:
+    """Open the project, or show the first start (then gives the list of recent projects, to be restored)."""
+    from engine.project import layout
+    if project is not None:
+        if app.context.project is None or app.context.project.dir != project:
+            app.context.open_project(project)
+        return None
+    kept = layout.recent_file().read_bytes() if layout.recent_file().exists() else None
+    app.context.close_project()
+    layout.recent_file().unlink(missing_ok=True)
+    return kept
+
+
+def restore_recent(kept: bytes | None) -> None:
+    from engine.project import layout
+    if kept is not None:
+        layout.recent_file().write_bytes(kept)
+
+
+def picture(app: "App", moment: Moment, file: Path, width: int, height: int) -> str:
+    """Save one picture; what is wrong with its size, "" when nothing is."""
+    app.window.resize(width, height)
+    app.window.show_page(moment.page, dict(moment.args))
+    if moment.prepare is not None:
+        moment.prepare(app)
+    settle(app, SETTLE_SECONDS)
+    shot = app.window.grab()
+    dialogs = [w for w in app.qt.topLevelWidgets() if w.isVisible() and w is not app.window and w.isWindow() and w.inherits("QDialog")]
+    if dialogs:  # offscreen there is no window manager: a dialog is drawn where it would stand
+        from PySide6.QtGui import QPainter
+        painter = QPainter(shot)
+        for dialog in dialogs:
+            left, top = (width - dialog.width()) // 2, (height - dialog.height()) // 3
+            painter.drawPixmap(left, top, dialog.grab())
+            painter.setPen(app.context.theme.colour("control"))
+            painter.drawRect(left - 1, top - 1, dialog.width() + 1, dialog.height() + 1)
+            dialog.close()
+        painter.end()
+    shot.save(str(file))
+    if (app.window.width(), app.window.height()) != (width, height):
+        return f"{file.name} needs {app.window.width()} x {app.window.height()}"
+    clipped = app.window.pages[app.window.shown].scroll.horizontalScrollBar().maximum()
+    return f"{file.name} is {clipped} pixels too narrow" if clipped else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--page", action="append", help="only these moments or pages")
+    parser.add_argument("--theme", action="append", choices=THEMES)
+    parser.add_argument("--size", action="append", help="as 1280x800")
+    parser.add_argument("--scale", type=float, default=1.0, help="text size: 1, 1.25 or 1.5")
+    parser.add_argument("--project", type=Path, help="a project's folder instead of the recorded one")
+    chosen = parser.parse_args(arguments)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    wanted = [m for m in MOMENTS if not chosen.page or m.name in chosen.page or m.page in chosen.page]
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as aside:
+        os.environ["FLEDGE_HOME"] = str(Path(aside) / "home")
+        alive = None
+        if chosen.project is None:
+            recorded = recorded_project(Path(aside) / "Documents")
+            project, alive = recorded.dir, recorded.runs.list()[-1].lock()
+            assert alive.acquire()  # the last run has no worker: its lock makes it look as if it had
+        else:
+            project = chosen.project.resolve()
+        from desktop.app import build
+        app = build()
+        app.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]  # pictures show the machine that was recorded
+        app.window.show()
+        if chosen.scale != 1.0:
+            app.context.set_scale(chosen.scale)
+        for moment in wanted:
+            kept = show_project(app, project if moment.project else None)
+            for size in chosen.size or SIZES:
+                width, height = (int(n) for n in size.split("x"))
+                for theme in chosen.theme or THEMES:
+                    app.context.theme.set_mode(theme)
+                    wrong.append(picture(app, moment, chosen.out / f"{moment.name}-{theme}-{size}.png", width, height))
+            restore_recent(kept)
+        app.window.close()
+        if alive is not None:
+            alive.release()
+    for line in filter(None, wrong):
+        print(line, file=sys.stderr)
+    return 1 if any(wrong) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
