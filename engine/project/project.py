@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import __version__
 from engine.contract.errors import FormatError, NotFound, ProjectError, TooNew
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.artifacts import ArtifactStore
-from engine.project.library import Library
 from engine.project.runs import RunStore
+
+if TYPE_CHECKING:
+    from engine.project.library import Library
 
 SCHEMA = 1
 SYNCED = ("dropbox", "onedrive", "icloud", "google drive", "googledrive", "nextcloud", "mobile documents", "syncthing")
@@ -75,7 +77,8 @@ class Project:
         return RunStore(self.dir)
 
     @cached_property
-    def library(self) -> Library:
+    def library(self) -> "Library":
+        from engine.project.library import Library  # sqlite_utils imports pandas where it is installed: most of a second
         return Library(self.dir)
 
     def size(self) -> int:
