@@ -20,6 +20,7 @@ import argparse
 import ctypes
 import glob
 import hashlib
+import html
 import json
 import os
 import platform
@@ -141,7 +142,7 @@ def check_machine(machine: Machine) -> None:
         found = ".".join(map(str, machine.libc_version))
         raise Trouble(tr("This system's C library is glibc {version}; Qt needs {needed} or later.", version=found,
                          needed=".".join(map(str, needed))),
-                      tr("Update the system. Debian 12, Ubuntu 22.04, Fedora 35 have it for PCs; Debian 13, Ubuntu 24.04, Fedora 40 for ARM."))
+                      tr("Update it. Debian 12, Ubuntu 22.04, Fedora 35 have it for PCs; Debian 13, Ubuntu 24.04, Fedora 40 for ARM."))
 
 
 def has_display(system: str, environment: Mapping[str, str]) -> bool:
@@ -537,6 +538,15 @@ def make_environment(environment: Environment, program: str, rebuild: bool, log:
         add_pip(environment, program, log, wheels)
 
 
+def sweep(environment: Environment) -> None:
+    """Forgets packages that a killed pip left half copied: it writes RECORD last, and takes a folder without one for installed."""
+    for folder in environment.packages().glob("*.dist-info"):
+        if not (folder / "RECORD").exists():
+            shutil.rmtree(folder)
+    for folder in environment.packages().glob("~*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def venv_remedy(program: str) -> str:
     version = ".".join(map(str, ask_version(program)[:2]))
     known = {"debian": f"apt-get install -y python{version}-venv", "fedora": f"dnf install -y python{version}", "arch": "pacman -S python",
@@ -554,7 +564,7 @@ def add_pip(environment: Environment, program: str, log: Log, wheels: Path | Non
         return
     try:
         wheel = found[0] if found else fetch_pip(name, environment.folder)
-    except (OSError, ValueError, KeyError) as wrong:
+    except (OSError, ValueError) as wrong:
         log.write(f"{wrong}\n")
         raise Trouble(tr("This Python has no pip to put into the environment."), venv_remedy(program)) from None
     # A wheel is a zip file, and Python runs the package in it.
@@ -565,16 +575,15 @@ def add_pip(environment: Environment, program: str, log: Log, wheels: Path | Non
 def fetch_pip(name: str, folder: Path) -> Path:
     """Downloads pip's wheel from the index in PIP_INDEX_URL or PyPI; refuses one that is not the file this program knows."""
     index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
-    asked = urllib.request.Request(f"{index}/pip/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        files = json.load(answer)["files"]
-    address = next((file["url"] for file in files if file["filename"] == name), "")
-    if not address:
+    with urllib.request.urlopen(f"{index}/pip/", timeout=30) as answer:     # a page of links, which every index has
+        page = answer.read().decode("utf-8", errors="replace")
+    link = re.search(rf'href="([^"#]*{re.escape(name)})[#"]', page)
+    if not link:
         raise ValueError(f"{index} has no {name}")
-    with urllib.request.urlopen(urllib.parse.urljoin(f"{index}/pip/", address), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.parse.urljoin(f"{index}/pip/", html.unescape(link.group(1))), timeout=60) as answer:
         content = answer.read()
     if hashlib.sha256(content).hexdigest() != PIP_SHA256:
-        raise ValueError(f"{name} from {address} is not the expected file")
+        raise ValueError(f"{name} from {index} is not the expected file")
     target = folder / name
     target.write_bytes(content)
     return target
@@ -837,6 +846,7 @@ def install(environment: Environment, options: argparse.Namespace, extras: Seque
     extras = sorted(set(extras) | set(read_stamp(environment).get("extras", [])))
     environment.stamp.unlink(missing_ok=True)
     make_environment(environment, program, rebuild, log, wheels)
+    sweep(environment)
     installer = Installer(environment, log, wheels)
     installer.update_pip()
     wanted = requirements(extras)

@@ -8,7 +8,6 @@ import http.server
 import importlib.metadata
 import importlib.util
 import io
-import json
 import os
 import re
 import shutil
@@ -368,19 +367,33 @@ def test_half_an_environment_is_mended_and_gets_pip_without_ensurepip(tmp_path: 
 
 
 class Index(http.server.BaseHTTPRequestHandler):
-    """A package index with one file, in the JSON form of PEP 691."""
+    """A package index with one file, as a page of links (PEP 503)."""
 
     content = b"not pip"
 
     def do_GET(self) -> None:
-        listing = {"files": [{"filename": f"pip-{bootstrap.PIP}-py3-none-any.whl", "url": "../../files/pip.whl"}]}
-        body = json.dumps(listing).encode() if self.path == "/simple/pip/" else self.content
+        name = f"pip-{bootstrap.PIP}-py3-none-any.whl"
+        page = f'<a href="../../files/pip-1.0-py3-none-any.whl">old</a><br><a href="../../files/{name}#sha256=00">{name}</a>'
+        body = page.encode() if self.path == "/simple/pip/" else self.content
         self.send_response(200)
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *words: object) -> None:
         pass
+
+
+def test_a_package_that_a_killed_pip_left_half_copied_is_installed_again(tmp_path: Path) -> None:
+    packages = tmp_path / "lib/python3.11/site-packages"
+    for name in ("whole-1.0.dist-info", "half-1.0.dist-info", "~old-1.0.dist-info", "half"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.split('-')[0]}\nVersion: 1.0\n")
+    (packages / "whole-1.0.dist-info/RECORD").touch()
+    environment = bootstrap.Environment(tmp_path)
+    assert environment.installed("half")
+    bootstrap.sweep(environment)
+    assert environment.installed("whole") and not environment.installed("half")
+    assert not list(packages.glob("~*"))
 
 
 def test_a_pip_that_is_not_the_known_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
