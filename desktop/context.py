@@ -4,19 +4,21 @@ in threads, the way to another page, toasts, this machine. It builds no widget.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
 from desktop.jobs.background import Background
 from desktop.jobs.machine_probe import MachineProbe
-from desktop.models.survey import Survey, survey
 from desktop.settings import Settings
 from desktop.theme.theme import MODES, SCALES, Theme
 from engine.contract.machine import MachineFacts
 from engine.project import layout, recent
-from engine.project.project import Project
+
+if TYPE_CHECKING:  # what reads projects is loaded when the first one is opened: numpy and the library cost the first paint a third
+    from desktop.models.survey import Survey
+    from engine.project.project import Project
 
 LOOK_MS = 1000
 SETTLE_MS = 400
@@ -55,13 +57,16 @@ class AppContext(QObject):
 
     # the project ------------------------------------------------------------------------------------------------------
 
-    def open_project(self, dir: Path | str) -> Project:
+    def open_project(self, dir: Path | str) -> "Project":
         """Open a project's folder; a FledgeError says why it cannot be."""
+        from engine.project.project import Project
         self._take(Project.open(dir))
         assert self.project is not None
         return self.project
 
-    def create_project(self, dir: Path | str, name: str, origin: str = "") -> Project:
+    def create_project(self, dir: Path | str, name: str, origin: str = "") -> "Project":
+        """Make a project in a new or empty folder and open it."""
+        from engine.project.project import Project
         self._take(Project.create(dir, name, origin))
         assert self.project is not None
         return self.project
@@ -74,6 +79,7 @@ class AppContext(QObject):
         """Look at the project's folder now; `survey_changed` follows if anything is different."""
         if self.project is None or self._looking:
             return
+        from desktop.models.survey import survey
         project, self._looking = self.project, True
         self.jobs.run(lambda: survey(project), then=self._looked, failed=self._not_looked, owner=self)
 
@@ -81,9 +87,10 @@ class AppContext(QObject):
         """(id, words) of the project's artifacts of a kind, newest first: what a SpecForm asks for."""
         return self.survey.choices(kind) if self.survey is not None else []
 
-    def _take(self, project: Project | None) -> None:
+    def _take(self, project: "Project | None") -> None:
         self.project, self.survey, self._looking = project, None, False
         if project is not None:
+            from desktop.models.survey import survey
             recent.remember(project.dir, project.name)
             self.survey = survey(project)
             self._look.start()
@@ -94,7 +101,7 @@ class AppContext(QObject):
         self.project_changed.emit()
         self.survey_changed.emit()
 
-    def _looked(self, found: Survey) -> None:
+    def _looked(self, found: "Survey") -> None:
         self._looking = False
         if self.project is not None and found.project_dir == self.project.dir and found != self.survey:
             self.survey = found

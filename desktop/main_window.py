@@ -12,7 +12,6 @@ from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, Q
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QStackedWidget, QWidget
 
 from desktop.context import AppContext
-from desktop.models.survey import empty_stages
 from desktop.pages import PAGES, PageEntry, page
 from desktop.widgets.buttons import Button
 from desktop.widgets.layout import col, row
@@ -143,8 +142,8 @@ class MainWindow(QMainWindow):
             self.rail.set_project(tr("No project"), tr("Click to open one"))
         else:
             self.rail.set_project(project.name, (found.model_title if found is not None else "") or tr("no model yet"))
-        stages = found.stages if found is not None else empty_stages()
-        self.rail.set_stages([(s.id, s.state, s.share, s.words) for s in stages])
+        self.rail.set_stages([(s.id, s.state, s.share, s.words) for s in found.stages] if found is not None else
+                             [(e.id, "nothing", 0.0, "") for e in PAGES if e.place == "stage"])
 
     def _project_menu(self) -> None:
         menu = QMenu(self)

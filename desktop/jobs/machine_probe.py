@@ -5,7 +5,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from engine.contract.machine import MachineFacts
-from engine.project import launch, layout
+from engine.project import layout
 
 
 class MachineProbe(QObject):
@@ -27,6 +27,7 @@ class MachineProbe(QObject):
         """Detect the devices, and with `measure` their matrix-product peak (a few seconds at full tilt)."""
         if self._process is not None:
             return
+        from engine.project import launch  # it knows runs, and these numpy: not before the first paint
         process = QProcess(self)
         env = QProcessEnvironment()
         for key, value in launch.environment().items():

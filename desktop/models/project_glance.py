@@ -4,11 +4,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from desktop.models.survey import BROKEN, survey
 from engine.contract.errors import FledgeError
 from engine.contract.units import percent
 from engine.contract.words import tr
-from engine.project.project import Project
 from engine.project.recent import Recent
 
 
@@ -37,6 +35,8 @@ def read(entry: Recent) -> ProjectGlance:
     """Look into the folder; a lost or broken one says so instead of failing."""
     if not entry.exists:
         return ProjectGlance(entry.path, entry.name, entry.opened, tr("not found"), "warn", "warn", there=False)
+    from desktop.models.survey import BROKEN, survey  # loaded with the first project, not with the window
+    from engine.project.project import Project
     try:
         project = Project.open(entry.path)
         found = survey(project)

@@ -42,8 +42,3 @@ def raisable(facts: MachineFacts | None) -> list[Raisable]:
     chosen = patient if len(patient) <= LINES else [patient[round(i * last / (LINES - 1))] for i in range(LINES)]
     return [Raisable(f"{count(s.parameters)}, {what_it_is(s.parameters)}", duration(s.seconds)) for s in chosen]
 
-
-def measured(facts: MachineFacts | None) -> bool:
-    """Whether the times rest on a measured speed."""
-    device = facts.devices[0] if facts is not None and facts.devices else None
-    return bool(device is not None and device.peak(device.dtype))

@@ -1,4 +1,4 @@
-"""What a project holds, at a glance: artifacts, runs with their status, the state of every stage. No Qt; read in a thread, compared by value.
+"""What a project holds, at a glance: artifacts, runs with their status, the state of every stage. No Qt; read in a thread.
 
 A run is read by the head and the tail of its events only, so that a look costs milliseconds however long the run was. Whoever shows a
 run's whole curve follows it with desktop/jobs instead.
@@ -132,7 +132,7 @@ def _ends(path: Path) -> list[bytes]:
 
 
 def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: Sequence[RunGlance]) -> list[StageState]:
-    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken one, then what was made."""
+    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken one, then the made."""
     newest: dict[str, Artifact] = {}
     for artifact in artifacts:
         newest[artifact.kind] = artifact
@@ -158,8 +158,3 @@ def _state(stage: Stage, newest: dict[str, Artifact], runs: Sequence[RunGlance])
         return StageState(stage.id, stage.title, "failed", last.share, tr("stopped") if last.status == "stopped" else tr("paused"))
     ready = all(kind in newest for kind in stage.needs)
     return StageState(stage.id, stage.title, "ready" if ready else "nothing", words=tr("ready") if ready else "")
-
-
-def empty_stages() -> tuple[StageState, ...]:
-    """The rail without a project."""
-    return tuple(StageState(stage.id, stage.title) for stage in STAGES.values())

@@ -1,17 +1,14 @@
 """Home: what runs now, recent projects, this machine and what it can raise. The first start says what Fledge does and where to begin."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
-from desktop.jobs.run_follow import RunFollower
 from desktop.models import project_glance
 from desktop.models.project_glance import ProjectGlance
-from desktop.models.raisable import Raisable, measured, raisable
-from desktop.models.survey import RunGlance
 from desktop.widgets.badge import Badge
 from desktop.widgets.bar import Bar, Sparkline
 from desktop.widgets.buttons import Button
@@ -19,7 +16,6 @@ from desktop.widgets.choice_card import ChoiceCard, side_by_side
 from desktop.widgets.fields import SearchField
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.machine_panel import MachineParts
-from desktop.widgets.new_project import NewProjectDialog
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
@@ -30,6 +26,13 @@ from engine.contract.errors import FledgeError
 from engine.contract.units import count, duration, number, size
 from engine.contract.words import tr
 from engine.project import layout, recent
+
+if TYPE_CHECKING:  # loaded when first needed: the first paint waits for none of them
+    import numpy.typing as npt
+
+    from desktop.jobs.run_follow import RunFollower
+    from desktop.models.raisable import Raisable
+    from desktop.models.survey import RunGlance
 
 SIDE = 312
 FIND_FROM = 6
@@ -85,7 +88,7 @@ class HomePage(Page):
         self._read_projects()
         self._running.watch()
         if self.context.machine is None and not self.context.probe.busy:
-            self.context.probe.ask()
+            QTimer.singleShot(0, self, self.context.probe.ask)
 
     def left(self) -> None:
         self._running.rest()
@@ -180,12 +183,14 @@ class HomePage(Page):
                    "leaves this machine."), tone="text2", wrap=True), 8, side_by_side(tour, own), 12, Panel(*steps, gap=12), gap=4)
 
     def _new_project(self) -> None:
-        self._dialog(NewProjectDialog(self.context, self.window()))
+        self._dialog("text")
 
     def _start_tour(self) -> None:
-        self._dialog(NewProjectDialog(self.context, self.window(), "demo"))
+        self._dialog("demo")
 
-    def _dialog(self, dialog: NewProjectDialog) -> None:
+    def _dialog(self, start: str) -> None:
+        from desktop.widgets.new_project import NewProjectDialog
+        dialog = NewProjectDialog(self.context, self.window(), start)
         dialog.made.connect(lambda: self.context.navigate("corpus"))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
@@ -208,10 +213,14 @@ class HomePage(Page):
         if facts is None:
             self._show_fits([])
         else:
-            context.jobs.run(lambda: raisable(facts), then=self._show_fits, owner=self)
+            def work() -> "list[Raisable]":
+                from desktop.models.raisable import raisable
+                return raisable(facts)
+            context.jobs.run(work, then=self._show_fits, owner=self)
 
-    def _show_fits(self, lines: list[Raisable]) -> None:
-        known = measured(self.context.machine)
+    def _show_fits(self, lines: "list[Raisable]") -> None:
+        device = self.context.machine.device("auto") if self.context.machine is not None else None
+        known = device is not None and device.peak(device.dtype) > 0
         self._fits.set_rows(lines)
         show_if(self._fits, bool(lines))
         show_if(self._fits_measure, not known)
@@ -262,6 +271,7 @@ class RunningCard(QWidget):
             return
         if self._follower is None or self._follower.run.id != found.id or self._follower.project_dir != self.context.project.dir:
             self.rest()
+            from desktop.jobs.run_follow import RunFollower
             run = next((r for r in self.context.project.runs.list() if r.id == found.id), None)
             if run is None:
                 return
@@ -277,7 +287,7 @@ class RunningCard(QWidget):
             self._follower.deleteLater()
             self._follower = None
 
-    def _headline(self, run: RunGlance) -> None:
+    def _headline(self, run: "RunGlance") -> None:
         entry = next((s.title for s in self.context.survey.stages if s.id == run.stage), run.stage) if self.context.survey else run.stage
         self._title.set(f"{entry}: {run.title}" if run.title else tr("{stage}, run {number}", stage=entry, number=run.number))
         self._show()
@@ -296,7 +306,7 @@ class RunningCard(QWidget):
             said.append(tr("{done} of {total} {unit}", done=number(state.progress.done), total=number(state.progress.total),
                            unit=state.progress.unit))
         losses = state.metrics.column("loss")
-        losses = losses[~np.isnan(losses)]
+        losses = losses[losses == losses]  # a step without a number is not a loss
         if losses.size:
             said.append(tr("loss {loss}", loss=number(float(losses[-1]), 2)))
         if state.progress is not None and state.progress.eta >= 0:
@@ -314,7 +324,8 @@ class RunningCard(QWidget):
             self.context.navigate(self._follower.run.stage, run=self._follower.run.id)
 
 
-def smooth(values: np.ndarray, most: int = 160) -> list[float]:
+def smooth(values: "npt.NDArray[Any]", most: int = 160) -> list[float]:
     """A few means of neighbours: the curve without its noise."""
-    parts = np.array_split(values, min(most, max(8, values.size // 4)))
-    return [float(part.mean()) for part in parts if part.size]
+    count = min(most, max(8, values.size // 4))
+    edges = [round(i * values.size / count) for i in range(count + 1)]
+    return [float(values[a:b].mean()) for a, b in zip(edges, edges[1:], strict=False) if b > a]

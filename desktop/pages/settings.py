@@ -33,7 +33,7 @@ class SettingsPage(Page):
                                on_change=context.set_scale)
         look = Panel(heading(tr("Look")), self._line(tr("Theme"), tr("Light, dark, or whatever the system has."), self._mode), rule(),
                      self._line(tr("Text size"), tr("Everything grows with it. Pages are built anew, runs are not touched."), self._scale),
-                     rule(), self._line(tr("Language"), tr("More languages can be added as catalogues of messages."), Text("English")), gap=0)
+                     rule(), self._line(tr("Language"), tr("More can be added as catalogues of messages."), Text("English")), gap=0)
 
         self._python = TextField(str(context.settings.get("engine_python") or ""), placeholder=launch.interpreter(), name=tr("Python"))
         self._python.editingFinished.connect(self._python_edited)
