@@ -125,7 +125,7 @@ def _take(state: RunState, line: bytes) -> bytes:
 
 def inputs_words(inputs: dict[str, str]) -> str:
     """{"corpus": "corpus-3", "tokenizer": "tokenizer-2"} as "Corpus 3, tokenizer 2"."""
-    named = []
+    named: list[str] = []
     for id in inputs.values():
         kind, _, place = id.rpartition("-")
         word = STAGES[kind].title if kind in STAGES else kind

@@ -4,12 +4,12 @@ Charts one above the other are `linked`: one x axis, one zoom, one readout. What
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QMenu, QSlider, QWidget, QWidgetAction
+from PySide6.QtWidgets import QFileDialog, QMenu, QSizePolicy, QSlider, QWidget, QWidgetAction
 
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import LegendLine
@@ -39,6 +39,7 @@ class MetricChart(QWidget):
         self._links: list[MetricChart] = []
         self._legend_shown: list[tuple[str, str, bool]] = []
         self._legend = row(gap=14)
+        self._legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # a long one is cut, it never widens the page
         self._title = Text(title, "section")
         self._note = small()
         self._whole = Button(theme, tr("Whole run"), "quiet", on_click=lambda: self.plot.zoom(None))
@@ -46,7 +47,7 @@ class MetricChart(QWidget):
                              name=tr("Axis of {chart}", chart=title), on_change=lambda kind: self.set_axes(x_kind=kind))
         self.options = Button(theme, kind="icon", icon="settings", name=tr("Options of {chart}", chart=title), on_click=self._open_menu)
         fixed(self.options, theme.px(28), theme.px(28))
-        head = row(lead or self._title, self._legend, "+", self._note, self._whole, self.axis if controls else None,
+        head = row(lead or self._title, (self._legend, 1), self._note, self._whole, self.axis if controls else None,
                    self.options if controls else None, gap=14)
         head.setMinimumHeight(theme.px(30) if controls else theme.px(22))
         if lead is not None:
@@ -128,7 +129,7 @@ class MetricChart(QWidget):
         self._menu.addAction(tr("Save picture (PNG)"), self._ask_png)
         self._menu.addAction(tr("Save values (CSV)"), self._ask_csv)
 
-    def _check(self, words: str, change) -> QAction:
+    def _check(self, words: str, change: Callable[[bool], object]) -> QAction:
         made = self._menu.addAction(words)
         made.setCheckable(True)
         made.toggled.connect(change)
@@ -177,7 +178,7 @@ class MetricChart(QWidget):
         self._legend_shown = lines
         box = self._legend.layout()
         clear(box)
-        fill(box, tuple(row(LegendLine(self.theme, tone, dashed), small(words), gap=6) for words, tone, dashed in lines), 14)
+        fill(box, tuple(row(LegendLine(self.theme, tone, dashed), small(words), gap=6) for words, tone, dashed in lines) + ("+",), 14)
 
     def hide_legend(self) -> None:
         self._legend.hide()

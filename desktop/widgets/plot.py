@@ -283,7 +283,7 @@ class Plot(KeyboardRing, QWidget):
                 self._raws.append((curve, chart_data.reduced(x, y, curve.pyramid, edges)))
             start, end = int(np.searchsorted(x, edges[0])), int(np.searchsorted(x, edges[-1], "right"))
             at, line = chart_data.smoothed(y, curve.pyramid, max(0, start - 1), min(length, end + 1), self.smoothing,
-                                              300 if curve.dashed or curve.dotted else 1000)
+                                              150 if curve.dashed or curve.dotted else 1000)
             self._drawn.append(_Drawn(curve, x[at], line))
         self._y = self._y_range()
         self.room = self._label_room()
@@ -312,7 +312,7 @@ class Plot(KeyboardRing, QWidget):
         return chart_data.log_ticks(*self._y, most) if self.log_y else chart_data.ticks(*self._y, most)
 
     def _x_ticks(self) -> list[tuple[float, str]]:
-        most = max(2, int(self.area().width() / self.theme.px(104)))
+        most = max(2, int(self.area().width() / self.theme.px(88)))
         if self.log_x:
             return chart_data.log_ticks(*self._x, most, self.x_kind)
         made = chart_data.ticks(*self._x, most, self.x_kind)

@@ -1,7 +1,7 @@
 """A run as it goes: phases with their times, one bar, its numbers, charts, samples as they come, findings with remedies, the log.
 
 It knows no stage: a RunView says which numbers and curves to show. It asks the run to save, pause, stop and resume through RunProcess; the
-run itself outlives the window. Its buttons stand in the page's header: `actions` is handed over by the page.
+run itself outlives the window. Its buttons stand in the page's header: `header_actions` is put there by the page.
 """
 
 import time
@@ -19,6 +19,7 @@ from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Stat
+from desktop.widgets.flexible import Flexible
 from desktop.widgets.layout import Item, Scroll, clear, col, fixed, row, show_if
 from desktop.widgets.log_view import LogView
 from desktop.widgets.metric_chart import MetricChart
@@ -165,7 +166,7 @@ class SampleList(QWidget):
 
 
 class RunPanel(QWidget):
-    """`actions` are the buttons for the page's header. `resume_wanted`: the person asked to go on (the page may look first, then
+    """`header_actions` are the buttons for the page's header. `resume_wanted`: the person asked to go on (the page may look first, then
     `process.resume()`). `status_changed` when the run got another status."""
 
     resume_wanted = Signal()
@@ -198,7 +199,7 @@ class RunPanel(QWidget):
         self.stop = Button(theme, tr("Stop"), "danger", icon="stop", on_click=self.ask_stop)
         self.resume = Button(theme, tr("Resume"), "primary", icon="play", on_click=self.resume_wanted.emit)
         self.leave = Button(theme, tr("Leave the queue"), on_click=process.leave_queue)
-        self.actions: tuple[Item, ...] = (self.save, self.pause, self.stop, self.leave, self.resume)
+        self.header_actions: tuple[Item, ...] = (self.save, self.pause, self.stop, self.leave, self.resume)
         self.question = Note(theme, "warn", tr("Stop this run?"), "",
             Button(theme, tr("Save and stop"), on_click=lambda: self._answer(process.stop_save)),
             Button(theme, tr("Stop without saving"), "danger", on_click=lambda: self._answer(process.stop)),
@@ -246,11 +247,10 @@ class RunPanel(QWidget):
         self.log = LogView(self.theme)
         self.log.watch(layout.log_file(self.follower.run.dir))
         log = Panel((self.log, 1), pad=(16, 12, 16, 16))
-        body = QWidget()
+        body = Flexible(self.theme.px(330))
         self._parts = QStackedLayout(body)
         self._parts.addWidget(charts)
         self._parts.addWidget(log)
-        body.setMinimumHeight(self.theme.px(380))
         col(self.question, self.waiting, self.progress_panel, (body, 1), gap=12, host=self)
 
     # what the page may ask --------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class RunPanel(QWidget):
         self._show_waiting(state)
         self._show_charts(state)
         self.samples.set(state.samples)
-        every = int(state.facts.get("sample_every") or 0)
+        every = int(state.facts.get("sample_every") or (state.facts.get("plan") or {}).get("sample_every") or 0)
         self.samples_note.set(trn("every {count} step", "every {count} steps", every) if every else "")
         self._show_notices(state)
 

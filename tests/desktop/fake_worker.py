@@ -38,7 +38,9 @@ def main() -> int:
     attempt = 1 + max((e.attempt for e in before if isinstance(e, ev.Started)), default=0)
     saved = max((e.step for e in before if isinstance(e, ev.CheckpointSaved)), default=-1)
     writer, look = EventWriter(path, attempt), control.ControlReader(run_dir)
-    writer.write(ev.Started(pid=os.getpid(), stage="pretrain", device="cpu", resumed_step=saved if attempt > 1 else -1))
+    writer.write(ev.Started(pid=os.getpid(), stage="pretrain", device="cpu"))
+    if attempt > 1:
+        writer.write(ev.Resumed(step=saved))
     writer.write(ev.Phases(phases=[["load", "Load"], ["train", "Train"], ["save", "Save"]]))
     writer.write(ev.Phase(id="load", title="Load"))
     writer.write(ev.Facts(facts={"steps": asked.steps, "sample_every": 10}))

@@ -85,7 +85,7 @@ def write_run(run: Run, story: Story) -> None:
     if story.upto:
         emit(ev.Facts(facts={"parameters": story.parameters, "steps": story.steps, "tokens_per_step": story.tokens_per_step,
             "tokens": story.steps * story.tokens_per_step, "sample_every": story.sample_every, "memory_total": 24_000_000_000,
-            "passes": 1.6, "train_tokens": 422_000_000, "checkpoint_every": story.checkpoint_every}), 2)
+            "epochs": 1.6, "plan": {"sample_every": story.sample_every, "learning_rate": 0.002, "micro_batch_size": 8}}), 2)
         log.append(f"{clock(now)} model: depth 10, width 640, vocabulary 16,384")
         emit(ev.Phase(id="compile", title="Compile"), 4)
         emit(ev.Phase(id="train", title="Train"), 38)
@@ -121,6 +121,8 @@ def write_run(run: Run, story: Story) -> None:
         emit(ev.Phase(id="evaluate", title="Evaluate"))
         emit(ev.Phase(id="save", title="Save"), 9)
         emit(ev.ArtifactMade(id="model-1", kind="model"), 3)
+    if story.end == "done":
+        emit(ev.Facts(facts={"outcome": {"bpb": bpb, "unigram_bpb": 2.468, "seconds": now - train_began, "steps": story.upto}}))
     if story.end:
         code, sentence, remedy = story.error
         emit(ev.Finished(status=story.end, code=code, sentence=sentence, remedy=remedy, step=story.upto), 0.2)
@@ -142,14 +144,15 @@ def newspaper(folder: Path, running: bool = True) -> Project:
     simple_run(first, [("read", "Read"), ("split", "Split")], 372)
     with project.artifacts.create("corpus", title="Gazette corpus", run=first.id, spec=json.loads(corpus_spec.model_dump_json())) as made:
         (made.path / "note.txt").write_text("recorded", "utf-8")
-        made.finish(documents=318_204, bytes=1_820_000_000, train_bytes=1_801_800_000, validation_bytes=18_200_000, estimated_tokens=455_000_000)
+        made.finish(documents=318_204, bytes=1_820_000_000, tokens_estimate=455_000_000, splits={
+            "train": {"documents": 315_022, "bytes": 1_801_800_000}, "validation": {"documents": 3_182, "bytes": 18_200_000}})
     tokenizer_spec = TokenizerSpec(corpus="corpus-1", vocab_size=16_384, title="Gazette tokenizer")
     second = project.runs.create(tokenizer_spec)
     simple_run(second, [("read", "Read"), ("train", "Train"), ("save", "Save")], 41)
     with project.artifacts.create("tokenizer", title="Gazette tokenizer", parents=("corpus-1",), run=second.id,
                                   spec=json.loads(tokenizer_spec.model_dump_json())) as made:
         (made.path / "note.txt").write_text("recorded", "utf-8")
-        made.finish(vocab_size=16_384, bytes_per_token=4.31)
+        made.finish(vocab_size=16_384, bytes_per_token=4.31, backend="tiktoken", special=16)
     day = 86_400.0
     base = {"corpus": "corpus-1", "tokenizer": "tokenizer-1"}
     write_run(project.runs.create(PretrainSpec(**base, title="gazette-17m", depth=6)),

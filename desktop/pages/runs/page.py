@@ -16,6 +16,7 @@ from desktop.pages.runs.queue_panel import QueuePanel
 from desktop.widgets.buttons import Button
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.fields import Choice
+from desktop.widgets.flexible import Flexible
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.metric_chart import MetricChart
 from desktop.widgets.notes import NoteSlot
@@ -81,7 +82,7 @@ class RunsPage(Page):
         top.setMinimumHeight(theme.px(320))
         table = Panel(row(heading(tr("All runs"), "", self.count), pad=(8, 0, 8, 0)), (self.table, 1), pad=(8, 10, 8, 6), gap=6)
         table.setMinimumHeight(theme.px(180))
-        self.full = col(QueuePanel(theme, self.queue), (top, 3), (table, 2), gap=12)
+        self.full = col(QueuePanel(theme, self.queue), (top, 3), (table, 2), gap=12, host=Flexible())
         self.empty = EmptyState(theme, tr("No runs yet"), tr("Each import, each tokenizer and each training is a run. Here they can be "
             "compared, resumed and cleaned up."), Button(theme, tr("Start with a corpus"), "primary", on_click=lambda: self._go("corpus")))
         self.set_body(PageHeader(tr("Runs"), tr("Every run of this project: compare, resume, clean up.")), 14, self.notes, (self.full, 1),

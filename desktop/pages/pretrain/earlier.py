@@ -1,0 +1,41 @@
+"""The table of the stage's earlier runs, on its error and result pages."""
+
+from collections.abc import Sequence
+
+from desktop.models.run_rows import RunRow
+from desktop.theme.theme import Theme
+from desktop.widgets.buttons import Button
+from desktop.widgets.layout import row
+from desktop.widgets.panel import Panel, heading
+from desktop.widgets.table import Cell, Column, Table, state_cell
+from engine.contract.units import duration, number, significant
+from engine.contract.words import tr
+
+
+class EarlierRuns(Panel):
+    """`set(rows, here)`: newest first; `here` is the run the page is about."""
+
+    def __init__(self, theme: Theme, title: str, on_open, on_all) -> None:
+        self._here = ""
+
+        def steps(r: RunRow) -> str:
+            return tr("{step} of {steps}", step=number(r.step), steps=number(r.steps)) if r.steps else ""
+
+        def state(r: RunRow) -> Cell:
+            words = {"interrupted": tr("interrupted, can resume"), "paused": tr("paused, can resume"), "stopped": tr("stopped, can resume"),
+                     "failed": tr("stopped, see above") if r.id == self._here else tr("failed")}.get(r.status, "")
+            return state_cell(r.status, words)
+        columns = [Column(tr("Run"), lambda r: str(r.number), 64), Column(tr("Model"), lambda r: Cell(r.title, strong=True), 160),
+                   Column(tr("Corpus and tokenizer"), lambda r: r.inputs), Column(tr("Steps"), steps, 132, right=True),
+                   Column(tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 116, right=True),
+                   Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True),
+                   Column(tr("State"), state, 208)]
+        self.table = Table(theme, columns, name=title, fit=True, max_rows=4)
+        self.table.opened.connect(on_open)
+        super().__init__(row(heading(title, "", Button(theme, tr("All runs"), "quiet", on_click=on_all)), pad=(8, 0, 8, 0)), self.table,
+                         pad=(8, 6, 8, 6), gap=2)
+
+    def set(self, rows: Sequence[RunRow], here: str = "") -> None:
+        self._here = here
+        if list(rows) != self.table.rows_model.rows:
+            self.table.set_rows(rows)

@@ -1,0 +1,237 @@
+"""One pretraining run on the page: while it goes (picture of the run), when it is done (what came of it), when something went wrong."""
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QShowEvent
+from PySide6.QtWidgets import QWidget
+
+from desktop.jobs.process import RunProcess
+from desktop.jobs.run_follow import RunFollower
+from desktop.models.run_rows import RunRow, RunRows, inputs_words
+from desktop.pages.pretrain import numbers
+from desktop.pages.pretrain.earlier import EarlierRuns
+from desktop.pages.pretrain.trouble import Remedy, Trouble, trouble_of
+from desktop.widgets.buttons import Button
+from desktop.widgets.flow_strip import FlowStrip
+from desktop.widgets.layout import Item, col, show_if
+from desktop.widgets.log_view import LogView
+from desktop.widgets.notes import Note, NoteSlot
+from desktop.widgets.page_header import PageHeader
+from desktop.widgets.panel import Panel, heading
+from desktop.widgets.run_panel import RunPanel
+from engine.contract.units import duration, number
+from engine.contract.words import tr
+from engine.project import layout
+from engine.project.runs import Run
+
+if TYPE_CHECKING:
+    from desktop.context import AppContext
+
+OTHERS = 1
+
+
+class RunSide(QWidget):
+    """`edit_wanted(values)`: a new design from this run's settings with changes; `new_wanted`: a fresh one."""
+
+    edit_wanted = Signal(dict)
+    new_wanted = Signal()
+
+    def __init__(self, context: "AppContext", run: Run) -> None:
+        super().__init__()
+        assert context.project is not None
+        self.context, self.theme, self.run, self.project = context, context.theme, run, context.project
+        self.follower = RunFollower(run, self.project.dir, self)
+        self.process = RunProcess(self.follower, self)
+        self.panel = RunPanel(self.theme, self.follower, self.process, numbers.view(context.machine))
+        self.rows = RunRows(self.project)
+        self._others: list[RunFollower] = []
+        self._trouble: Trouble | None = None
+        self._state_shown: object = None
+        self._looking = False
+        self._build()
+        self.panel.resume_wanted.connect(self._resume)
+        self.panel.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
+        self.follower.changed.connect(self._changed)
+        self.process.refused.connect(self.refused.show_error)
+        self.follower.start()
+        self._find_others()
+        self._show()
+
+    def _build(self) -> None:
+        theme = self.theme
+        self.header = PageHeader(self._title(), "")
+        self.new = Button(theme, tr("New design"), on_click=self.new_wanted.emit, tip=tr("Pretrain another model."))
+        self.chat = Button(theme, tr("Chat with it"), "primary", icon="chat", on_click=self._chat)
+        self.edit = Button(theme, tr("Edit design"), on_click=lambda: self.edit_wanted.emit(dict(self.run.spec)))
+        self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.chat)
+        self.flow = FlowStrip(theme)
+        self.refused, self.banner = NoteSlot(theme), NoteSlot(theme)
+        self.log = LogView(theme, search=False, rows=6)
+        open_log = Button(theme, tr("Open log"), "quiet", on_click=self._open_log)
+        self.log_panel = Panel(heading(tr("Log"), tr("the end of log.txt"), open_log), (self.log, 1), pad=(16, 8, 16, 16), gap=8)
+        self.earlier = EarlierRuns(theme, tr("Pretraining runs"), self._open_row, lambda: self.context.navigate("runs"))
+        self.facts = col((self.log_panel, 1), self.earlier, gap=12)
+        col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), (self.panel, 1), (self.facts, 1), gap=0,
+            host=self)
+
+    def _gap(self, slot: NoteSlot) -> NoteSlot:
+        slot.setContentsMargins(0, 0, 0, 12)
+        return slot
+
+    def close_down(self) -> None:
+        """The page turns to another run."""
+        self.follower.stop()
+        for other in self._others:
+            other.stop()
+
+    def pause_following(self) -> None:
+        self.close_down()
+
+    def go_on_following(self) -> None:
+        self.follower.start()
+        for other in self._others:
+            other.start()
+
+    # showing ----------------------------------------------------------------------------------------------------------
+
+    def _title(self) -> str:
+        name = self.run.title or tr("model {number}", number=self.run.number)
+        return {"done": tr("Pretrained {name}", name=name)}.get(self._status(), tr("Pretraining {name}", name=name))
+
+    def _status(self) -> str:
+        return self.follower.status
+
+    def _changed(self) -> None:
+        if self.isVisible():
+            self._show()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._show()
+
+    def _show(self) -> None:
+        follower, state, status = self.follower, self.follower.state, self.follower.status
+        self.header.set(self._title(), self.panel.headline())
+        inputs = inputs_words(self.run.inputs)
+        tense = "did" if status in ("done", "failed", "crashed", "stopped") else "is" if follower.active else "will"
+        self.flow.set(numbers.goes_in(state, inputs, ""), numbers.happens(state, status), numbers.came_out(state, status), tense)
+        mark = (status, state.attempt, len(state.checkpoints), bool(state.step), tuple(state.artifacts), follower.loading)
+        if mark == self._state_shown or (follower.loading and status not in ("queued", "created")):
+            return
+        self._state_shown = mark
+        self._show_status(status)
+
+    def _show_status(self, status: str) -> None:
+        """What changes with the status: buttons, the banner, and whether there is anything to draw."""
+        state = self.follower.state
+        over = status in ("done", "failed", "crashed", "interrupted", "stopped", "paused")
+        bare = over and status != "done" and not state.step
+        show_if(self.new, over and status in ("done", "stopped", "paused"))
+        show_if(self.edit, over and status not in ("done", "stopped", "paused"))
+        show_if(self.chat, status == "done")
+        self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "")
+        if self._trouble is not None:
+            self.banner.show_note(self._note(self._trouble))
+            self.panel.resume.hide()
+        elif status == "done" and (outcome := self._outcome()) is not None:
+            self.banner.show_note(outcome)
+        elif status == "queued":
+            self.banner.show_note(self._queue_note())
+        else:
+            self.banner.clear()
+        show_if(self.panel, not bare)
+        show_if(self.facts, bare)
+        if bare:
+            self.log.watch(layout.log_file(self.run.dir))
+            self._look_rows()
+
+    def _note(self, trouble: Trouble) -> Note:
+        buttons: list[Item] = []
+        for i, remedy in enumerate(trouble.remedies):
+            kind = "primary" if i == 0 else "secondary"
+            buttons.append(Button(self.theme, remedy.words, kind, icon="play" if remedy.act == "resume" and i == 0 else "",
+                                  on_click=lambda remedy=remedy: self._remedy(remedy)))
+        if trouble.kind == "danger":
+            buttons.append(Button(self.theme, tr("Copy details"), "quiet", on_click=self._copy))
+        return Note(self.theme, trouble.kind, trouble.title, trouble.words, *buttons)
+
+    def _outcome(self) -> Note | None:
+        """What came of it, in a sentence that says what the number means."""
+        outcome = self.follower.state.facts.get("outcome") or {}
+        bpb, unigram = outcome.get("bpb"), outcome.get("unigram_bpb")
+        if bpb is None:
+            return None
+        words = tr("{bpb} bits per byte on text it has not seen.", bpb=number(float(bpb), 3))
+        if unigram:
+            words += " " + tr("Knowing only how often each token occurs gives {unigram}.", unigram=number(float(unigram), 3))
+        words += " " + tr("It took {time}. A base model continues text; it does not answer questions yet.",
+                          time=duration(float(outcome.get("seconds") or 0)))
+        return Note(self.theme, "info", tr("{name} is ready", name=self.run.title or self.run.id), words, icon="check")
+
+    def _queue_note(self) -> Note:
+        place = self.follower.queue_place or 0
+        title = tr("Next in the queue") if place == 0 else tr("Place {place} in the queue", place=place + 1)
+        return Note(self.theme, "info", title, tr("Another run has the device. This one starts by itself as soon as it is free, also with "
+            "this window closed."), Button(self.theme, tr("Show the queue"), on_click=lambda: self.context.navigate("runs")), icon="clock")
+
+    def _last_line(self) -> str:
+        lines = [line for line in self.follower.log_tail(40).splitlines() if line.strip() and not line.startswith(" ")]
+        return lines[-1] if lines else ""
+
+    # others -----------------------------------------------------------------------------------------------------------
+
+    def _find_others(self) -> None:
+        """The last finished run before this one, dashed beside it."""
+        runs = [r for r in self.project.runs.list("pretrain") if r.number < self.run.number]
+        glances = {g.id: g for g in self.context.survey.runs} if self.context.survey is not None else {}
+        for run in reversed(runs):
+            if len(self._others) < OTHERS and run.id in glances and glances[run.id].status == "done":
+                other = RunFollower(run, self.project.dir, self)
+                other.changed.connect(self.panel.chart.refresh)
+                other.start()
+                self._others.append(other)
+        self.panel.set_others([(tr("run {number}", number=o.run.number), o.state.metrics) for o in self._others])
+
+    def _look_rows(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.context.jobs.run(self.rows.look, then=self._rows_found, failed=lambda wrong: None, owner=self)
+
+    def _rows_found(self, found: list[RunRow]) -> None:
+        self._looking = False
+        self.earlier.set([r for r in found if r.stage == "pretrain"], self.run.id)
+
+    # acting -----------------------------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        self.refused.clear()
+        self.process.resume()
+        self.context.look()
+
+    def _remedy(self, remedy: Remedy) -> None:
+        if remedy.act == "resume":
+            self._resume()
+        elif remedy.act == "log":
+            self._open_log()
+        else:
+            self.edit_wanted.emit({**self.run.spec, **dict(remedy.changes)})
+
+    def _chat(self) -> None:
+        made = self.follower.state.artifacts
+        self.context.navigate("chat", model=made[-1] if made else f"{self.run.id}@{self.follower.state.step}")
+
+    def _open_log(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(layout.log_file(self.run.dir))))
+
+    def _open_row(self, chosen: RunRow) -> None:
+        self.context.navigate("pretrain", run=chosen.id)
+
+    def _copy(self) -> None:
+        trouble = self._trouble
+        details: list[Any] = [self.run.id, trouble.title if trouble else "", trouble.words if trouble else "", "",
+                              self.follower.log_tail(60)]
+        QGuiApplication.clipboard().setText("\n".join(details))
+        self.context.toast(tr("Details copied"))
+
+
