@@ -219,6 +219,7 @@ class RowBatch:
             drawn_B = torch.where(settings.greedy_B, 0.0, drawn_B)
         return ids, logprobs, drawn_B.tolist(), tops, ranks
 
+    @torch.inference_mode()
     def remove(self, tag: Any) -> bool:
         """Drop a row that nobody waits for any more; False if it is not there."""
         found = [i for i, row in enumerate(self.rows) if row.tag == tag]

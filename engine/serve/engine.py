@@ -103,18 +103,27 @@ class Engine:
             return
         self._tell()
         while not self._stopping.is_set():
-            self._take()
-            self._look()
-            for loaded in list(self._models.values()):
-                self._drop_cancelled(loaded)
-                self._advance(loaded)
-            self._unload_idle()
-            self._tell()
+            try:
+                self._turn()
+            except Exception:  # our mistake must not end the thread that serves everybody: all models leave, those who wait are told
+                log.exception("the engine failed")
+                for loaded in list(self._models.values()):
+                    self._unload(loaded, replies.ours())
             if self._outbox:
                 batch, self._outbox = self._outbox, []
                 deliver(batch)
         for loaded in self._models.values():
             loaded.close()
+
+    def _turn(self) -> None:
+        """What came in, and one token for every answer under way."""
+        self._take()
+        self._look()
+        for loaded in list(self._models.values()):
+            self._drop_cancelled(loaded)
+            self._advance(loaded)
+        self._unload_idle()
+        self._tell()
 
     def _open(self) -> None:
         """Load torch, the decoder and the sampler, and choose the device; seconds the first time."""
