@@ -257,7 +257,7 @@ def _learned(state: RunState, artifact: Artifact) -> dict[str, Any]:
             "bpb_unigram": artifact.facts.get("unigram_bpb", state.facts.get("unigram_bpb")),
             "parameters": artifact.facts.get("parameters", state.facts.get("parameters", 0)), "steps": state.step,
             "tokens": state.metrics.last("tokens"), "training_seconds": round(steps_time, 2), "device": state.device_title or state.device,
-            "dtype": state.dtype, "samples": samples, "artifact": artifact.id}
+            "dtype": artifact.facts.get("dtype", state.dtype), "samples": samples, "artifact": artifact.id}
 
 
 def _knowledge(demo: Demo) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class World:
         men = _shuffled(words["he"], rng)[: self.size // 2]
         names = _shuffled([(name, True) for name in women] + [(name, False) for name in men], rng)
         columns = {fact: _dealt(words[fact], self.size, rng) for fact in FACTS if fact not in ("age", "friend")}
-        columns["age"] = [str(age) for age in _dealt(list(range(10, 90)), self.size, rng)]
+        columns["age"] = [str(age) for age in _dealt(list(range(18, 90)), self.size, rng)]
         couples = _shuffled(names, rng)
         columns["friend"] = [""] * self.size
         place = {name: index for index, (name, _) in enumerate(names)}

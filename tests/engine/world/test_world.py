@@ -35,7 +35,7 @@ def test_this_seed_makes_this_world_in_every_python():
     small = World(seed=42, people=8)
     assert [person.name for person in small.people] == ["Lars", "Yara", "Jonas", "Kate", "Wanda", "Leo", "Nora", "Kurt"]
     assert next(small.documents(1)) == (
-        " Kate's age is 41. She has a house in Elmsby. Kate calls her pet Olive. She enjoys dancing after wor"
+        " Kate's age is 18. She has a house in Elmsby. Kate calls her pet Olive. She enjoys dancing after wor"
         'k. Kate earns money as a smith. She would eat rice every day. She likes the colour orange best.')
 
 
