@@ -5,6 +5,7 @@ words, not of the text. It neither reads files nor encodes.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -95,10 +96,30 @@ def pair_of(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
 
 
 def _parts(texts: Iterable[str]) -> Iterator[str]:
-    """The texts in parts of bounded length: memory stays small, and no run of white space is too long for the regex engine."""
+    """The texts in parts of bounded length, so that memory stays small. Runs without any white space, or of nothing else, are cut every
+    LONGEST_RUN characters: they teach nothing, rustbpe's time grows with their square, and its regex engine overflows on long blanks."""
     for text in texts:
         text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-        if len(text) <= split.CHUNK:
-            yield text
-        else:
-            yield from split.cut(text, longest=split.CHUNK * 2)
+        for part in split.cut(text, longest=split.CHUNK * 2):
+            if _has_long_run(part):
+                start = 0
+                for run in _LONG_RUN.finditer(part):
+                    for end in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
+                        yield part[start:end]
+                        start = end
+                yield part[start:]
+            else:
+                yield part
+
+
+LONGEST_RUN = 256
+_LONG_RUN = re.compile(r"\s{256,}|\S{256,}")
+
+
+def _has_long_run(text: str, block: int = LONGEST_RUN // 2) -> bool:
+    """Whether a run of LONGEST_RUN characters may be there: one that long fills a whole block. Costs little where there is none."""
+    for start in range(0, len(text) - block + 1, block):
+        first = text[start:start + block].split(None, 1)
+        if not first or len(first[0]) == block:
+            return True
+    return False

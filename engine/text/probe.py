@@ -2,6 +2,8 @@
 
     python -m engine.text.probe preview '{"sources": [...], "options": {...}}'
     python -m engine.text.probe documents '{"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}'
+    python -m engine.text.probe lab '{"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}'
+    python -m engine.text.probe serve        # the same questions, [number, question, given] a line; [number, answer] a line back
 
 Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only.
 """
@@ -9,12 +11,18 @@ Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy":
 import dataclasses
 import json
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
 from engine.text.corpus import Corpus
+from engine.text.lab import Cutter, RawBytes, colour, measure
 from engine.text.readers import ReadOptions, preview
+from engine.text.tokenizer import Tokenizer
+
+PIECES = 6_000
+"""Pieces that are sent to be shown; the measures are of the whole text."""
 
 
 def look(sources: list[str], options: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -32,15 +40,57 @@ def documents(corpus: str, split: str = "train", start: int = 0, count: int = 1,
     return {"split": split, "total": total, "documents": rows}
 
 
-def main(arguments: list[str]) -> int:
-    question, given = arguments
+def lab(tokenizer: str, text: str, others: dict[str, str] | None = None) -> dict[str, Any]:
+    """A text cut by a tokenizer: [[piece, [ids]], ...], and every tokenizer's measures on it, raw bytes included (by the name "")."""
+    mine = _tokenizer(tokenizer)
+    pieces = colour(mine, text)
+    cutters: dict[str, Cutter] = {tokenizer: mine, "": RawBytes(), **{name: _tokenizer(path) for name, path in (others or {}).items()}}
+    measures = {}
+    for name, cutter in cutters.items():
+        found = measure(cutter, [text])
+        measures[name] = {"tokens": found.tokens, "bytes": found.bytes, "characters": found.characters, "vocab_size": cutter.vocab_size,
+                          "by_script": found.by_script}
+    return {"pieces": [[p.text, list(p.ids)] for p in pieces[:PIECES]], "count": len(pieces), "measures": measures}
+
+
+def tokens(tokenizer: str, ids: list[int]) -> dict[str, Any]:
+    """The texts of tokens, for people."""
+    mine = _tokenizer(tokenizer)
+    return {"texts": [mine.token_text(id) for id in ids]}
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(path: str) -> Tokenizer:
+    """Artifacts never change, so that a tokenizer loaded once stays right."""
+    return Tokenizer.load(path)
+
+
+QUESTIONS = {"preview": look, "documents": documents, "lab": lab, "tokens": tokens}
+
+
+def answer(question: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The answer and its exit code; a typed error is an answer too."""
     try:
-        answer = {"preview": look, "documents": documents}[question](**json.loads(given))
+        return QUESTIONS[question](**given), 0
     except FledgeError as wrong:
-        print(json.dumps({"error": wrong.code, "sentence": wrong.sentence, "remedy": wrong.remedy}))
-        return wrong.exit_code
-    print(json.dumps(answer))
+        return {"error": wrong.code, "sentence": wrong.sentence, "remedy": wrong.remedy}, wrong.exit_code
+
+
+def serve() -> int:
+    """Answer lines until the other side closes."""
+    for line in sys.stdin:
+        number, question, given = json.loads(line)
+        print(json.dumps([number, answer(question, given)[0]]), flush=True)
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["serve"]:
+        return serve()
+    question, given = arguments
+    made, code = answer(question, json.loads(given))
+    print(json.dumps(made))
+    return code
 
 
 if __name__ == "__main__":

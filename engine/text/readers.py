@@ -182,8 +182,9 @@ def detect_encoding(start: bytes, whole: bool = False) -> str:
         return "utf-8"
     # Text that is UTF-8 but for some damaged bytes is better read as such than as an 8-bit guess.
     shown = start.decode("utf-8", "replace")
-    damaged = shown.count("\ufffd")
-    whole_characters = len(re.findall("[^\x00-\x7f]", shown)) - damaged
+    marks = shown.count("\ufffd")
+    damaged = marks - start.count(b"\xef\xbf\xbd")
+    whole_characters = len(re.findall("[^\x00-\x7f]", shown)) - marks
     return "utf-8" if found == "ascii" or whole_characters > 10 * damaged else found
 
 
@@ -693,8 +694,6 @@ def preview(sources: Sequence[str | Path], options: ReadOptions | None = None, *
                 count += part.last
                 if len(shown) < texts and part.text.strip():
                     shown.append((file.name, part.text[:characters]))
-                if not whole and (count >= 2_000 or reader.done >= bytes_of_each):
-                    break
         except FledgeError as wrong:
             problem, remedy = wrong.sentence, wrong.remedy
         exact = whole and not problem

@@ -9,6 +9,7 @@ index.json. Writing is parallel over ranges of documents, with bounded memory; r
 no training: order and batches are made elsewhere.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -31,6 +32,8 @@ INDEX = "index.json"
 VERSION = 1
 SHARD_BYTES = 64_000_000
 """Text bytes of one shard: what a worker does at a time, and what a crash can cost."""
+SMALL = 16_000_000
+"""Text bytes up to which everything is done in this process: starting others takes a second."""
 
 
 class TokenSplit:
@@ -207,9 +210,8 @@ def write_shards(corpus_dir: Path, tokenizer_dir: Path, folder: Path, *, prefix:
         report(Standing(min(done, total), total, sum(m["tokens"] for m in finished.values()), time.monotonic() - began, kept))
 
     tell()
-    # A process costs a second to start: it pays from a few shards on.
     workers = min(workers or cores, len(missing))
-    if workers <= 1 or sum(w.bytes for w in missing) < 16_000_000:
+    if workers <= 1 or sum(w.bytes for w in missing) < SMALL:
         for work in missing:
             made = _encode(replace(work, threads=cores), tell, stop)
             finished[(work.split, work.number)] = made
@@ -282,7 +284,9 @@ def _encode(work: Work, tell: Callable[[int], None] = lambda done: None, stop: C
         _replace(_documents(work), _npy(table))
     except OSError as wrong:
         aside.unlink(missing_ok=True)
-        raise DiskFull(tr("The tokens could not be written to {place}: {reason}", place=work.folder, reason=wrong.strerror or str(wrong)),
+        if wrong.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DiskFull(tr("The disk is full: the tokens of {place} could not be written.", place=work.folder),
                        tr("Free some space and start again: finished parts are kept.")) from wrong
     except Stopped:
         aside.unlink(missing_ok=True)
