@@ -8,9 +8,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+ROPE_SCALINGS = {"llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"), "linear": ("factor",)}
+
 
 class ModelConfig(BaseModel):
-    """`hidden_size` = width; `head_dim` may differ from hidden_size / num_heads (Qwen3). `rope_scaling` is Llama 3.x's dict or None."""
+    """`hidden_size` = width; `head_dim` may differ from hidden_size / num_heads (Qwen3).
+
+    rope_scaling    None, or {"rope_type": "llama3" or "linear", ...} with the keys of ROPE_SCALINGS
+    attention_bias  biases of queries, keys and values; output_bias: of the attention's output; mlp_bias: of the MLP
+    GPT-2 itself has all three; its LayerNorms always have biases here.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,9 +41,26 @@ class ModelConfig(BaseModel):
     dropout: float = 0.0
 
     @model_validator(mode="after")
-    def _divides(self) -> "ModelConfig":
+    def _fits_together(self) -> "ModelConfig":
+        sizes = ("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size", "max_seq_len")
+        for name in sizes:
+            if not 1 <= getattr(self, name) < 2**31:
+                raise ValueError(f"{name} cannot be {getattr(self, name)}")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"{self.num_kv_heads} key/value heads do not divide {self.num_heads} heads")
+        if self.shape == "llama" and self.head_dim % 2:
+            raise ValueError(f"RoPE turns pairs: a head of {self.head_dim} cannot be halved")
+        if self.shape == "gpt2" and self.rope_scaling:
+            raise ValueError("learned positions have no RoPE to scale")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout cannot be {self.dropout}")
+        if self.rope_scaling is not None:
+            kind = self.rope_scaling.get("rope_type")
+            if kind not in ROPE_SCALINGS:
+                raise ValueError(f"unknown RoPE scaling {kind}")
+            for key in ROPE_SCALINGS[kind]:
+                if not isinstance(self.rope_scaling.get(key), (int, float)) or self.rope_scaling[key] <= 0:
+                    raise ValueError(f"RoPE scaling {kind} needs a positive {key}")
         return self
 
     @property

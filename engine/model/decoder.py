@@ -13,6 +13,7 @@ Shapes: B rows, T tokens, C hidden size, H query heads, K key/value heads, D hea
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +54,32 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def rotate(x_BTHD: Tensor, cos_T1D: Tensor, sin_T1D: Tensor) -> Tensor:
     """Half-split RoPE: element i turns with element i + D/2. cos and sin are [.., T, 1, D/2] and broadcast over heads."""
+    return _Rotate.apply(x_BTHD, cos_T1D, sin_T1D)
+
+
+class _Rotate(torch.autograd.Function):
+    """The gradient of a turn is the turn back: half the work that autograd would find."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTHD: Tensor, cos_T1D: Tensor, sin_T1D: Tensor) -> Tensor:
+        ctx.save_for_backward(cos_T1D, sin_T1D)
+        return _turned(x_BTHD, cos_T1D, sin_T1D, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BTHD: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        cos_T1D, sin_T1D = ctx.saved_tensors
+        return _turned(grad_BTHD, cos_T1D, sin_T1D, -1), None, None
+
+
+def _turned(x_BTHD: Tensor, cos_T1D: Tensor, sin_T1D: Tensor, sign: int) -> Tensor:
     first, second = x_BTHD.chunk(2, -1)
-    return torch.cat((first * cos_T1D - second * sin_T1D, second * cos_T1D + first * sin_T1D), -1)
+    out = torch.empty(x_BTHD.shape, dtype=x_BTHD.dtype, device=x_BTHD.device)
+    left, right = out.chunk(2, -1)
+    torch.mul(first, cos_T1D, out=left)
+    torch.mul(second, cos_T1D, out=right)
+    left.addcmul_(second, sin_T1D, value=-sign)
+    right.addcmul_(first, sin_T1D, value=sign)
+    return out
 
 
 def rope_frequencies(config: ModelConfig) -> Tensor:
@@ -91,16 +116,16 @@ class Attention(nn.Module):
         b, t, _ = x_BTC.shape
         h, k = self.heads, self.kv_heads
         qkv = self.qkv(x_BTC).view(b, t, h + 2 * k, self.head_dim)
-        v_BTKD = qkv[:, :, h + k :]
         if self.q_norm is not None and self.k_norm is not None:
-            q_BTHD, k_BTKD = self.q_norm(qkv[:, :, :h]), self.k_norm(qkv[:, :, h : h + k])
+            q_BTHD, k_BTKD, v_BTKD = qkv.split((h, k, k), 2)
+            q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
             if rope is not None:
                 q_BTHD, k_BTKD = rotate(q_BTHD, *rope), rotate(k_BTKD, *rope)
         else:
-            both = qkv[:, :, : h + k]
+            both, v_BTKD = qkv.split((h + k, k), 2)
             if rope is not None:
                 both = rotate(both, *rope)
-            q_BTHD, k_BTKD = both[:, :, :h], both[:, :, h:]
+            q_BTHD, k_BTKD = both.split((h, k), 2)
         if plan is None:
             out_BTHD = causal_attention(q_BTHD, k_BTKD, v_BTKD, documents)
         else:

@@ -144,7 +144,7 @@ class Plan:
             return causal_attention(q_BTHD, k_BTKD, v_BTKD)
         keys_BKSD = keys_RKSD[self.start : self.stop, :, : self.span]
         values_BKSD = values_RKSD[self.start : self.stop, :, : self.span]
-        out_BHTD = F.scaled_dot_product_attention(q_BTHD.transpose(1, 2), keys_BKSD, values_BKSD, attn_mask=self.mask,
+        out_BHTD = F.scaled_dot_product_attention(q_BTHD.contiguous().transpose(1, 2), keys_BKSD, values_BKSD, attn_mask=self.mask,
                                                   enable_gqa=q_BTHD.shape[2] != keys_BKSD.shape[1])
         return out_BHTD.transpose(1, 2)
 
