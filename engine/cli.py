@@ -111,8 +111,8 @@ def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str,
         raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
     made = opened.runs.create(spec)
     if detach:
-        from engine.project import queue
-        started = queue.submit(opened.dir, made.id, device)
+        from engine.project import launch, queue
+        started = queue.submit(opened.dir, made.id, device) if kind.device else launch.start(made)
         click.echo(json.dumps({"run": made.id, "queued": not started}) if as_json else
                    (tr("Run {id} has started.", id=made.id) if started else tr("Run {id} waits in the queue.", id=made.id)))
         return

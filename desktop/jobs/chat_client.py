@@ -8,10 +8,12 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PySide6.QtCore import QByteArray, QObject, QTimer, QUrl, Signal
 from PySide6.QtNetwork import QNetworkAccessManager, QNetworkProxy, QNetworkReply, QNetworkRequest
 
@@ -320,7 +322,8 @@ class ChatClient(QObject):
         self._poll.stop()
         self._watch.stop()
         if self._pid:
-            launch.kill(self._pid)
+            with suppress(psutil.Error):
+                psutil.Process(self._pid).terminate()
             self._pid = 0
         self._address = None
         self._set_state("off")

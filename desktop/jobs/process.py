@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from desktop.jobs.run_follow import RunFollower
 from engine.contract.errors import FledgeError
 from engine.contract.events import CheckpointSaved
+from engine.pipeline import STAGES
 from engine.project import control, launch, queue
 
 GRACE_SECONDS = {"stop": 30.0, "stop_save": 300.0, "pause": 300.0}
@@ -42,10 +43,9 @@ class RunProcess(QObject):
         """Start or resume: the worker sees by itself what there is to continue. Waits in the queue while another run has the device."""
         run, project = self.follower.run, self.follower.project_dir
         try:
-            if queue.device_free(device):
-                self.follower.launched(launch.start(run, device, wait_for_device=True))
-            else:
-                queue.add(project, run.id, device)
+            pid = queue.submit(project, run.id, device) if STAGES[run.stage].device else launch.start(run, device)
+            if pid is not None:
+                self.follower.launched(pid)
         except FledgeError as wrong:
             self.refused.emit(wrong)
         self.follower._read_status()

@@ -98,13 +98,12 @@ def ensure_runner() -> None:
         launch.detach([launch.interpreter(), "-m", "engine.project.queue"], layout.user_state() / "queue.log")
 
 
-def submit(project: Path, run: str, device: str = "auto") -> bool:
-    """Start a run now when its device is free and nobody waits for it, else queue it. True: started."""
+def submit(project: Path, run: str, device: str = "auto") -> int | None:
+    """Start a run now when its device is free and nobody waits for it, else queue it. The worker's process number, None when queued."""
     if any(resolve_device(e.device) == resolve_device(device) for e in entries()) or not device_free(device):
         add(project, run, device)
-        return False
-    launch.start(RunStore(project).get(run), device, wait_for_device=True)
-    return True
+        return None
+    return launch.start(RunStore(project).get(run), device, wait_for_device=True)
 
 
 def start_next(start: Callable[[Waiting], None]) -> bool:

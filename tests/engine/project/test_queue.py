@@ -7,6 +7,7 @@ import pytest
 from engine.project import launch, layout, queue
 from engine.project.locks import FileLock
 from engine.project.project import Project
+from engine.project.runs import Run
 from engine.stages.pretrain.spec import PretrainSpec
 
 
@@ -65,7 +66,10 @@ def test_runs_that_are_gone_or_under_way_leave_the_queue(project: Project) -> No
 
 def test_submit_starts_at_once_only_on_a_free_device(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(launch, "start", lambda run, device, wait_for_device: started.append(run.id))
+    def start(run: Run, device: str, wait_for_device: bool) -> int:
+        started.append(run.id)
+        return 7
+    monkeypatch.setattr(launch, "start", start)
     a, b, c = [project.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1")).id for _ in range(3)]
     assert queue.submit(project.dir, a, "cpu") and started == [a]
     busy = FileLock(layout.device_lock("cpu"))

@@ -1,0 +1,255 @@
+"""The Tokenizer page: which of its views is on the screen, and what its buttons do. The lab itself: lab_view.py."""
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from desktop.context import AppContext
+from desktop.jobs.stage_run import StageRun
+from desktop.pages.tokenizer.costs import DEPTHS, shares
+from desktop.pages.tokenizer.lab_view import LabView
+from desktop.widgets.buttons import Button
+from desktop.widgets.empty_state import EmptyState
+from desktop.widgets.flow_strip import FlowStrip
+from desktop.widgets.layout import Item, clear, col, fill, fixed, row
+from desktop.widgets.notes import Note, NoteSlot
+from desktop.widgets.page import Page
+from desktop.widgets.page_header import PageHeader
+from desktop.widgets.panel import Panel
+from desktop.widgets.short_run import LIVE, ShortRun
+from desktop.widgets.spec_form import SpecForm
+from desktop.widgets.table import Cell, Column, Table
+from desktop.widgets.text import Text, small
+from engine.contract import units
+from engine.contract.errors import FledgeError
+from engine.contract.words import tr
+from engine.project.artifacts import Artifact
+from engine.stages.tokenizer.spec import TokenizerSpec
+
+SIZES = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
+NOTHING = (tr("Nothing yet"), tr("a tokenizer.json that other tools read"))
+
+
+class TokenizerPage(Page):
+    """Views: empty (no text yet), new (settings), running, lab."""
+
+    def __init__(self, context: AppContext) -> None:
+        super().__init__(context)
+        theme = self.theme
+        self._run = StageRun(self)
+        self._view, self._seen, self._shown, self._awaited = "", "", "", ""
+        self._wants_new = False
+        self._header = PageHeader(tr("Tokenizer"), tr("Cuts text into the tokens that a model reads and writes."))
+        self._flow = FlowStrip(theme)
+        self._notes = NoteSlot(theme)
+        self._body = col(gap=12)
+        self._lab = LabView(context)
+        self._form_view = self._make_form()
+        self._keep = col(self._lab, self._form_view)
+        self._keep.hide()
+        self.set_body(self._header, 14, self._flow, 12, self._notes, (self._body, 1))
+        context.survey_changed.connect(self._refresh)
+        context.project_changed.connect(self._other_project)
+        self._run.changed.connect(self._refresh)
+
+    def _make_form(self) -> QWidget:
+        theme = self.theme
+        self.form = SpecForm(theme, TokenizerSpec, exclude=("seed", "source"), artifacts=self.context.choices, title=tr("Settings"))
+        self.form.changed.connect(self._settings_changed)
+        self._costs = Table(theme, [
+            Column(tr("Vocabulary"), lambda r: Cell(units.number(r[0]), strong=r[0] == r[-1]), width=96, right=True),
+            *(Column(tr("depth {depth}", depth=d), lambda r, i=i: Cell(units.percent(r[1 + i]), tone="warn" if r[1 + i] > 0.6 else ""),
+                     right=True) for i, d in enumerate(DEPTHS))],
+            name=tr("Share of the parameters"), fit=True, max_rows=len(SIZES), selectable=False)
+        explained = small(tr("The embedding holds a row for each token. In a small model a large vocabulary leaves little for the rest: "
+                             "with 1 to 4 MB of text, 1,000 to 4,000 tokens do well; with 100 MB, 8,000 to 16,000."), wrap=True)
+        side = Panel(Text(tr("What a vocabulary costs"), "section"), small(tr("Share of the model's parameters in the embedding, by size.")),
+                     self._costs, explained, pad=(16, 10, 16, 14), gap=8)
+        return row((col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=12), 1), fixed(col(side, "+"), theme.px(448)), gap=12)
+
+    def opened(self, **args: Any) -> None:
+        project = self.context.project
+        if project is None:
+            return
+        if args.get("run"):
+            self._run.show(project, str(args["run"]))
+        if args.get("artifact"):
+            self._shown, self._view = str(args["artifact"]), ""
+        self._refresh()
+
+    def left(self) -> None:
+        self._lab.rest()
+
+    # which view -------------------------------------------------------------------------------------------------------
+
+    def _other_project(self) -> None:
+        self._run.forget()
+        self._view, self._shown, self._seen, self._awaited, self._wants_new = "", "", "", "", False
+        self._notes.clear()
+        self._lab.forget()
+        self.form.load({})
+
+    def _refresh(self) -> None:
+        survey, project = self.context.survey, self.context.project
+        if survey is None or project is None:
+            return
+        self.form.refresh_artifacts()
+        live = next((r for r in survey.of_stage("tokenizer") if r.status in LIVE and r.status != "created"), None)
+        if live and live.id != self._seen and self._view != "running":
+            self._run.show(project, live.id)
+        if self._run.follower and self._run.follower.status in LIVE and self._run.run_id != self._seen:
+            self._show("running")
+        elif not self._awaited or any(a.id == self._awaited for a in survey.artifacts):
+            self._awaited = ""
+            new = survey.of_kind("corpus") and (self._wants_new or not survey.of_kind("tokenizer"))
+            self._show("new" if new else "lab" if survey.of_kind("tokenizer") else "empty")
+
+    def _show(self, view: str) -> None:
+        if view == self._view and view != "lab":
+            return
+        again, self._view = view == self._view, view
+        if again:
+            self._fill_lab()
+            return
+        self._header.set_actions(*self._actions(view))
+        box = self._body.layout()
+        for kept in (self._lab, self._form_view):
+            kept.setParent(self._keep)
+        clear(box)
+        fill(box, self._parts(view), 12)
+
+    def _actions(self, view: str) -> list[Button]:
+        theme = self.theme
+        bring = Button(theme, tr("Import a tokenizer"), icon="file", on_click=self._import_file)
+        if view == "new":
+            known = self.context.survey.of_kind("tokenizer") if self.context.survey else []
+            back = Button(theme, tr("Cancel"), on_click=self._leave_new) if known else bring
+            return [back, Button(theme, tr("Train the tokenizer"), "primary", on_click=self._start)]
+        if view == "lab":
+            return [bring, Button(theme, tr("Train another"), icon="plus", on_click=self._want_new),
+                    Button(theme, tr("Design a model"), "primary", on_click=lambda: self.context.navigate("pretrain"))]
+        return []
+
+    def _parts(self, view: str) -> tuple[Item, ...]:
+        if view == "running":
+            assert self._run.follower and self._run.process
+            spec = self._run.follower.run.spec
+            shown = ShortRun(self.theme, self._run.follower, self._run.process, tr("Training the tokenizer"))
+            shown.ended.connect(self._ended)
+            self._flow.set(goes_in=self._corpus_fact(str(spec.get("corpus", ""))), came_out=NOTHING, tense="is",
+                           happens=(tr("{size} tokens are learned", size=units.number(int(spec.get("vocab_size", 0)))),
+                                    tr("goes on without this window")))
+            return (shown, "+")
+        if view == "new":
+            self._form_view.show()
+            if not self.form.values().get("corpus"):
+                corpora = self.context.choices("corpus")
+                if corpora:
+                    self.form.set("corpus", corpora[0][0])
+            self._settings_changed()
+            return ((self._form_view, 1),)
+        if view == "lab":
+            self._fill_lab()
+            self._lab.show()
+            return ((self._lab, 1),)
+        self._flow.set(goes_in=(tr("Nothing yet"), tr("a corpus")), happens=(tr("Pairs of letters become tokens"), tr("byte-level BPE")),
+                       came_out=NOTHING, tense="will")
+        return ((EmptyState(self.theme, tr("A tokenizer learns from text"),
+            tr("It finds the pieces that your text is made of: common words whole, rare ones in parts. Import text first, or bring a "
+               "tokenizer.json of another model."),
+            Button(self.theme, tr("Import text"), "primary", on_click=lambda: self.context.navigate("corpus")),
+            Button(self.theme, tr("Import a tokenizer"), on_click=self._import_file),
+            steps=[(tr("Text"), tr("none yet"), False), (tr("A tokenizer"), tr("seconds to a minute"), False),
+                   (tr("A model"), tr("learns to continue the text"), False)]), 1),)
+
+    def _corpus_fact(self, id: str) -> tuple[str, str]:
+        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
+        made = next((a for a in corpora if a.id == id), None)
+        if made is None:
+            return tr("No corpus"), tr("choose one")
+        return made.title, tr("{size} of text", size=units.size(made.facts.get("bytes", 0)))
+
+    def _fill_lab(self) -> None:
+        tokenizers = self.context.survey.of_kind("tokenizer") if self.context.survey else []
+        if not tokenizers:
+            return
+        made: Artifact = next((a for a in tokenizers if a.id == self._shown), tokenizers[0])
+        self._lab.load(made, tokenizers, self._choose)
+        facts = made.facts
+        came = tr("{bytes} bytes a token", bytes=units.number(facts["bytes_per_token"], 2)) if facts.get("bytes_per_token") else \
+            tr("not measured")
+        happened = (tr("Imported"), tr("used as it is")) if facts.get("imported") else \
+            (tr("{count} merges learned", count=units.number(facts.get("merges", 0))),
+             tr("from {size} in {time}", size=units.size(facts.get("sample_bytes", 0)), time=units.duration(facts.get("seconds", 0))))
+        self._flow.set(goes_in=self._corpus_fact(made.parents[0] if made.parents else ""), happens=happened,
+                       came_out=(f"{made.title} ({made.id})" if made.title != made.id else made.id,
+                                 tr("{count} tokens, {came}", count=units.number(facts.get("vocab_size", 0)), came=came)), tense="did")
+
+    def _choose(self, id: str) -> None:
+        self._shown = id
+        self._fill_lab()
+
+    # what the person does ---------------------------------------------------------------------------------------------
+
+    def _settings_changed(self) -> None:
+        values = self.form.values()
+        chosen = values.get("vocab_size") if isinstance(values.get("vocab_size"), int) else 0
+        self._costs.set_rows(shares(int(chosen or 0), SIZES))
+        if self._view == "new":
+            self._flow.set(goes_in=self._corpus_fact(str(values.get("corpus") or "")), came_out=NOTHING, tense="will",
+                           happens=(tr("{size} tokens are learned", size=units.number(int(chosen or 0))), tr("seconds to a minute")))
+
+    def _want_new(self) -> None:
+        self._wants_new = True
+        self._refresh()
+
+    def _leave_new(self) -> None:
+        self._notes.clear()
+        self._wants_new = False
+        self._refresh()
+
+    def _import_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, tr("Import a tokenizer"), "", tr("tokenizer.json (*.json)"))
+        if not name:
+            return
+        corpora = self.context.choices("corpus")
+        self._launch({"source": str(Path(name)), "corpus": corpora[0][0] if corpora else ""})
+
+    def _start(self) -> None:
+        if not self.form.check():
+            self._launch(self.form.values())
+
+    def _launch(self, values: dict[str, Any]) -> None:
+        project = self.context.project
+        if project is None:
+            return
+        self._notes.clear()
+        try:
+            self._seen = ""
+            self._run.start(project, TokenizerSpec.check(values))
+        except FledgeError as wrong:
+            self._notes.show_error(wrong)
+            return
+        self.context.look()
+
+    def _ended(self, status: str) -> None:
+        follower = self._run.follower
+        if follower is None:
+            return
+        self._seen, end = follower.run.id, follower.state.finished
+        self.context.look()
+        if status == "done":
+            self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
+            self._wants_new = False
+            for notice in follower.state.notices:
+                self._notes.show_note(Note(self.theme, "warn" if notice.level == "warning" else "info", notice.title,
+                                           f"{notice.text} {notice.remedy}".strip()))
+        elif status == "failed" and end is not None:
+            self._notes.show_error(FledgeError(end.sentence, end.remedy, code=end.code), title=tr("No tokenizer was made"))
+        elif status in ("crashed", "interrupted"):
+            self._notes.show_error(FledgeError(tr("Training the tokenizer broke off."),
+                                               tr("Try again. Its last words: {words}", words=follower.log_tail(3) or "–")))
+        else:
+            self._notes.show_error(FledgeError(tr("Training the tokenizer was stopped."), tr("Nothing was kept. Start it again when you like.")))
+        self._refresh()
