@@ -46,13 +46,15 @@ class Standing:
 
 @dataclass
 class Collected:
-    """What came of it. `sources` has a row for each file; `by_tail` says that the last part of each document is the validation text."""
+    """What came of it. `sources` has a row for each file; `by_tail` says that the last part of each document is the validation text;
+    `originals` counts the texts before long ones were cut; `lowest` is the least share that would have chosen one."""
 
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     sources: list[dict[str, Any]] = field(default_factory=list)
     failed: list[Skipped] = field(default_factory=list)
     by_tail: bool = False
     originals: int = 0
+    lowest: float = 1.0
 
     def total(self, key: str) -> int:
         """documents, bytes or characters of both splits."""
@@ -67,14 +69,13 @@ def collect(files: Sequence[SourceFile], options: ReadOptions, share: float, fol
     lengths = _measure(files, options, report, FEW)
     made = _write(files, options, share, folder, lengths if len(lengths) < FEW else None, report)
     if made.originals and not made.splits["validation"]["documents"] and not made.by_tail:
-        # So few documents, or so small a share, that chance picked none.
+        # So few documents, or so small a share, that chance picked none: the one that came nearest is taken.
         shutil.rmtree(folder)
-        made = _write(files, options, share, folder, _measure(files, options, report, None), report)
+        made = _write(files, options, made.lowest, folder, None, report)
     if not made.originals:
         raise _nothing(files, made.failed)
     if not all(made.splits[name]["documents"] for name in SPLITS):
-        raise InputError(tr("There is too little text to train on one part and measure on another."), tr("Add more text."),
-                         code="too_little")
+        raise InputError(tr("There is too little text to train on one part and measure on another."), tr("Add more text, or keep a larger share for validation."), code="too_little")
     return made
 
 
@@ -103,7 +104,9 @@ def _write(files: Sequence[SourceFile], options: ReadOptions, share: float, fold
         if (number, part.document) != current:
             current, before = (number, part.document), 0
             made.originals += 1
-            side = "validation" if lengths is None and chosen(part.text, share) else "train"
+            drawn = lot(part.text)
+            made.lowest = min(made.lowest, drawn)
+            side = "validation" if lengths is None and drawn <= share else "train"
         if lengths is None:
             if part.text:
                 writer.add(side, part.text, name)
@@ -145,10 +148,9 @@ def _read(files: Sequence[SourceFile], options: ReadOptions, report: Callable[[S
     report(Standing(total, total, documents, time.monotonic() - began))
 
 
-def chosen(text: str, share: float) -> bool:
-    """Whether a document with this text is kept for validation: its hash, read as a number from 0 to 1, is below the share."""
-    raw = hashlib.sha256(text.encode("utf-8")).digest()[:8]
-    return int.from_bytes(raw, "big") < share * 2**64
+def lot(text: str) -> float:
+    """The hash of a text as a number from 0 to 1: a document is kept for validation when it is not above the share."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") / 2**64
 
 
 def tail(text: str, before: int, length: int, share: float) -> int:

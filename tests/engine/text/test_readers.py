@@ -33,7 +33,8 @@ def texts(path, **options):
 
 def test_folders_are_walked_in_order_and_what_is_left_out_has_a_reason(tmp_path):
     for name, raw in {"b.txt": b"b", "a.md": b"a", "sub/c.jsonl": b'{"text": "c"}', ".hidden.txt": b"x", ".git/d.txt": b"x",
-                      "e.png": b"\x89PNG", "f.txt": b"", "g.txt": bytes(range(32)) * 20, "h.jsonl.gz": b"\x1f\x8b\x08", "i.parquet": b"nothing"}.items():
+                      "e.png": b"\x89PNG", "f.txt": b"", "g.txt": bytes(range(32)) * 20,
+                      "h.jsonl.gz": b"\x1f\x8b\x08", "i.parquet": b"nothing"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(raw)
     files, skipped = list_files([tmp_path])

@@ -71,7 +71,8 @@ def reference_of(tokenizer):
 
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from([" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\x1c", "\x85", "a", "the", "Ä", "'s", "'LL", "ſ",
-                                 "'ſ", "1", "12", "٣", "½", "-", "!!", "e\u0301", "字", "。", "🙂", "\u200d", "\ufffd", "\ufeff", "\x00", "<|end|>"])))
+                                 "'ſ", "1", "12", "٣", "½", "-", "!!", "e\u0301", "字", "。", "🙂", "\u200d", "\ufffd",
+                                 "\ufeff", "\x00", "<|end|>"])))
 def test_ids_equal_at_the_borders_of_the_split(trained, parts):
     text = "".join(parts)
     assert trained.encode(text) == reference_of(trained).encode(text).ids
@@ -386,6 +387,7 @@ def test_ids_equal_on_a_novel():
 
 def test_text_loads_no_torch_and_no_datasets():
     code = ("import sys, engine.text.tokenizer, engine.text.bpe, engine.text.lab, engine.text.readers, engine.text.corpus;"
-            "import engine.text.shards, engine.stages.tokenizer.lab; print([m for m in ('torch', 'datasets', 'transformers') if m in sys.modules])")
+            "import engine.text.shards, engine.stages.tokenizer.lab;"
+            "print([m for m in ('torch', 'datasets', 'transformers') if m in sys.modules])")
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=60)
     assert made.stdout.strip() == "[]", made.stderr
