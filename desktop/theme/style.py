@@ -4,6 +4,7 @@ Roles, tones and kinds are dynamic properties of widgets (`role`, `tone`, `kind`
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from string import Template
 
@@ -133,8 +134,9 @@ def palette(t: Tokens) -> QPalette:
     return made
 
 
+@cache
 def load_fonts() -> None:
-    """Register the bundled fonts; without any font a bare machine shows boxes."""
+    """Register the bundled fonts, once a process; without any font a bare machine shows boxes."""
     for file in sorted(FONTS.glob("*.ttf")):
         if QFontDatabase.addApplicationFont(str(file)) < 0:
             raise AssertionError(f"the bundled font {file.name} cannot be loaded")

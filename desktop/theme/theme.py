@@ -41,7 +41,8 @@ class Theme(QObject):
         self.mode, self.scale = mode, scale
         self.tokens: Tokens = LIGHT
         style.load_fonts()
-        app.setStyle("Fusion")
+        if app.style().objectName().lower() != "fusion":
+            app.setStyle("Fusion")
         app.styleHints().colorSchemeChanged.connect(self._system_changed)
         self._dress()
 
@@ -106,9 +107,11 @@ class Theme(QObject):
 
     def _dress(self) -> None:
         self.tokens = self._wanted()
-        self._app.setFont(style.base_font(self.scale))
-        self._app.setPalette(style.palette(self.tokens))
-        self._app.setStyleSheet(style.sheet(self.tokens, self.scale))
+        sheet = style.sheet(self.tokens, self.scale)
+        if self._app.styleSheet() != sheet:  # dressing is dear: every widget is polished anew
+            self._app.setFont(style.base_font(self.scale))
+            self._app.setPalette(style.palette(self.tokens))
+            self._app.setStyleSheet(sheet)
         self.changed.emit()
 
     @Slot()

@@ -9,6 +9,8 @@ from desktop.theme.theme import Theme
 KEYBOARD = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason,
             Qt.FocusReason.OtherFocusReason)
 
+PASSING = (Qt.FocusReason.ActiveWindowFocusReason, Qt.FocusReason.PopupFocusReason, Qt.FocusReason.MenuBarFocusReason)
+
 
 class Painted(QWidget):
     """Subclasses draw in `draw(painter, rect)`; `height` and `width` are in design pixels."""
@@ -37,11 +39,13 @@ class KeyboardRing:
     ring = False
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        self.ring = event.reason() in KEYBOARD
+        if event.reason() not in PASSING:
+            self.ring = event.reason() in KEYBOARD
         super().focusInEvent(event)  # type: ignore[misc]
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        self.ring = False
+        if event.reason() not in PASSING:
+            self.ring = False
         super().focusOutEvent(event)  # type: ignore[misc]
 
 
