@@ -68,8 +68,7 @@ class EventTail(QObject):
     def __init__(self, path: Path, state: RunState, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.path, self.state = path, state
-        self.at_end = False
-        self._was_at_end = False
+        self.has_caught_up = False
         self._reader = EventReader(path)
         self._turns = ReadingTurns.shared()
         self._watcher = QFileSystemWatcher(self)
@@ -102,11 +101,10 @@ class EventTail(QObject):
         for event in merged(events):
             apply(self.state, event)
         more = bool(events) and self._reader.pending() > 0
-        self.at_end = not more
         if events:
             self._tell()
-        if not more and not self._was_at_end:
-            self._was_at_end = True
+        if not more and not self.has_caught_up:
+            self.has_caught_up = True
             self.caught_up.emit()
         return more
 
@@ -119,8 +117,7 @@ class EventTail(QObject):
         if not self._net.isActive():
             return
         self._watch()
-        if self._reader.pending() > 0 or not self._was_at_end:
-            self.at_end = False
+        if self._reader.pending() > 0 or not self.has_caught_up:
             self._turns.ask(self)
 
     def _watch(self) -> None:

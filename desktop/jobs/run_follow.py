@@ -64,7 +64,7 @@ class RunFollower(QObject):
     @property
     def loading(self) -> bool:
         """Whether what lies in the file has not been read to its end for the first time."""
-        return not self.tail.at_end
+        return not self.tail.has_caught_up
 
     def launched(self, pid: int) -> None:
         """This process was just started for the run: until it speaks, the run is starting."""

@@ -243,7 +243,7 @@ def axis_words(value: float, kind: str, digits: int = 0, step: float = 1.0) -> s
         return short_time(value)
     if kind == "tokens":
         return count(value)
-    if kind == "step":
+    if kind == "step" or value == 0:
         return number(value)
     if abs(value) >= 1e6 or (value and abs(value) < 1e-4):
         return significant(value, 2)

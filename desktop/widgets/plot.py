@@ -308,7 +308,7 @@ class Plot(KeyboardRing, QWidget):
         return low - pad, high + pad
 
     def _y_ticks(self) -> list[tuple[float, str]]:
-        most = max(2, int(self.area().height() / self.theme.px(46)))
+        most = max(3, int(self.area().height() / self.theme.px(38)))
         return chart_data.log_ticks(*self._y, most) if self.log_y else chart_data.ticks(*self._y, most)
 
     def _x_ticks(self) -> list[tuple[float, str]]:

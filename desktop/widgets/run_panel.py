@@ -171,6 +171,7 @@ class RunPanel(QWidget):
 
     resume_wanted = Signal()
     status_changed = Signal(str)
+    offers_resume = True  # False where the page offers it elsewhere
 
     def __init__(self, theme: Theme, follower: RunFollower, process: RunProcess, view: RunView) -> None:
         super().__init__()
@@ -241,7 +242,8 @@ class RunPanel(QWidget):
     def _build_body(self) -> None:
         self.samples = SampleList(self.theme)
         self.samples_note = small()
-        samples = Panel(row(Text(tr("Samples"), "section"), "+", self.samples_note), (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
+        head = row(Text(tr("Samples"), "section"), "+", self.samples_note, pad=(0, 0, 18, 0))
+        samples = Panel(head, (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
         side = fixed(col((samples, 1), self._side_notes, gap=12), self.theme.px(SIDE))
         charts = row((self.charts_panel, 1), side, gap=12)
         self.log = LogView(self.theme)
@@ -268,7 +270,7 @@ class RunPanel(QWidget):
                     "Since the last checkpoint {count} steps were made. Saving keeps them; a stopped run can be resumed.", max(0, lost))
         self.question.set(tr("Stop this run?"), words)
         show_if(self.question, True)
-        self._act()
+        self.show_actions()
 
     def headline(self) -> str:
         """The sentence under the page's title."""
@@ -302,7 +304,7 @@ class RunPanel(QWidget):
         self._stale = False
         follower = self.follower
         state, status = follower.state, follower.status
-        self._act()
+        self.show_actions()
         self.phases.set(state, status)
         share = state.progress.done / state.progress.total if not state.facts.get("steps") and state.progress and state.progress.total \
             else state.share
@@ -375,7 +377,7 @@ class RunPanel(QWidget):
 
     # acting -----------------------------------------------------------------------------------------------------------
 
-    def _act(self) -> None:
+    def show_actions(self) -> None:
         """Which buttons there are, and which of them wait for the run to obey."""
         status, asked = self.follower.status, self.process.asked
         under_way = status in ("running", "waiting", "starting")
@@ -383,7 +385,7 @@ class RunPanel(QWidget):
         show_if(self.pause, status in ("running", "waiting"))
         show_if(self.stop, under_way)
         show_if(self.leave, status == "queued")
-        show_if(self.resume, self.follower.resumable or status == "created")
+        show_if(self.resume, self.offers_resume and (self.follower.resumable or status == "created"))
         self.save.setEnabled(not asked)
         self.pause.setEnabled(not asked)
         self.stop.setEnabled(status != "starting" and asked not in ("stop", "stop_save"))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.contract import events as ev  # noqa: E402
-from engine.project import control, layout  # noqa: E402
-from engine.project.event_log import EventWriter, read_events  # noqa: E402
-from engine.project.locks import FileLock  # noqa: E402
+from engine.contract import events as ev
+from engine.project import control, layout
+from engine.project.event_log import EventWriter, read_events
+from engine.project.locks import FileLock
 
 
 def main() -> int:

@@ -114,7 +114,7 @@ def write_run(run: Run, story: Story) -> None:
         if step % story.checkpoint_every == 0 or (last and story.end in ("done", "stopped", "paused")):
             emit(ev.CheckpointSaved(step=step, path=f"checkpoints/step-{step:08d}", why="best", best=True, size=715_000_000))
             log.append(f"{clock(now)} checkpoint of step {step} saved, 715 MB")
-        if step == story.odd + 3:
+        if story.odd and step == story.odd + 3:
             emit(ev.Notice(level="info", code="gradient_jump", title="Gradient jumped and came back", step=story.odd,
                            text=f"Gradient norm jumped to 41 at step {story.odd} and came back in 3 steps: one odd batch."))
     if story.end == "done":

@@ -5,7 +5,7 @@ import time
 from desktop.widgets.run_panel import Line, Number, RunView, clock
 from engine.contract.machine import MachineFacts
 from engine.contract.units import count, duration, number, percent, significant, size
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.project.run_state import RunState
 
 
@@ -25,7 +25,7 @@ def _step(state: RunState, status: str) -> tuple[str, str]:
 def _time(state: RunState, status: str) -> tuple[str, str]:
     elapsed = state.metrics.last("elapsed") or 0.0
     if status == "done":
-        return tr("none"), tr("took {time}", time=duration(elapsed))
+        return tr("done"), tr("took {time}", time=duration(elapsed))
     eta = state.progress.eta if state.progress is not None else -1.0
     if status == "running" and eta >= 0:
         return duration(eta), tr("done at {when}", when=clock(time.time() + eta))
@@ -63,11 +63,12 @@ def _recent(state: RunState, key: str) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def goes_in(state: RunState, corpus: str, tokenizer: str) -> tuple[str, str]:
-    epochs = state.facts.get("epochs")
-    tokens, passes = state.facts.get("tokens"), tr("{times} passes", times=significant(float(epochs), 2)) if epochs else ""
-    line = tr("{tokens} tokens in all", tokens=count(tokens)) if tokens else ""
-    return ", ".join(x for x in (corpus, tokenizer) if x) or tr("Unknown"), ", ".join(x for x in (line, passes) if x)
+def goes_in(state: RunState, inputs: str, guess: str) -> tuple[str, str]:
+    """`guess` says how much text it is, until the run tells."""
+    epochs, tokens = float(state.facts.get("epochs") or 0), float(state.facts.get("tokens") or 0)
+    if epochs and tokens:
+        guess = tr("{tokens} tokens, {times} passes", tokens=count(tokens / epochs), times=significant(epochs, 2))
+    return inputs or tr("Unknown"), guess
 
 
 def happens(state: RunState, status: str) -> tuple[str, str]:
@@ -82,6 +83,8 @@ def happens(state: RunState, status: str) -> tuple[str, str]:
         return words, tr("no step yet")
     total = elapsed * tokens / done if done else 0.0
     first = tr("{tokens} tokens, {time}", tokens=count(tokens or done), time=duration(total if status == "running" else elapsed))
+    if status == "done":
+        return first, tr("{steps} steps, {speed} tokens/s", steps=number(state.step), speed=number(done / elapsed) if elapsed else "–")
     return first, tr("{done} done in {time}", done=count(done), time=duration(elapsed))
 
 
@@ -94,6 +97,6 @@ def came_out(state: RunState, status: str) -> tuple[str, str]:
     kept = len([c for c in state.checkpoints if c.step > 0])
     if not kept:
         return tr("Nothing yet") if status in ("running", "starting", "waiting", "queued", "created") else tr("Nothing"), \
-            tr("no checkpoint so far") if not words else words
-    from engine.contract.words import trn
+            words or (tr("no checkpoint so far") if status in ("running", "starting", "waiting", "queued", "created") else
+                      tr("no checkpoint was written"))
     return trn("{count} checkpoint", "{count} checkpoints", kept), words

@@ -125,8 +125,8 @@ class PretrainPage(Page):
             (tr("Text to learn from"), survey.of_kind("corpus")[0].title if corpus and survey is not None else tr("a corpus"), corpus),
             (tr("A tokenizer"), tr("seconds to minutes"), False), (tr("A design"), tr("one dial sets everything"), False),
             (tr("Training"), tr("minutes to days, as you choose"), False)])
-        flow = FlowStrip(theme, (tr("Nothing yet"), tr("a corpus and a tokenizer")), (tr("Random weights learn to continue text"),
-                         tr("as big as the machine and your time allow")), (tr("Nothing yet"), tr("a base model to chat with")))
+        flow = FlowStrip(theme, (tr("Nothing yet"), tr("a corpus and a tokenizer")), (tr("Random weights learn"),
+                         tr("as long as you choose")), (tr("Nothing yet"), tr("a base model to chat with")))
         self._put("empty", col(PageHeader(tr("Pretrain"), tr("From random weights to a base model that continues text.")), 14, flow,
                                (empty, 1), gap=0))
 

@@ -20,7 +20,7 @@ from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.panel import Panel, heading
 from desktop.widgets.run_panel import RunPanel
-from engine.contract.units import duration, number
+from engine.contract.units import count, duration, number
 from engine.contract.words import tr
 from engine.project import layout
 from engine.project.runs import Run
@@ -49,6 +49,7 @@ class RunSide(QWidget):
         self._trouble: Trouble | None = None
         self._state_shown: object = None
         self._looking = False
+        self._corpus_line = self._corpus_words()
         self._build()
         self.panel.resume_wanted.connect(self._resume)
         self.panel.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
@@ -67,11 +68,12 @@ class RunSide(QWidget):
         self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.chat)
         self.flow = FlowStrip(theme)
         self.refused, self.banner = NoteSlot(theme), NoteSlot(theme)
-        self.log = LogView(theme, search=False, rows=6)
+        self.log = LogView(theme, search=False, rows=8)
         open_log = Button(theme, tr("Open log"), "quiet", on_click=self._open_log)
         self.log_panel = Panel(heading(tr("Log"), tr("the end of log.txt"), open_log), (self.log, 1), pad=(16, 8, 16, 16), gap=8)
         self.earlier = EarlierRuns(theme, tr("Pretraining runs"), self._open_row, lambda: self.context.navigate("runs"))
-        self.facts = col((self.log_panel, 1), self.earlier, gap=12)
+        self.facts = col(self.log_panel, self.earlier, gap=12)
+        self.facts.layout().addStretch(1)
         col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), (self.panel, 1), (self.facts, 1), gap=0,
             host=self)
 
@@ -99,6 +101,11 @@ class RunSide(QWidget):
         name = self.run.title or tr("model {number}", number=self.run.number)
         return {"done": tr("Pretrained {name}", name=name)}.get(self._status(), tr("Pretraining {name}", name=name))
 
+    def _corpus_words(self) -> str:
+        """How much text goes in, for a run that has not told yet."""
+        found = context_corpus(self.context, self.run.inputs.get("corpus", ""))
+        return tr("about {tokens} tokens", tokens=count(found)) if found else ""
+
     def _status(self) -> str:
         return self.follower.status
 
@@ -114,8 +121,9 @@ class RunSide(QWidget):
         follower, state, status = self.follower, self.follower.state, self.follower.status
         self.header.set(self._title(), self.panel.headline())
         inputs = inputs_words(self.run.inputs)
-        tense = "did" if status in ("done", "failed", "crashed", "stopped") else "is" if follower.active else "will"
-        self.flow.set(numbers.goes_in(state, inputs, ""), numbers.happens(state, status), numbers.came_out(state, status), tense)
+        tense = "is" if follower.active else "will" if status in ("queued", "created") else "did"
+        self.flow.set(numbers.goes_in(state, inputs, self._corpus_line), numbers.happens(state, status), numbers.came_out(state, status),
+                      tense)
         mark = (status, state.attempt, len(state.checkpoints), bool(state.step), tuple(state.artifacts), follower.loading)
         if mark == self._state_shown or (follower.loading and status not in ("queued", "created")):
             return
@@ -128,12 +136,14 @@ class RunSide(QWidget):
         over = status in ("done", "failed", "crashed", "interrupted", "stopped", "paused")
         bare = over and status != "done" and not state.step
         show_if(self.new, over and status in ("done", "stopped", "paused"))
-        show_if(self.edit, over and status not in ("done", "stopped", "paused"))
         show_if(self.chat, status == "done")
+        self.panel.offers_resume = status == "created"
+        self.panel.show_actions()
         self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "")
+        offered = self._trouble is not None and any(r.act == "edit" for r in self._trouble.remedies)
+        show_if(self.edit, over and status not in ("done", "stopped", "paused") and not offered)
         if self._trouble is not None:
             self.banner.show_note(self._note(self._trouble))
-            self.panel.resume.hide()
         elif status == "done" and (outcome := self._outcome()) is not None:
             self.banner.show_note(outcome)
         elif status == "queued":
@@ -235,3 +245,10 @@ class RunSide(QWidget):
         self.context.toast(tr("Details copied"))
 
 
+
+
+def context_corpus(context: "AppContext", id: str) -> float:
+    """Tokens that a corpus is thought to have, 0 when unknown."""
+    survey = context.survey
+    corpus = next((a for a in survey.of_kind("corpus") if a.id == id), None) if survey is not None else None
+    return float(corpus.facts.get("tokens_estimate", 0)) if corpus is not None else 0.0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
 
 SIDE = 348
+SIMPLE = ("shape", "max_seq_len", "tokens_per_parameter", "tokens", "tokens_per_step", "tie_embeddings", "sample_every")
 
 
 class StepStrip(QWidget):
@@ -80,6 +81,7 @@ class Wizard(QWidget):
         self.measuring = Measuring(self)
         self._can_cancel = can_cancel
         self._loading = False
+        self._step_shown = ""
         theme = self.theme
         self.header = PageHeader(tr("Pretrain"), tr("From random weights to a base model that continues text."))
         self.back = Button(theme, tr("Back"), on_click=self._back)
@@ -95,7 +97,7 @@ class Wizard(QWidget):
         self._make_dial()
         self.bodies = QStackedWidget()
         for body in (self._size_body(), self._data_body(), self._schedule_body(), self._fit_body(), self._start_body()):
-            self.bodies.addWidget(Scroll(body, horizontal=False))
+            self.bodies.addWidget(body)
         side = fixed(col(self.design_panel, (self.fit_panel, 1), gap=12), theme.px(SIDE))
         self.dial_room = self.dial_panel
         col(self.header, 12, self.strip, 12, self.flow, 12, self.notes, self.dial_room, (self._below(side), 1), gap=0, host=self)
@@ -109,17 +111,20 @@ class Wizard(QWidget):
     # parts ------------------------------------------------------------------------------------------------------------
 
     def _make_forms(self) -> None:
-        theme, choices = self.theme, self.context.choices
+        theme = self.theme
+        groups_of = {name: PretrainSpec.option_of(name).group for name in PretrainSpec.model_fields}
+        simple = [n for n in SIMPLE if n in groups_of]
+        design = simple + [n for n, group in groups_of.items() if group == DESIGN and n not in simple and n != "depth"]
 
-        def form(name: str, groups: tuple[str, ...], title: str) -> SpecForm:
-            made = SpecForm(theme, PretrainSpec, groups=groups, exclude=("depth",), artifacts=choices, title=title,
+        def form(name: str, title: str, groups: tuple[str, ...] | None = None, fields: list[str] | None = None) -> SpecForm:
+            made = SpecForm(theme, PretrainSpec, groups=groups, fields=fields, artifacts=self._choices, title=title,
                             advanced=bool(self.context.settings.get(f"advanced.pretrain.{name}", False)))
             made.changed.connect(lambda: self._edited(made))
             made.advanced_changed.connect(lambda on: self.context.remember(f"advanced.pretrain.{name}", on))
             return made
-        self.design_form = form("design", (DESIGN,), tr("Settings"))
-        self.data_form = form("data", (DATA,), tr("What it learns from"))
-        self.schedule_form = form("schedule", (SCHEDULE, RUN), tr("Settings"))
+        self.design_form = form("design", tr("Settings"), fields=design)
+        self.data_form = form("data", tr("What it learns from"), (DATA,))
+        self.schedule_form = form("schedule", tr("Settings"), (SCHEDULE, RUN))
         self.forms = (self.design_form, self.data_form, self.schedule_form)
 
     def _make_dial(self) -> None:
@@ -132,13 +137,13 @@ class Wizard(QWidget):
             "Everything can be overridden."), elide=True), 1), self.dial_by, gap=10), 8, self.dial, pad=(16, 10, 16, 8), gap=4), 12, gap=0)
 
     def _size_body(self) -> QWidget:
-        return Panel((self.design_form, 1), pad=(16, 10, 16, 12))
+        return _scrolled(self.design_form)
 
     def _data_body(self) -> QWidget:
         self.data_facts = Facts(gap=6)
         self.data_words = small(wrap=True)
         facts = Panel(Text(tr("What it will see"), "section"), self.data_facts, self.data_words, gap=8)
-        return col(Panel(self.data_form, pad=(16, 10, 16, 12)), facts, "+", gap=12)
+        return Scroll(col(Panel(self.data_form, pad=(16, 10, 16, 12)), facts, "+", gap=12), horizontal=False)
 
     def _schedule_body(self) -> QWidget:
         theme = self.theme
@@ -146,7 +151,7 @@ class Wizard(QWidget):
         self.rates.setFixedHeight(theme.px(132))
         self.rates_words = small()
         top = Panel(row(Text(tr("Learning rate"), "section"), self.rates_words, "+", gap=10), self.rates, pad=(16, 10, 12, 6), gap=4)
-        return col(top, (Panel((self.schedule_form, 1), pad=(16, 10, 16, 12)), 1), gap=12)
+        return col(top, (_scrolled(self.schedule_form), 1), gap=12)
 
     def _fit_body(self) -> QWidget:
         theme = self.theme
@@ -156,16 +161,18 @@ class Wizard(QWidget):
         self.warning_box = col(gap=8)
         words = Text(tr("Before a long run, a warm-up and three real steps with these settings tell what it takes here: the true peak of "
                         "memory, tokens a second, the whole time. The formula beside it is only a guess."), tone="text2", wrap=True)
-        return col(Panel(self.measure_state, words, self.measure_words, row(self.measure, "+"), gap=10, pad=(16, 14, 16, 16)),
+        body = col(Panel(self.measure_state, words, self.measure_words, row(self.measure, "+"), gap=10, pad=(16, 14, 16, 16)),
                    self.warning_box, "+", gap=12)
+        return Scroll(body, horizontal=False)
 
     def _start_body(self) -> QWidget:
         self.summary = Facts(gap=6)
         self.changes = Facts(gap=6)
         self.changes_head = Text(tr("Changed from the defaults"), "section")
         self.start_words = Text(tone="text2", wrap=True)
-        return col(Panel(Text(tr("What will run"), "section"), self.summary, rule(), self.start_words, gap=10, pad=(16, 12, 16, 16)),
+        body = col(Panel(Text(tr("What will run"), "section"), self.summary, rule(), self.start_words, gap=10, pad=(16, 12, 16, 16)),
                    Panel(self.changes_head, self.changes, gap=8), "+", gap=12)
+        return Scroll(body, horizontal=False)
 
     def _connect(self) -> None:
         self.fit_panel.measure_wanted.connect(self._measure)
@@ -175,6 +182,12 @@ class Wizard(QWidget):
         self.measuring.phase.connect(lambda words: self._show_measuring(words))
         self.measuring.running_changed.connect(lambda on: self._show_measuring(tr("starting") if on else ""))
         self.context.machine_changed.connect(self._machine_changed)
+
+    def _choices(self, kind: str) -> list[tuple[str, str]]:
+        """(id, title) of the artifacts of a kind; the id stands beside a title that occurs twice."""
+        found = self.context.survey.of_kind(kind) if self.context.survey is not None else []
+        titles = [a.title for a in found]
+        return [(a.id, a.title if titles.count(a.title) == 1 else f"{a.title} ({a.number})") for a in found]
 
     # what is known ----------------------------------------------------------------------------------------------------
 
@@ -312,6 +325,9 @@ class Wizard(QWidget):
         self.dial.set_stops([(s.size, s.time) for s in plan.stops], plan.limit)
         self.dial.setValue(plan.stop)
         self._loading = False
+        if plan.step != self._step_shown:  # some settings stand on two steps
+            self._step_shown = plan.step
+            self._load_forms()
         self.strip.set(plan)
         self.bodies.setCurrentIndex(STEPS.index(plan.step))
         show_if(self.dial_room, plan.step == "size")
@@ -346,12 +362,19 @@ class Wizard(QWidget):
         if made is None:
             return
         passes = tr("{times} passes over the corpus.", times=significant(made.epochs, 2)) if made.epochs else ""
-        if passes:
-            self.schedule_form.set_help("tokens", passes)
-        self.schedule_form.set_help("tokens_per_step", tr("{steps} of {rows}, one update.", steps=trn("{count} micro batch",
-            "{count} micro batches", made.grad_accum_steps), rows=trn("{count} sequence", "{count} sequences", made.micro_batch_size)))
+        batch = tr("{steps} of {rows}, one update.", steps=trn("{count} micro batch",
+            "{count} micro batches", made.grad_accum_steps), rows=trn("{count} sequence", "{count} sequences", made.micro_batch_size))
+        for form in (self.design_form, self.schedule_form):
+            form.set_help("tokens_per_step", batch)
+            if passes:
+                form.set_help("tokens", passes)
+        self.data_form.rows["title"].control.setPlaceholderText(self.plan.default_title())
         table = self.plan.vocab_size * made.config.hidden_size
-        self.design_form.set_help("tie_embeddings", tr("One table for input and output saves {count} parameters.", count=count(table)))
+        self.design_form.set_help("tie_embeddings", tr("One table in and out saves {count} parameters.", count=count(table)))
+        self.design_form.set_help("shape", tr("RMSNorm, RoPE and SwiGLU.") if made.config.shape == "llama" else
+                                  tr("LayerNorm, learned positions and GELU."))
+        for form in (self.design_form, self.schedule_form):
+            form.set_help("tokens_per_parameter", tr("Compute-optimal is near 11."))
 
     def _show_data(self) -> None:
         plan = self.plan
@@ -418,3 +441,8 @@ class Wizard(QWidget):
         busy = not queue.device_free("auto")
         self.start_words.set(tr("Another run has the device: this one waits in the queue and starts by itself.") if busy else
                              tr("The run goes on when this window is closed. It can be paused, stopped and resumed."))
+
+
+def _scrolled(form: SpecForm) -> Panel:
+    """A panel whose form scrolls inside it, so that the panel keeps its frame."""
+    return Panel((Scroll(row((form, 1), gap=0, pad=(0, 0, 4, 0)), horizontal=False), 1), pad=(16, 10, 12, 12))
