@@ -44,8 +44,9 @@ class Bench(QObject):
             process.readyReadStandardOutput.disconnect(self._read)
             process.finished.disconnect(self._died)
             process.errorOccurred.disconnect(self._broken)
-            process.finished.connect(process.deleteLater)
             process.kill()
+            process.waitForFinished(1000)  # a killed process is gone in milliseconds
+            process.deleteLater()
         self._sent = 0
 
     def _send(self) -> None:

@@ -53,8 +53,9 @@ class Inquiry(QObject):
             process, self._process = self._process, None
             process.finished.disconnect(self._finished)
             process.errorOccurred.disconnect(self._broken)
-            process.finished.connect(process.deleteLater)
             process.kill()
+            process.waitForFinished(1000)  # a killed process is gone in milliseconds
+            process.deleteLater()
 
     def _take(self) -> QProcess:
         assert self._process is not None

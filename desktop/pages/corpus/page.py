@@ -49,7 +49,6 @@ class CorpusPage(Page):
         self.set_body(self._header, 14, self._flow, 12, self._notes, (self._body, 1))
         self._import: Button | None = None
         context.survey_changed.connect(self._refresh)
-        context.project_changed.connect(self._other_project)
         self._run.changed.connect(self._refresh)
 
     def opened(self, **args: Any) -> None:
@@ -68,12 +67,6 @@ class CorpusPage(Page):
         self._refresh()
 
     # which view -------------------------------------------------------------------------------------------------------
-
-    def _other_project(self) -> None:
-        self._run.forget()
-        self._view, self._seen, self._shown, self._awaited = "", "", "", ""
-        self._notes.clear()
-        self._sources.restore()
 
     def _refresh(self) -> None:
         """Follow what the project does: a run under way is shown, one that ended gives its result."""
@@ -163,6 +156,10 @@ class CorpusPage(Page):
     def _choose(self, id: str) -> None:
         self._shown = id
         self._fill_result()
+
+    def left(self) -> None:
+        self._sources.rest()
+        self._result.rest()
 
     # what the person does ---------------------------------------------------------------------------------------------
 

@@ -95,6 +95,10 @@ class ResultView(QWidget):
         self._splits.set("train")
         self._read()
 
+    def rest(self) -> None:
+        """Nobody looks."""
+        self._inquiry.stop()
+
     def _chosen(self) -> None:
         self._on_choose(str(self._which.value()))
 

@@ -90,6 +90,11 @@ class SourcesView(QWidget):
         self.form.load(kept.get("settings", {}))
         self._changed(keep=False)
 
+    def rest(self) -> None:
+        """Nobody looks."""
+        self._settle.stop()
+        self._inquiry.stop()
+
     def spec(self) -> CorpusSpec | None:
         """The settings, or None after a problem was shown beside its field."""
         values = {**self.form.values(), "sources": tuple(self.sources)}

@@ -119,11 +119,6 @@ class LabView(QWidget):
         show_if(self._costs, which == "costs")
         self._table_words.set(tr("the embedding's share of the parameters") if which == "costs" else "")
 
-    def forget(self) -> None:
-        """Another project: nothing of this one stays."""
-        self._artifact, self._others = None, []
-        self._bench.stop()
-
     def rest(self) -> None:
         """Nobody looks: the helper process may go."""
         self._bench.stop()

@@ -50,7 +50,6 @@ class TokenizerPage(Page):
         self._keep.hide()
         self.set_body(self._header, 14, self._flow, 12, self._notes, (self._body, 1))
         context.survey_changed.connect(self._refresh)
-        context.project_changed.connect(self._other_project)
         self._run.changed.connect(self._refresh)
 
     def _make_form(self) -> QWidget:
@@ -82,13 +81,6 @@ class TokenizerPage(Page):
         self._lab.rest()
 
     # which view -------------------------------------------------------------------------------------------------------
-
-    def _other_project(self) -> None:
-        self._run.forget()
-        self._view, self._shown, self._seen, self._awaited, self._wants_new = "", "", "", "", False
-        self._notes.clear()
-        self._lab.forget()
-        self.form.load({})
 
     def _refresh(self) -> None:
         survey, project = self.context.survey, self.context.project
