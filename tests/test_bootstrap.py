@@ -2,6 +2,7 @@
 
 A whole install from a bare clone is what the gate itself does before any test runs."""
 
+import ast
 import functools
 import hashlib
 import http.server
@@ -550,6 +551,25 @@ def test_everything_that_is_installed_is_pinned() -> None:
     loose = {name: found.version for name, found in needed("test").items()
              if not is_cuda(name) and wanted.get(name) != found.version.partition("+")[0]}
     assert not loose, "pin these in packaging/constraints.txt"
+
+
+@pytest.mark.parametrize(("folders", "extras"), [(("engine", "desktop"), ()), (("packaging", "tests"), ("test",))])
+def test_every_package_that_is_imported_is_declared(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
+    """Not only pulled in by another one, and not only present in the environment of whoever wrote the line."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    direct = {canonicalize_name(line.partition("==")[0]) for line in declared} | {"packaging", "setuptools"}
+    holders = importlib.metadata.packages_distributions()
+    own = {"engine", "desktop", "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    wrong = set()
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else \
+                [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            for top in {name.split(".")[0] for name in names} - own - sys.stdlib_module_names:
+                if not {canonicalize_name(name) for name in holders.get(top, ["nowhere"])} & direct:
+                    wrong.add(f"{path.relative_to(ROOT)}: {top}")
+    assert not wrong, "declare these in pyproject.toml:\n" + "\n".join(sorted(wrong))
 
 
 def test_no_licence_forbids_shipping_together() -> None:
