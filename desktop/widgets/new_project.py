@@ -116,6 +116,7 @@ class NewProjectDialog(QDialog):
         if chosen:
             path = Path(chosen)
             self.draft.set_folder(str(path if not any(path.iterdir()) else path / self.draft.folder.name))
+            self.folder.set(str(self.draft.folder))
             self._show()
 
     def _go_on(self) -> None:
@@ -138,7 +139,7 @@ class NewProjectDialog(QDialog):
         self._strip.set(draft.number)
         self._pages.setCurrentIndex(draft.number)
         self.name.setPlaceholderText(draft.shown_name)
-        if not self.folder.hasFocus():
+        if not draft.chosen_by_hand and not self.folder.hasFocus():
             self.folder.set(str(draft.folder))
         problems = draft.problems()
         words = f"{problems[0].sentence} {problems[0].remedy}" if problems else ""

@@ -13,7 +13,8 @@ from engine.pipeline import STAGES
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
-FULL = PretrainSpec(corpus="corpus-2", tokenizer="tokenizer-9", title="m", depth=6, tokens_per_step=4096, tie_embeddings=False, learning_rate=3e-4,
+FULL = PretrainSpec(corpus="corpus-2", tokenizer="tokenizer-9", title="m", depth=6, tokens_per_step=4096, tie_embeddings=False,
+                    learning_rate=3e-4,
                     sample_prompts=("The ferry", "Once "), decay="cosine", qk_norm=False, beta2=0.951234567, rope_theta=1e6, seed=7)
 
 

@@ -107,7 +107,8 @@ def test_screen_readers_get_words_and_note(theme, qtbot) -> None:
     assert table.rows_model.data(index, Qt.ItemDataRole.ToolTipRole) == "tip 1"
 
 
-@pytest.mark.parametrize("status", ["created", "queued", "running", "waiting", "done", "stopped", "paused", "failed", "interrupted", "crashed"])
+@pytest.mark.parametrize("status", ["created", "queued", "running", "waiting", "done", "stopped", "paused", "failed", "interrupted",
+                                    "crashed"])
 def test_every_status_has_an_icon_and_a_word(status: str) -> None:
     cell = state_cell(status)
     assert cell.icon and cell.words == status_words(status)

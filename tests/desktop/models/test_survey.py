@@ -1,0 +1,118 @@
+"""The states of the stages, from what was made and what ran; and that a look at a run costs the same however long it was."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from desktop.models.survey import LOOK_BYTES, RunGlance, glance, stage_states, survey
+from engine.contract import events as ev
+from engine.pipeline import STAGES
+from engine.project import layout
+from engine.project.artifacts import Artifact
+from engine.project.project import Project
+from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.pretrain.spec import PretrainSpec
+
+
+def artifact(id: str, created: float, *parents: str) -> Artifact:
+    return Artifact(id=id, kind=id.rpartition("-")[0], title=id, created=created, parents=parents, run="", path=Path("."))
+
+
+def run(stage: str, status: str, created: float = 100.0, share: float = 0.0) -> RunGlance:
+    return RunGlance(f"1-{stage}", stage, 1, "", status, created, share)
+
+
+def states(artifacts=(), runs=()) -> dict[str, tuple[str, str]]:
+    return {s.id: (s.state, s.words) for s in stage_states(STAGES.values(), artifacts, runs)}
+
+
+CORPUS, TOKENIZER = artifact("corpus-1", 1), artifact("tokenizer-1", 2, "corpus-1")
+MODEL = artifact("model-1", 3, "corpus-1", "tokenizer-1")
+
+
+def test_an_empty_project_is_ready_for_its_first_stage_only() -> None:
+    assert states() == {"corpus": ("ready", "ready"), "tokenizer": ("nothing", ""), "pretrain": ("nothing", "")}
+
+
+def test_what_was_made_makes_the_next_stage_ready() -> None:
+    assert states([CORPUS]) == {"corpus": ("done", ""), "tokenizer": ("ready", "ready"), "pretrain": ("nothing", "")}
+    assert states([CORPUS, TOKENIZER, MODEL]) == {"corpus": ("done", ""), "tokenizer": ("done", ""), "pretrain": ("done", "")}
+
+
+def test_a_newer_parent_makes_what_came_of_the_old_one_stale() -> None:
+    found = states([CORPUS, TOKENIZER, MODEL, artifact("corpus-2", 9)])
+    assert found["tokenizer"] == ("stale", "stale") and found["pretrain"][0] == "stale" and found["corpus"][0] == "done"
+
+
+def test_a_run_under_way_shows_its_share() -> None:
+    assert states([CORPUS, TOKENIZER, MODEL], [run("pretrain", "running", share=0.41)])["pretrain"] == ("running", "41\u00a0%")
+    assert states([CORPUS, TOKENIZER], [run("pretrain", "waiting")])["pretrain"] == ("running", "waiting")
+    assert states([CORPUS, TOKENIZER], [run("pretrain", "queued")])["pretrain"] == ("ready", "queued")
+
+
+@pytest.mark.parametrize(("status", "words"), [("failed", "stopped"), ("crashed", "crashed"), ("interrupted", "interrupted")])
+def test_a_broken_run_shows_unless_something_newer_was_made(status: str, words: str) -> None:
+    assert states([CORPUS, TOKENIZER, MODEL], [run("pretrain", status, created=50)])["pretrain"] == ("failed", words)
+    newer = artifact("model-2", 60, "corpus-1", "tokenizer-1")
+    assert states([CORPUS, TOKENIZER, newer], [run("pretrain", status, created=50)])["pretrain"] == ("done", "")
+
+
+def test_a_run_the_person_stopped_does_not_hide_what_was_made() -> None:
+    assert states([CORPUS, TOKENIZER, MODEL], [run("pretrain", "stopped")])["pretrain"] == ("done", "")
+    assert states([CORPUS, TOKENIZER], [run("pretrain", "paused")])["pretrain"] == ("failed", "paused")
+
+
+@pytest.fixture
+def made(tmp_path: Path, home) -> Project:
+    return Project.create(tmp_path / "p")
+
+
+def write(project: Project, steps: int, *last: ev.Event) -> RunGlance:
+    run = project.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", title="m"))
+    events = [ev.Started(time=1.0, stage="pretrain"), ev.Facts(facts={"steps": steps})]
+    events += [ev.Metrics(columns={"step": [float(s)], "loss": [9.0 - s / steps]}) for s in range(1, steps + 1)]
+    layout.events_file(run.dir).write_text("".join(ev.to_line(e) + "\n" for e in [*events, *last]), "utf-8")
+    return glance(run)
+
+
+def test_a_glance_reads_status_step_and_loss(made: Project) -> None:
+    found = write(made, 200, ev.Finished(time=2.0, status="failed", sentence="The disk is full."))
+    assert (found.status, found.step, found.steps, found.share, found.sentence) == ("failed", 200, 200, 1.0, "The disk is full.")
+    assert found.loss == pytest.approx(8.0)
+
+
+def test_a_run_without_its_worker_is_interrupted(made: Project) -> None:
+    assert write(made, 10).status == "interrupted"
+
+
+def test_a_long_run_is_read_by_its_ends_and_gives_the_same(made: Project) -> None:
+    found = write(made, 60_000, ev.Finished(time=2.0, status="done"))
+    path = layout.events_file(layout.run(made.dir, found.id))
+    assert path.stat().st_size > 20 * LOOK_BYTES
+    run = made.runs.get(found.id)
+    began = time.perf_counter()
+    again = glance(run)
+    assert time.perf_counter() - began < 0.5
+    whole = run.state()
+    assert (again.step, again.steps, again.status, again.loss) == (whole.step, 60_000, "done", whole.metrics.last("loss"))
+
+
+@pytest.mark.parametrize("steps", [1, 700, 900, 1000, 1100, 1400, 2500])
+def test_sizes_around_the_two_ends_lose_nothing(made: Project, steps: int) -> None:
+    found = write(made, steps, ev.Finished(time=2.0, status="done"))
+    assert (found.step, found.steps, found.status) == (steps, steps, "done")
+
+
+def test_a_run_that_never_started_is_created(made: Project) -> None:
+    assert glance(made.runs.create(CorpusSpec(sources=("x",)))).status == "created"
+
+
+def test_equal_projects_give_equal_surveys(made: Project) -> None:
+    write(made, 5)
+    assert survey(made) == survey(made)
+    with made.artifacts.create("corpus", title="Books") as corpus:
+        corpus.finish(documents=1)
+    found = survey(made)
+    assert found.choices("corpus") == [("corpus-1", "Books (corpus-1)")]
+    assert [s.state for s in found.stages] == ["done", "ready", "failed"]
