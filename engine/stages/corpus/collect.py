@@ -75,7 +75,8 @@ def collect(files: Sequence[SourceFile], options: ReadOptions, share: float, fol
     if not made.originals:
         raise _nothing(files, made.failed)
     if not all(made.splits[name]["documents"] for name in SPLITS):
-        raise InputError(tr("There is too little text to train on one part and measure on another."), tr("Add more text, or keep a larger share for validation."), code="too_little")
+        raise InputError(tr("There is too little text to train on one part and measure on another."),
+                         tr("Add more text, or keep a larger share for validation."), code="too_little")
     return made
 
 
