@@ -89,9 +89,9 @@ class TokenText(QWidget):
     chosen_changed = Signal(int)
     grew = Signal()
 
-    def __init__(self, font: QFont, colours: Callable[[], TokenColours], parent: QWidget | None = None) -> None:
+    def __init__(self, font: QFont, colours: Callable[[], TokenColours], pitch: int = PITCH, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._font, self._colours = QFont(font), colours
+        self._font, self._colours, self.pitch = QFont(font), colours, pitch
         self._shown = ""
         self._cells: list[Cell] = []
         self._starts: list[int] = []
@@ -192,10 +192,10 @@ class TokenText(QWidget):
                 layout.endLayout()
             start += len(paragraph) + 1
         self._fit()
-        self.update(0, line * PITCH, self.width(), max(self.height() - line * PITCH, PITCH))
+        self.update(0, line * self.pitch, self.width(), max(self.height() - line * self.pitch, self.pitch))
 
     def _fit(self) -> None:
-        height = max(1, len(self._lines)) * PITCH
+        height = max(1, len(self._lines)) * self.pitch
         if height != self.height() or height != self.minimumHeight():
             self.setFixedHeight(height)
 
@@ -242,17 +242,19 @@ class TokenText(QWidget):
             if right <= left:
                 continue
             piece = self._shown[line.start + left:line.start + right]
+            if not piece.strip(" ") and cell.text.strip(" "):
+                continue  # only its leading blank, left at the end of the line before
             left += len(piece) - len(piece.lstrip(" ")) if piece.strip(" ") else 0
             layout = self._line_layout(line)
             text, row = layout.text(), layout.lineAt(0)
             x0, x1 = _x(row.cursorToX(_qt(text, left))), _x(row.cursorToX(_qt(text, right)))
-            top = number * PITCH + round((PITCH - row.height()) / 2)
+            top = number * self.pitch + round((self.pitch - row.height()) / 2)
             out.append(QRect(round(min(x0, x1)), top, max(2, round(abs(x1 - x0))), round(row.height())))
         return out
 
     def cell_at(self, point: QPoint) -> int:
         """The cell under a point, -1 where there is none."""
-        number = point.y() // PITCH
+        number = point.y() // self.pitch
         if not 0 <= number < len(self._lines):
             return -1
         line = self._lines[number]
@@ -268,7 +270,7 @@ class TokenText(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setPen(self._colours().text)
-        first, last = max(0, event.rect().top() // PITCH), min(len(self._lines) - 1, event.rect().bottom() // PITCH)
+        first, last = max(0, event.rect().top() // self.pitch), min(len(self._lines) - 1, event.rect().bottom() // self.pitch)
         if self._selection:
             low, high = self._selection
             for index in range(low, high + 1):
@@ -277,7 +279,7 @@ class TokenText(QWidget):
         for number in range(first, last + 1):
             layout = self._line_layout(self._lines[number])
             if layout.lineCount():
-                layout.draw(painter, QPointF(0, number * PITCH + (PITCH - layout.lineAt(0).height()) / 2))
+                layout.draw(painter, QPointF(0, number * self.pitch + (self.pitch - layout.lineAt(0).height()) / 2))
         if self._chosen >= 0:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(self._colours().ring, 2 if self.hasFocus() and self._by_key else 1.4))
@@ -370,7 +372,7 @@ class TokenText(QWidget):
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             return max(written[0], min(written[-1], self._chosen + (1 if key == Qt.Key.Key_Right else -1)))
         rect = self.cell_rects(self._chosen)[0]
-        found = self.cell_at(rect.center() + QPoint(0, PITCH if key == Qt.Key.Key_Down else -PITCH))
+        found = self.cell_at(rect.center() + QPoint(0, self.pitch if key == Qt.Key.Key_Down else -self.pitch))
         return found if found >= written[0] else self._chosen
 
     def copy(self) -> None:
