@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from engine.contract.errors import FledgeError, FormatError, InputError, NotFound
 from engine.contract.units import size as shown_size
@@ -462,7 +462,8 @@ def _holds_text(kind: Any) -> bool:
 def _lines(chunks: Iterable[str], longest: int, torn: bool = False) -> Iterator[tuple[int, str | None]]:
     """(number from 1, line without its end); None for a line over `longest`, whose text is not held. When the chunks are only the beginning
     of a file (`torn`), the last line without an end is left out."""
-    number, held, length, dropped = 1, [], 0, False
+    held: list[str] = []
+    number, length, dropped = 1, 0, False
     for chunk in chunks:
         start = 0
         while (end := chunk.find("\n", start)) >= 0:
@@ -526,7 +527,7 @@ def _delimiter(head: Sequence[str]) -> str:
     return best
 
 
-def _tab_quoting(head: Sequence[str]) -> int:
+def _tab_quoting(head: Sequence[str]) -> Literal[0, 3]:
     """Quotes mean something in a .tsv only where cells begin and end with them."""
     cells = [cell for line in head for cell in line.split("\t")]
     quoted = any(len(c) >= 2 and c[0] == c[-1] == '"' for c in cells)

@@ -13,11 +13,13 @@ import errno
 import hashlib
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +219,7 @@ def write_shards(corpus_dir: Path, tokenizer_dir: Path, folder: Path, *, prefix:
             finished[(work.split, work.number)] = made
             tell()
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_in_pool) as pool:
             todo: dict[Future[dict[str, Any]], Work] = {pool.submit(_encode, w): w for w in missing}
             try:
                 while todo:
@@ -247,6 +249,19 @@ def write_shards(corpus_dir: Path, tokenizer_dir: Path, folder: Path, *, prefix:
 
 
 _STOP = ".stop"
+
+
+def _in_pool() -> None:
+    """A process of the pool leaves the keyboard's interrupt to the one that started it, and ends with it even when that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
 def _encode(work: Work, tell: Callable[[int], None] = lambda done: None, stop: Callable[[], bool] | None = None) -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """Corpus folders and token shards: round trip, random access, resume, parallel equal to single, damage."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import datasets
 import numpy as np
+import psutil
 import pytest
 
 from engine.contract.errors import Corrupt, NotFound, Stopped
@@ -181,3 +187,42 @@ def test_large_vocabularies_take_four_bytes(inputs, tmp_path):
     bpe.build(ranks).save(tmp_path / "tokenizer")
     made = write_shards(inputs[0] / "corpus", tmp_path / "tokenizer", tmp_path / "tokens")
     assert made.dtype == np.uint32 and int(made.split("train").document(0).max()) > 65_535
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from engine.text import shards
+shards.SMALL = 0
+if __name__ == "__main__":
+    shards.write_shards(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), shard_bytes=400_000, workers=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_kill_leaves_no_process_and_the_next_attempt_keeps_what_was_done(inputs, tmp_path):
+    writer = CorpusWriter(tmp_path / "corpus")
+    for n, text in enumerate(make_texts(40_000, seed=5)):
+        writer.add("validation" if n % 10 == 0 else "train", text, "a.txt")
+    writer.finish()
+    (tmp_path / "write.py").write_text(KILLED)
+    root = str(Path(__file__).parents[3])
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "write.py"), str(tmp_path / "corpus"), str(inputs[0] / "tokenizer"),
+                               str(tmp_path / "tokens")], stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": root})
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("tokens/train/.done-*")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    parent.kill()
+    parent.wait()
+    assert len(children) >= 2
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert left == []
+    done = [p.with_name(f"tokens-{p.stem[-5:]}.bin") for p in tmp_path.glob("tokens/train/.done-*.json")]
+    kept = {p: p.stat().st_mtime_ns for p in done}
+    assert kept
+    made = write_shards(tmp_path / "corpus", inputs[0] / "tokenizer", tmp_path / "tokens", shard_bytes=400_000)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert made.split("train").documents == 36_000
+    whole = write_shards(tmp_path / "corpus", inputs[0] / "tokenizer", tmp_path / "again", shard_bytes=400_000)
+    assert whole.index == made.index
