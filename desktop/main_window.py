@@ -12,6 +12,7 @@ from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, Q
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QStackedWidget, QWidget
 
 from desktop.context import AppContext
+from desktop.jobs.collector import set_aside
 from desktop.pages import PAGES, PageEntry, page
 from desktop.widgets.buttons import Button
 from desktop.widgets.layout import col, row
@@ -115,6 +116,7 @@ class MainWindow(QMainWindow):
         project = f"{self.context.project.name} – " if self.context.project is not None else ""
         self.setWindowTitle(f"{project}{entry.title} – Fledge")
         now.opened(**(args or {}))
+        set_aside()
 
     def _drop_pages(self) -> None:
         """Pages show one project; another one gets new pages."""

@@ -75,7 +75,7 @@ class Pyramid:
 
     def extremes(self, values: Numbers, starts: Indices, ends: Indices) -> tuple[Numbers, Numbers]:
         """(lowest, highest) of values[start:end] for each bin; bins are not empty. Blocks are not cut, so a bin may reach a quarter of its
-        width further to the left; NaN where a bin holds nothing."""
+        width further to either side, and nothing falls between two; NaN where a bin holds nothing."""
         width = ends - starts
         level = np.zeros(starts.size, np.intp)
         for k in range(1, LEVELS + 1):
@@ -85,7 +85,7 @@ class Pyramid:
         for k in np.unique(level):
             chosen, size = level == k, FACTOR ** int(k)
             low, high = (values, values) if k == 0 else (self._levels[k - 1][0], self._levels[k - 1][1])
-            a, b = starts[chosen] // size, ends[chosen] // size
+            a, b = starts[chosen] // size, -(-ends[chosen] // size)
             lo[chosen], hi[chosen] = _reduce(np.fmin, low, a, b), _reduce(np.fmax, high, a, b)
         return lo, hi
 

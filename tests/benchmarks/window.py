@@ -1,6 +1,7 @@
-"""How fast the window is: `python -m tests.benchmarks.window [first-paint]` prints each figure on a line.
+"""How fast the window is: `python -m tests.benchmarks.window [first-paint] [stall]` prints each figure on a line.
 
 first paint   wall time from the start of the process to the end of the first paint of the main window, median of five warm starts
+stall         longest hold of the window's thread while a run of a million steps is shown and grows (window_stall.py)
 """
 
 import os
@@ -11,6 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.benchmarks import window_stall
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS = 5
@@ -48,7 +51,11 @@ def print_first_paint() -> None:
     print(f"first paint {statistics.median(taken):.3f} s (median of {len(taken)}; {min(taken):.3f} to {max(taken):.3f})")
 
 
-PARTS: dict[str, Callable[[], None]] = {"first-paint": print_first_paint}
+def print_stall() -> None:
+    window_stall.main()
+
+
+PARTS: dict[str, Callable[[], None]] = {"first-paint": print_first_paint, "stall": print_stall}
 
 
 def main(names: list[str]) -> int:

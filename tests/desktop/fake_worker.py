@@ -59,8 +59,9 @@ def main() -> int:
     step = max(0, saved)
     while step < asked.steps:
         step += 1
-        writer.write(ev.Metrics(columns={"step": [step], "loss": [3 + 6 * math.exp(-step / 20)], "tokens": [step * 100.0], "elapsed": [step * 0.1],
-                                         "tokens_per_second": [1000.0], "memory": [1e9], "mfu": [0.3], "grad_norm": [0.5]}))
+        writer.write(ev.Metrics(columns={"step": [step], "loss": [3 + 6 * math.exp(-step / 20)], "tokens": [step * 100.0],
+                                         "elapsed": [step * 0.1], "tokens_per_second": [1000.0], "memory": [1e9], "mfu": [0.3],
+                                         "grad_norm": [0.5]}))
         if asked.every_step:
             writer.flush()
         if step % 10 == 0:

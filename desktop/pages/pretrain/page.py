@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtWidgets import QWidget
 
+from desktop.jobs.collector import set_aside
 from desktop.jobs.process import RunProcess
 from desktop.models.survey import RunGlance
 from desktop.pages.pretrain.run_side import RunSide
@@ -90,6 +91,7 @@ class PretrainPage(Page):
         self._mode, self.run_side, self.wizard = mode, None, None
         self.shown = widget
         self.set_body((widget, 1))
+        set_aside()
 
     def show_run(self, run: Run) -> None:
         if self.run_side is not None and self.run_side.run.id == run.id:

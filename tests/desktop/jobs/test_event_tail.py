@@ -94,7 +94,8 @@ def test_a_long_replay_leaves_the_event_loop_alive(qtbot, tmp_path: Path) -> Non
     path, state = tmp_path / "events.jsonl", RunState()
     lines = [ev.to_line(ev.Started(stage="pretrain"))]
     for step in range(1, 120_001, 2):
-        lines.append(f'{{"e":"metrics","t":1.0,"a":1,"columns":{{"step":[{step},{step + 1}],"loss":[1.5,1.25],"lr":[0.1,0.1],"tokens":[1,2]}}}}')
+        columns = f'{{"step":[{step},{step + 1}],"loss":[1.5,1.25],"lr":[0.1,0.1],"tokens":[1,2]}}'
+        lines.append(f'{{"e":"metrics","t":1.0,"a":1,"columns":{columns}}}')
     path.write_text("\n".join(lines) + "\n", "utf-8")
     tail, longest, clock = EventTail(path, state), [0], QElapsedTimer()
     tick = QTimer()
