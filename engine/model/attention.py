@@ -71,11 +71,7 @@ def causal_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: 
             return torch.ops.fledge.packed_attention(q_BTHD, k_BTKD, v_BTKD, documents.ids_BT)[0]
         if q_BTHD.is_cuda and q_BTHD.dtype in (torch.bfloat16, torch.float16):
             return _varlen(q_BTHD, k_BTKD, v_BTKD, documents, grouped)
-        ids = documents.ids_BT
-        mask_B1TT = (ids[:, None, :, None] == ids[:, None, None, :]).tril()
-        out = F.scaled_dot_product_attention(q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2), attn_mask=mask_B1TT,
-                                             enable_gqa=grouped)
-        return out.transpose(1, 2)
+        return _dense(q_BTHD, k_BTKD, v_BTKD, documents, grouped)
     out = F.scaled_dot_product_attention(q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2), is_causal=True,
                                          enable_gqa=grouped)
     return out.transpose(1, 2)
@@ -93,6 +89,14 @@ def _plain(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents 
         other_B1TT = (documents.ids_BT[:, :, None] != documents.ids_BT[:, None, :])[:, None]
         scores = scores.view(b, h, t, t).masked_fill(other_B1TT, -torch.inf).view(b * h, t, t)
     return torch.bmm(scores.softmax(-1), v).view(b, h, t, d).transpose(1, 2)
+
+
+def _dense(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents, grouped: bool) -> Tensor:
+    ids = documents.ids_BT
+    mask_B1TT = (ids[:, None, :, None] == ids[:, None, None, :]).tril()
+    out = F.scaled_dot_product_attention(q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2), attn_mask=mask_B1TT,
+                                         enable_gqa=grouped)
+    return out.transpose(1, 2)
 
 
 def _varlen(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents, grouped: bool) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from engine.model.config import ModelConfig
 
 CHUNK_BYTES = 8 * 2**20  # of float32 logits, as engine.model.loss takes them (a test holds the two together)
+PLAIN_UP_TO = 1024  # tokens; rows up to this are attended to as whole matrices in bfloat16 on a CPU, as engine.model.attention does
 _SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -29,7 +30,7 @@ class Memory:
 
 
 def training(config: ModelConfig, *, micro_batch_size: int, seq_len: int, dtype: str = "float32", optimizer: str = "adamw",
-             activation_checkpointing: bool = False, chunked: bool = True) -> Memory:
+             activation_checkpointing: bool = False, chunked: bool = True, device: str = "cpu") -> Memory:
     """Peak of a training step with float32 weights and arithmetic in `dtype`.
 
     optimizer  "adamw" (two float32 values a parameter), "muon" (one for the matrices of the layers), "none" (forward and backward only)
@@ -39,28 +40,45 @@ def training(config: ModelConfig, *, micro_batch_size: int, seq_len: int, dtype:
     matrices = c.matrix_parameters
     state = {"adamw": 8 * c.parameters, "muon": 8 * c.parameters - 4 * matrices, "none": 0}[optimizer]
     copies = 0 if size == 4 else size * (matrices + c.vocab_size * c.hidden_size)
-    layer = layer_activations(c, size)
+    layer = layer_activations(c, size, seq_len, device)
+    whole = _whole_scores(size, seq_len, device)
     if activation_checkpointing:
         kept = tokens * (c.num_layers * c.hidden_size * size + layer)
     else:
         kept = tokens * c.num_layers * layer
     widest = max(2 * c.intermediate_size if c.shape == "llama" else c.intermediate_size, c.num_heads * c.head_dim * 3)
-    passing = tokens * size * (2 * widest + 2 * c.hidden_size)  # gradients on their way through one layer
+    passing = tokens * size * (2 * widest + 2 * c.hidden_size + 2 * whole * c.num_heads)  # gradients on their way through one layer
     ends = tokens * (2 * c.hidden_size * size + 16)
     return Memory(4 * c.parameters, 4 * c.parameters, state, copies + kept + passing + ends,
                   logits(c, tokens, size, chunked=chunked))
 
 
-def layer_activations(config: ModelConfig, size: int) -> int:
+def _whole_scores(size: int, seq_len: int, device: str) -> int:
+    """How many scores a query keeps: none with a flash kernel."""
+    return seq_len if device == "cpu" and size == 2 and seq_len <= PLAIN_UP_TO else 0
+
+
+def layer_activations(config: ModelConfig, size: int, seq_len: int, device: str = "cpu") -> int:
     """Bytes a layer keeps for backward, per token, at `size` bytes a number."""
     c, q, kv = config, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    numbers = 4 * c.hidden_size  # inputs of both norms and their results
-    numbers += (q + kv) + kv  # queries and keys, turned or normalised, and values
-    numbers += 2 * q  # what attention gives, and the same rearranged for the output matrix
-    if c.qk_norm:
-        numbers += q + kv
-    numbers += c.intermediate_size * (4 if c.shape == "llama" else 2)
-    return numbers * size + 4 * c.num_heads + 16
+    numbers = 2 * c.hidden_size  # results of both norms
+    whole = _whole_scores(size, seq_len, device)
+    if whole:
+        numbers += 4 * q + whole * c.num_heads  # queries, keys and values head by head, probabilities, what attention gives
+    else:
+        numbers += q + 2 * kv + q  # queries, keys and values as they came, and what attention gives
+    in_float32 = 0
+    if c.shape == "llama":
+        numbers += 0 if whole else q + kv  # turned queries and keys
+        numbers += 4 * c.intermediate_size  # gate, up, silu(gate), their product
+        normed = 2 * c.hidden_size + (q + kv if c.qk_norm else 0)
+        if size == 4:
+            in_float32 = normed + 2 * c.hidden_size  # inputs of the norms, and the inputs normalised (queries and keys are kept above)
+        else:
+            in_float32 = 2 * normed  # RMSNorm works in float32: both of these as copies
+    else:
+        numbers += 2 * c.hidden_size + 2 * c.intermediate_size  # inputs of the norms; before and after GELU
+    return numbers * size + in_float32 * 4 + (0 if whole else 4 * c.num_heads) + 16
 
 
 def logits(config: ModelConfig, tokens: int, size: int, *, chunked: bool = True) -> int:
