@@ -1,14 +1,15 @@
 """The measured fit, from the window: a short process of the engine takes a few real steps and says what they took. Can be cancelled.
 
-The process belongs to the window (unlike a run): it ends with it. It gets the spec on its standard input and answers with JSON lines:
-{"phase": words} while it works, and at the end {"result": {...}} or {"error": {"sentence", "remedy"}}.
+The process belongs to the window (unlike a run): it ends with it. It prints one JSON object: {"measured", "formula", "plan", "problems"}, or
+{"error": {"code", "sentence", "remedy"}}.
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from engine.contract.errors import FledgeError, MachineError
 from engine.contract.words import tr
@@ -18,11 +19,11 @@ MODULE = "engine.stages.pretrain.measure"
 
 
 class Measuring(QObject):
-    """One measurement at a time. `done(key, result)`, `failed(error)`, `phase(words)`; `running_changed(bool)`."""
+    """One measurement at a time. `done(key, result)`, `failed(error)`; `running_changed(bool)`; `ticked(seconds)` while it works."""
 
     done = Signal(str, dict)
     failed = Signal(object)
-    phase = Signal(str)
+    ticked = Signal(float)
     running_changed = Signal(bool)
 
     def __init__(self, parent: QObject | None = None, module: str = MODULE) -> None:
@@ -32,6 +33,10 @@ class Measuring(QObject):
         self._said: dict[str, Any] = {}
         self._cancelled = False
         self._process: QProcess | None = None
+        self._began = 0.0
+        self._tick = QTimer(self)
+        self._tick.setInterval(500)
+        self._tick.timeout.connect(lambda: self.ticked.emit(time.monotonic() - self._began))
 
     @property
     def running(self) -> bool:
@@ -52,9 +57,9 @@ class Measuring(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process = process
-        process.start(launch.interpreter(), ["-m", self._module, str(project_dir), "--device", device])
-        process.write(json.dumps(spec).encode())
-        process.closeWriteChannel()
+        self._began = time.monotonic()
+        self._tick.start()
+        process.start(launch.interpreter(), ["-m", self._module, str(project_dir), "--spec", json.dumps(spec), "--device", device])
         self.running_changed.emit(True)
 
     def cancel(self) -> None:
@@ -69,11 +74,8 @@ class Measuring(QObject):
                 line = json.loads(bytes(self._process.readLine().data()))
             except ValueError:
                 continue  # something printed by a library
-            if not isinstance(line, dict):
-                continue
-            if "phase" in line:
-                self.phase.emit(str(line["phase"]))
-            self._said.update(line)
+            if isinstance(line, dict):
+                self._said.update(line)
 
     def _broken(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -87,16 +89,18 @@ class Measuring(QObject):
         self._read()
         words = bytes(self._process.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         self._end()
-        result, error = self._said.get("result"), self._said.get("error")
+        result, error = self._said.get("measured"), self._said.get("error")
         if isinstance(result, dict):
-            self.done.emit(self.key, result)
+            self.done.emit(self.key, self._said)
         elif isinstance(error, dict):
-            self.failed.emit(FledgeError(str(error.get("sentence", "")), str(error.get("remedy", ""))))
+            self.failed.emit(FledgeError(str(error.get("sentence", "")), str(error.get("remedy", "")), code=str(error.get("code", "")),
+                                          field=str(error.get("field", ""))))
         elif not self._cancelled:
             self.failed.emit(MachineError(tr("The measurement ended without a result."), words[-1] if words else
                                           tr("Memory may have run out: choose a smaller size.")))
 
     def _end(self) -> None:
+        self._tick.stop()
         process, self._process = self._process, None
         if process is not None:
             process.deleteLater()

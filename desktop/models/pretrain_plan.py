@@ -4,10 +4,11 @@ It holds plain values and asks engine/stages/pretrain/dial.py what they come to;
 kept with the settings it was made with, so that going back to them shows it again.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.contract.errors import FledgeError
@@ -26,6 +27,7 @@ FIELDS_OF_STEP = {"size": ("design",), "data": ("data",), "schedule": ("schedule
 MINUTES = (2, 5, 10, 20, 30, 60, 120, 240, 480, 1440, 4320, 10080)
 LONGEST = 60 * 86_400.0
 MOST_STOPS = 10
+REMEMBERED = 40
 NO_WEIGHT = ("title", "seed", "corpus", "sample_prompts", "checkpoint_every_steps", "checkpoint_every_minutes", "keep_checkpoints",
              "patience", "learning_rate", "matrix_learning_rate", "weight_decay", "beta1", "beta2", "warmup_steps", "decay", "decay_share",
              "final_lr_share", "grad_clip", "sample_temperature")
@@ -37,7 +39,7 @@ def step_title(step: str) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a few real steps said, as the measuring process prints it; `memory` bytes at the peak, `seconds` for the whole run."""
+    """What a few real steps said: `memory` bytes at the peak of `limit` there are, `seconds` for the whole run, `when` in unix time."""
 
     memory: int
     limit: int
@@ -46,7 +48,14 @@ class Measurement:
     energy_kwh: float | None = None
     steps: int = 3
     when: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, said: dict[str, Any], when: float) -> "Measurement":
+        """From what the measuring process prints."""
+        real, formula = said["measured"], said.get("formula") or {}
+        joules = real.get("joules")
+        return cls(memory=int(real["memory"]), limit=int(formula.get("limit") or 0), seconds=float(real["seconds"]),
+                   tokens_per_second=float(real["tokens_per_second"]), energy_kwh=joules / 3.6e6 if joules is not None else None, when=when)
 
     @property
     def fits(self) -> bool:
@@ -227,9 +236,10 @@ class PretrainPlan:
     # the measured fit -------------------------------------------------------------------------------------------------
 
     def key(self) -> str:
-        """The settings on which memory and speed depend, as one text."""
+        """A name for the settings on which memory and speed depend."""
         held = {k: v for k, v in self.values.items() if k not in NO_WEIGHT}
-        return json.dumps([held, self.vocab_size, self.device.id if self.device else ""], sort_keys=True, default=str)
+        told = json.dumps([held, self.vocab_size, self.device.title if self.device else ""], sort_keys=True, default=str)
+        return hashlib.sha256(told.encode()).hexdigest()[:24]
 
     @property
     def measured(self) -> Measurement | None:
@@ -238,6 +248,19 @@ class PretrainPlan:
 
     def take_measurement(self, key: str, made: Measurement) -> None:
         self._measured[key] = made
+
+    def remembered(self) -> dict[str, Any]:
+        """The newest measurements as plain values, to be kept; `recall` takes them back."""
+        newest = sorted(self._measured.items(), key=lambda item: item[1].when)[-REMEMBERED:]
+        return {key: asdict(made) for key, made in newest}
+
+    def recall(self, kept: Any) -> None:
+        """Measurements of earlier days. What cannot be read is left out."""
+        for key, values in (kept.items() if isinstance(kept, dict) else ()):
+            try:
+                self._measured[str(key)] = Measurement(**values)
+            except TypeError:
+                continue
 
     # steps ------------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.contract.events import from_line
 from engine.contract.spec import Spec
-from engine.contract.units import number, significant
+from engine.contract.units import number
 from engine.contract.words import tr
 from engine.pipeline import STAGES
 from engine.project import files, layout, queue
@@ -185,7 +185,7 @@ def _words(spec: type[Spec] | None, key: str, value: Any) -> str:
     if isinstance(value, int):
         return number(value)
     if isinstance(value, float):
-        return significant(value, 4)
+        return f"{value:,.8g}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(str(v) for v in value) or tr("empty")
     return str(value) or tr("empty")

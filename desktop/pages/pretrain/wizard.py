@@ -78,6 +78,7 @@ class Wizard(QWidget):
         super().__init__()
         self.context, self.theme = context, context.theme
         self.plan = PretrainPlan(self._device(), values)
+        self.plan.recall(context.settings.get("measured_fits"))
         self.measuring = Measuring(self)
         self._can_cancel = can_cancel
         self._loading = False
@@ -179,8 +180,8 @@ class Wizard(QWidget):
         self.fit_panel.cancel_wanted.connect(self.measuring.cancel)
         self.measuring.done.connect(self._measured)
         self.measuring.failed.connect(self._measure_failed)
-        self.measuring.phase.connect(lambda words: self._show_measuring(words))
-        self.measuring.running_changed.connect(lambda on: self._show_measuring(tr("starting") if on else ""))
+        self.measuring.ticked.connect(self._show_measuring)
+        self.measuring.running_changed.connect(lambda on: self._show_measuring(0.0))
         self.context.machine_changed.connect(self._machine_changed)
 
     def _choices(self, kind: str) -> list[tuple[str, str]]:
@@ -301,21 +302,20 @@ class Wizard(QWidget):
         self.measuring.start(self.context.project.dir, spec.model_dump(mode="json"), "auto", self.plan.key())
 
     def _measured(self, key: str, result: dict[str, Any]) -> None:
-        energy = result.get("energy_kwh")
-        made = Measurement(memory=int(result["memory"]), limit=int(result.get("memory_limit") or 0), seconds=float(result["seconds"]),
-                           tokens_per_second=float(result["tokens_per_second"]), energy_kwh=float(energy) if energy is not None else None,
-                           steps=int(result.get("steps", 3)), when=time.time(), facts=result)
-        self.plan.take_measurement(key, made)
+        self.plan.take_measurement(key, Measurement.of(result, time.time()))
+        self.context.remember("measured_fits", self.plan.remembered())
         self.refresh()
 
     def _measure_failed(self, wrong: FledgeError) -> None:
         self.fit_panel.show_error(wrong)
         self.refresh()
 
-    def _show_measuring(self, words: str) -> None:
-        self.fit_panel.set_measuring(self.measuring.running, words)
-        self.measure.set_words(tr("Cancel measuring") if self.measuring.running else tr("Measure now"))
-        self.refresh()
+    def _show_measuring(self, seconds: float) -> None:
+        on = self.measuring.running
+        self.fit_panel.set_measuring(on, tr("warm-up and three steps, {time}", time=duration(round(seconds))) if on else "")
+        self.measure.set_words(tr("Cancel measuring") if on else tr("Measure now"))
+        if not on or not seconds:
+            self.refresh()
 
     # showing ----------------------------------------------------------------------------------------------------------
 
