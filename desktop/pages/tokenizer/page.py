@@ -25,6 +25,7 @@ from engine.contract import units
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project.artifacts import Artifact
+from engine.stages.tokenizer.lab import recommended
 from engine.stages.tokenizer.spec import TokenizerSpec
 
 SIZES = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
@@ -130,7 +131,7 @@ class TokenizerPage(Page):
             shown = ShortRun(self.theme, self._run.follower, self._run.process, tr("Training the tokenizer"))
             shown.ended.connect(self._ended)
             self._flow.set(goes_in=self._corpus_fact(str(spec.get("corpus", ""))), came_out=NOTHING, tense="is",
-                           happens=(tr("{size} tokens are learned", size=units.number(int(spec.get("vocab_size", 0)))),
+                           happens=(_learned(int(spec.get("vocab_size") or 0)),
                                     tr("goes on without this window")))
             return (shown, "+")
         if view == "new":
@@ -155,9 +156,16 @@ class TokenizerPage(Page):
             steps=[(tr("Text"), tr("none yet"), False), (tr("A tokenizer"), tr("seconds to a minute"), False),
                    (tr("A model"), tr("learns to continue the text"), False)]), 1),)
 
-    def _corpus_fact(self, id: str) -> tuple[str, str]:
+    def _corpus(self, id: str) -> Artifact | None:
         corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
-        made = next((a for a in corpora if a.id == id), None)
+        return next((a for a in corpora if a.id == id), None)
+
+    def _corpus_bytes(self, id: str) -> int:
+        made = self._corpus(id)
+        return int(made.facts.get("splits", {}).get("train", {}).get("bytes", 0)) if made else 0
+
+    def _corpus_fact(self, id: str) -> tuple[str, str]:
+        made = self._corpus(id)
         if made is None:
             return tr("No corpus"), tr("choose one")
         return made.title, tr("{size} of text", size=units.size(made.facts.get("bytes", 0)))
@@ -186,11 +194,13 @@ class TokenizerPage(Page):
 
     def _settings_changed(self) -> None:
         values = self.form.values()
-        chosen = values.get("vocab_size") if isinstance(values.get("vocab_size"), int) else 0
-        self._costs.set_rows(shares(int(chosen or 0), SIZES))
+        suits = recommended(self._corpus_bytes(str(values.get("corpus") or "")))
+        self.form.set_automatic({"vocab_size": suits})
+        chosen = values["vocab_size"] if isinstance(values.get("vocab_size"), int) else suits
+        self._costs.set_rows(shares(int(chosen), SIZES))
         if self._view == "new":
             self._flow.set(goes_in=self._corpus_fact(str(values.get("corpus") or "")), came_out=NOTHING, tense="will",
-                           happens=(tr("{size} tokens are learned", size=units.number(int(chosen or 0))), tr("seconds to a minute")))
+                           happens=(_learned(int(chosen)), tr("seconds to a minute")))
 
     def _want_new(self) -> None:
         self._wants_new = True
@@ -245,3 +255,7 @@ class TokenizerPage(Page):
         else:
             self._notes.show_error(FledgeError(tr("Training the tokenizer was stopped."), tr("Nothing was kept. Start it again when you like.")))
         self._refresh()
+
+
+def _learned(tokens: int) -> str:
+    return tr("{size} tokens are learned", size=units.number(tokens)) if tokens else tr("Tokens are learned")

@@ -33,7 +33,9 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
                          tr("Choose .txt, .md, .jsonl, .csv, .tsv or .parquet files, or a folder of them."), code="no_text")
     _enough_room(files, project)
     options = ReadOptions(spec.encoding, spec.text_column, spec.split_by, spec.max_document_bytes)
-    title = spec.title or files[0].name.partition("/")[0]
+    roots = list(dict.fromkeys(f.name.partition("/")[0] for f in files))
+    title = spec.title or (roots[0] if len(roots) == 1 else trn("{first} and {count} more", "{first} and {count} more", len(roots) - 1,
+                                                                first=roots[0]))
     phase = "look"
 
     def report(now: str, standing: Standing) -> None:

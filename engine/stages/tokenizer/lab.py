@@ -1,11 +1,19 @@
-"""What a vocabulary costs: the share of a model's parameters that its embedding takes, for the tokenizer lab. No torch."""
+"""What a vocabulary costs (the share of a model's parameters that its embedding takes), and how large one suits a corpus. No torch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.model.config import ModelConfig
 
 SIZES = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
+
+
+def recommended(corpus_bytes: int) -> int:
+    """A vocabulary for a corpus of this size: 2,048 for a megabyte, 16,384 for a gigabyte; a power of 2 from 512 to 65,536. A rule of thumb:
+    each token should occur some hundreds of times, and small corpora train small models, whose embedding must not eat them up."""
+    megabytes = max(corpus_bytes, 1) / 2**20
+    return int(2 ** min(16, max(9, round(11 + 0.35 * math.log2(megabytes)))))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from engine.contract.words import tr
 from engine.project import files as disk
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
+from engine.stages.tokenizer.lab import recommended
 from engine.stages.tokenizer.spec import TokenizerSpec
 from engine.text import bpe, lab
 from engine.text.corpus import Corpus
@@ -35,6 +36,7 @@ def run(spec: TokenizerSpec, context: RunContext) -> None:
     context.emit(Phases(phases=[*learn_phase, ["measure", tr("Measuring")], ["save", tr("Saving")]]))
     parent = _corpus_of(project, spec.corpus) if spec.corpus else None
     corpus = Corpus.open(parent.path) if parent else None
+    wanted = spec.vocab_size or recommended(corpus.counts("train").bytes if corpus else 0)
     facts: dict[str, Any] = {}
     if spec.source:
         tokenizer = Tokenizer.load(spec.source)
@@ -42,13 +44,13 @@ def run(spec: TokenizerSpec, context: RunContext) -> None:
     else:
         assert corpus is not None
         context.emit(Phase(id="learn", title=tr("Learning tokens")))
-        tokenizer, facts = _learn(spec, corpus, context)
+        tokenizer, facts = _learn(spec, corpus, wanted, context)
     facts |= {"vocab_size": tokenizer.vocab_size, "merges": tokenizer.merges, "special": len(tokenizer.special),
               "backend": tokenizer.backend, "chat_template": bool(tokenizer.chat_template)}
-    if tokenizer.vocab_size < spec.vocab_size and not spec.source:
+    if tokenizer.vocab_size < wanted and not spec.source:
         context.emit(Notice(level="warning", code="small_vocabulary", title=tr("The vocabulary is smaller than asked"),
             text=tr("The corpus yields {found} tokens, not {wanted}: no pairs are left to merge.", found=units.number(tokenizer.vocab_size),
-                    wanted=units.number(spec.vocab_size)),
+                    wanted=units.number(wanted)),
             remedy=tr("Use it as it is, or train on more text. Model sizes follow the true vocabulary.")))
     if corpus is not None:
         context.emit(Phase(id="measure", title=tr("Measuring")))
@@ -73,7 +75,7 @@ def _corpus_of(project: Project, id: str) -> Artifact:
     return artifact
 
 
-def _learn(spec: TokenizerSpec, corpus: Corpus, context: RunContext) -> tuple[Tokenizer, dict[str, Any]]:
+def _learn(spec: TokenizerSpec, corpus: Corpus, vocab_size: int, context: RunContext) -> tuple[Tokenizer, dict[str, Any]]:
     """Train in a thread of its own (the merging is one call into Rust, minutes long for large vocabularies), so that progress is told and a
     stop is heard meanwhile. What is stopped while merging dies with this process."""
     numbers, total = sample(corpus, spec.sample_bytes, spec.seed)
@@ -92,7 +94,7 @@ def _learn(spec: TokenizerSpec, corpus: Corpus, context: RunContext) -> tuple[To
 
     def work() -> None:
         try:
-            made.append(bpe.train(texts(), spec.vocab_size, single_digits=spec.single_digits))
+            made.append(bpe.train(texts(), vocab_size, single_digits=spec.single_digits))
         except BaseException as wrong:  # carried to the thread that waits, and raised there
             failed.append(wrong)
 

@@ -10,6 +10,7 @@ from engine.contract.errors import Mismatch, NotFound, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Notice, Phase
 from engine.project.project import Project
 from engine.stages.tokenizer.run import chosen_texts, run, sample
+from engine.stages.tokenizer.lab import recommended
 from engine.stages.tokenizer.spec import SMALLEST, TokenizerSpec
 from engine.text import bpe
 from engine.text.corpus import Corpus
@@ -115,3 +116,7 @@ def test_wrong_inputs_are_named(project):
         train(project, corpus="corpus-9")
     with pytest.raises(Mismatch):
         train(project, corpus=project.artifacts.list("tokenizer")[0].id)
+
+
+def test_the_vocabulary_follows_the_corpus_unless_set() -> None:
+    assert [recommended(size) for size in (1_000, 1_048_576, 10_000_000, 100_000_000, 2**30, 2**40)] == [512, 2048, 4096, 8192, 16384, 65536]
