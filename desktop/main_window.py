@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QStackedWidget, Q
 
 from desktop.context import AppContext
 from desktop.jobs.collector import set_aside
+from desktop.jobs.gpu_memory import cuda_memory
 from desktop.pages import PAGES, PageEntry, page
 from desktop.widgets.buttons import Button
 from desktop.widgets.layout import col, row
@@ -25,7 +26,7 @@ from engine.contract.units import size
 from engine.contract.words import tr
 from engine.project import recent
 
-MEMORY_MS = 2000
+MEMORY_MS, SLOW_MEMORY_MS = 2000, 5000
 RECENT = 8
 
 
@@ -39,6 +40,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(960, 600)
         self.pages: dict[str, Page] = {}
         self.shown = ""
+        self._asking = False
         self._memory = QTimer(self)
         self._memory.setInterval(MEMORY_MS)
         self._memory.timeout.connect(self._read_memory)
@@ -242,12 +244,22 @@ class MainWindow(QMainWindow):
     def _read_memory(self) -> None:
         facts = self.context.machine
         device = facts.devices[0] if facts is not None and facts.devices else None
-        if device is None or device.kind != "cuda":
-            memory = psutil.virtual_memory()
-            used, total = memory.total - memory.available, memory.total
-        else:
-            used, total = device.memory_total - device.memory_free, device.memory_total
-        title = device.title if device is not None else tr("This machine")
+        if device is not None and device.kind == "cuda":
+            self._show_memory(device.title, device.memory_total - device.memory_free, device.memory_total)
+            if not self._asking:
+                self._asking = True
+                self.context.jobs.run(lambda: cuda_memory(device.id), then=partial(self._cuda_read, device.title), owner=self)
+            return
+        memory = psutil.virtual_memory()
+        self._show_memory(device.title if device is not None else tr("This machine"), memory.total - memory.available, memory.total)
+
+    def _cuda_read(self, title: str, found: tuple[int, int] | None) -> None:
+        self._asking = False
+        if found is not None:
+            self._memory.setInterval(SLOW_MEMORY_MS)
+            self._show_memory(title, *found)
+
+    def _show_memory(self, title: str, used: int, total: int) -> None:
         self.rail.set_machine(title, used / total if total else 0.0, tr("{used} of {total} in use", used=size(used), total=size(total)))
 
     # the window itself ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from desktop.widgets.badge import Badge
 from desktop.widgets.bar import Bar, Sparkline
 from desktop.widgets.buttons import Button
 from desktop.widgets.choice_card import ChoiceCard, side_by_side
+from desktop.widgets.columns import Columns
 from desktop.widgets.fields import SearchField
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.machine_panel import MachineParts
@@ -34,7 +35,6 @@ if TYPE_CHECKING:  # loaded when first needed: the first paint waits for none of
     from desktop.models.raisable import Raisable
     from desktop.models.survey import RunGlance
 
-SIDE = 312
 FIND_FROM = 6
 
 
@@ -60,8 +60,8 @@ class HomePage(Page):
                            Panel(self._table, pad=(8, 8, 8, 2)), gap=4)
         self._first = self._first_start()
         self._tour = Panel(row(Icon(theme, "play", "accent"),
-                               (col(Text(tr("Guided tour"), "strong"), small(tr("From random weights to a model you chat with, on a small "
-                                    "generated world, in 5 minutes."), wrap=True), gap=1), 1),
+                               (col(Text(tr("Guided tour"), "strong"),
+                                    small(tr("From random weights to a model you chat with, in 5 minutes."), wrap=True), gap=1), 1),
                                Button(theme, tr("Start tour"), on_click=self._start_tour), gap=14), pad=(16, 12, 16, 12))
 
         self._measure = Button(theme, tr("Measure"), "quiet", on_click=self._ask_measure)
@@ -74,8 +74,8 @@ class HomePage(Page):
         raise_panel = Panel(Text(tr("What this machine can raise"), "section"), self._fits, self._fits_note,
                             row(self._fits_measure, "+"), gap=8)
         self.set_body(header, 18, self._notes, self._running,
-                      row((col(self._recent, self._first, 12, self._tour, "+", gap=0), 1),
-                          fixed(col(machine, raise_panel, "+", gap=16), theme.px(SIDE)), gap=24), "+")
+                      Columns(theme, col(self._recent, self._first, 12, self._tour, "+", gap=0),
+                              col(machine, raise_panel, "+", gap=16)), "+")
         context.recent_changed.connect(self._read_projects)
         context.survey_changed.connect(self._survey_changed)
         context.machine_changed.connect(self._show_machine)
@@ -253,7 +253,7 @@ class RunningCard(QWidget):
         self.context, theme = context, context.theme
         self._follower: RunFollower | None = None
         self._title, self._badge = Text(role="section"), Badge(tr("running"), "accent")
-        self._line = Text(tone="text2", elide=True)
+        self._line = Text(tone="text2", wrap=True)
         self._bar = Bar(theme, name=tr("Progress"))
         self._curve_words, self._curve = small(), Sparkline(theme, name=tr("Loss"))
         self._curve_side = col(self._curve_words, self._curve, gap=0)

@@ -9,8 +9,9 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.columns import Columns
 from desktop.widgets.fields import TextField
-from desktop.widgets.layout import col, fixed, row
+from desktop.widgets.layout import col, row
 from desktop.widgets.machine_panel import MachineParts
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.page import Page
@@ -57,7 +58,7 @@ class SettingsPage(Page):
         self._parts = MachineParts(theme)
         machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
         self.set_body(PageHeader(tr("Settings"), tr("How Fledge looks and where it keeps things. Changes are in force at once.")), 18,
-                      row((col(look, engine, kept, "+", gap=12), 1), fixed(col(machine, "+", gap=0), theme.px(312)), gap=24), "+")
+                      Columns(theme, col(look, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
         context.machine_changed.connect(self._show_machine)
         context.probe.busy_changed.connect(self._show_machine)
 

@@ -10,7 +10,7 @@ class PageHeader(QWidget):
     def __init__(self, title: str, sentence: str = "", *actions: Item) -> None:
         super().__init__()
         self._title = Text(title, "title", elide=True)
-        self._sentence = Text(sentence, tone="text2", elide=True)
+        self._sentence = Text(sentence, tone="text2", wrap=True)
         self._actions = row(gap=8)
         row((col(self._title, self._sentence, gap=2), 1), self._actions, gap=16, host=self)
         self.set_actions(*actions)

@@ -17,6 +17,7 @@ from desktop.widgets.painted import KEYBOARD
 from engine.contract.words import tr
 
 ROOT = QModelIndex()
+STRETCH_WIDTH = 96
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -251,6 +252,8 @@ class Table(QTableView):
             head.setSectionResizeMode(i, QHeaderView.ResizeMode.Fixed if column.width else QHeaderView.ResizeMode.Stretch)
             if column.width:
                 head.resizeSection(i, theme.px(column.width))
+        wide = [c.width for c in self.rows_model.columns]
+        self.setMinimumWidth(theme.px(sum(wide) + STRETCH_WIDTH * wide.count(0)))
         head.sectionClicked.connect(self._sort_clicked)
         self._order: tuple[int, bool] | None = None
         self.activated.connect(lambda index: self.opened.emit(self.rows_model.row(index.row())))
