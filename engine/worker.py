@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--wait-for-device", action="store_true")
     asked = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as launch.py does, for torchrun; read when torch is loaded, which is later
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     faulthandler.enable()
     return Worker(asked.run_dir.resolve(), asked.device, asked.wait_for_device).run()

@@ -21,6 +21,7 @@ os.environ.update({
     "TOKENIZERS_PARALLELISM": "false",
 })
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program's own processes: tests share the machine with other work
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
