@@ -132,8 +132,8 @@ class Trainer:
         state, began = self.state, time.perf_counter()
         batches = self._batches(state.step)
         weight, step_tokens = self.ranks.sum(sum(b.weight for b in batches), sum(b.tokens for b in batches))
-        while (summed := self._forward_backward(batches, weight)) is None:
-            self._halve()
+        while (summed := self.forward_backward(batches, weight)) is None:
+            self.halve()
             batches = self._batches(state.step)
         norm = gradient_norm(self.optimizer.parameters)
         if state.step + 1 < self.settings.steps:
@@ -159,7 +159,7 @@ class Trainer:
         self._prepared = None
         return prepared if key == (step, self.state.micro_batch_size) else self.source.batches(step, self.state.micro_batch_size)
 
-    def _forward_backward(self, batches: Sequence[Batch], weight: float) -> torch.Tensor | None:
+    def forward_backward(self, batches: Sequence[Batch], weight: float) -> torch.Tensor | None:
         """Gradients of the mean over the whole step, all ranks; gives this rank's summed loss, on the device. None: memory ran out."""
         torch.manual_seed(step_seed(self.context.seed, self.state.step, self.ranks.rank))
         scale = self.ranks.world_size / max(weight, 1.0)  # DDP takes the mean over ranks
@@ -177,7 +177,7 @@ class Trainer:
             raise
         return total
 
-    def _halve(self) -> None:
+    def halve(self) -> None:
         """Memory ran out: half the micro batch, twice the accumulation, the same step again."""
         self.optimizer.zero_grad()
         if self.device.type == "cuda":

@@ -24,6 +24,7 @@ from engine.contract.machine import DeviceFacts
 from engine.contract.spec import Problem
 from engine.contract.units import count, duration, number, size
 from engine.contract.words import tr
+from engine.model import memory
 from engine.model.config import ModelConfig
 from engine.project import files, layout
 from engine.stages.pretrain.spec import PretrainSpec
@@ -188,31 +189,27 @@ def depth_for_minutes(minutes: float, spec: PretrainSpec, vocab_size: int, corpu
 # ---- what it will cost
 
 
+PROCESS = {"cpu": 450 * 2**20, "cuda": 0, "mps": 0}
+"""Bytes of the process itself: on a CPU the libraries count, on a GPU only what is allocated there is compared."""
+
+
 def training_memory(config: ModelConfig, optimizer: str, dtype: str, rows: int, checkpointing: bool, kind: str = "cpu") -> int:
-    """Bytes at the peak of a training step with `rows` sequences at once: weights and gradients in float32, optimizer state, matrices cast to
-    bfloat16, what the layers keep for backward, logits. Coefficients fitted to measured peaks (see tests/engine/stages)."""
-    P, M, T = config.parameters, config.matrix_parameters, config.max_seq_len
-    C, V, D = config.hidden_size, config.vocab_size, config.head_dim
-    half = 2 if dtype == "bfloat16" else 4
-    state = 4 * M + 8 * (P - M) if optimizer == "muon" else 8 * P
-    step = 10 * max(M // max(1, config.num_layers), 1) * min(4, config.num_layers) if optimizer == "muon" else 0
-    fixed = 8 * P + state + (2 * P if half == 2 else 0) + step
-    query, kv = config.num_heads * D, config.num_kv_heads * D
-    middle = (5 if config.shape == "llama" else 3) * config.intermediate_size
-    per_layer = half * (6 * C + 5 * (query + kv) + middle) + 8 * C
-    layers = config.num_layers * 4 * C + per_layer if checkpointing else config.num_layers * per_layer
-    logits = 4 * 3 * T * rows * V
-    if 4 * T * rows * V > 64 * 2**20:
-        logits = 3 * 16 * 2**20 + 4 * V * C
-    base = 420 * 2**20 if kind == "cpu" else 600 * 2**20
-    return int(base + fixed + rows * T * (layers + 4 * C) + logits)
+    """Bytes at the peak of a training step with `rows` sequences at once (engine/model/memory.py), and the process."""
+    T = config.max_seq_len
+    counted = memory.training(config, micro_batch_size=rows, seq_len=T, dtype=dtype, optimizer=optimizer,
+                              activation_checkpointing=checkpointing).total
+    scores = 0
+    if kind == "cpu" and dtype == "bfloat16" and T <= 1024:  # attention as plain products keeps its weights
+        scores = 3 * 2 * rows * config.num_heads * T * T * (1 if checkpointing else config.num_layers)
+    update = 12 * config.matrix_parameters if optimizer == "muon" else 0
+    return PROCESS[kind] + counted + max(scores, update)
 
 
 def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool = True) -> Estimate:
     """Time and memory of a plan on a device; `correct` by speeds measured here before."""
     config, T = plan.config, plan.config.max_seq_len
     flops = config.flops_per_token(T)
-    memory = training_memory(config, plan.optimizer, plan.dtype, plan.micro_batch_size, plan.activation_checkpointing, device.kind)
+    needed = training_memory(config, plan.optimizer, plan.dtype, plan.micro_batch_size, plan.activation_checkpointing, device.kind)
     rate = peak(device, plan.dtype) * efficiency(device.kind, plan.dtype, config.hidden_size)
     rate *= 0.75 if plan.activation_checkpointing else 1.0
     launches = {"cpu": 6e-4, "cuda": 7e-4, "mps": 1.5e-3}[device.kind] * (config.num_layers + 1)
@@ -224,7 +221,7 @@ def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool
     writing = (plan.steps // plan.sample_every + 1 if plan.sample_every else 0) * plan.sample_tokens * launches * 0.7
     seconds = plan.steps * step + evaluating + writing
     limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
-    return Estimate(memory, limit, plan.tokens_per_step / step, step, seconds, flops * plan.tokens)
+    return Estimate(needed, limit, plan.tokens_per_step / step, step, seconds, flops * plan.tokens)
 
 
 def efficiency(kind: str, dtype: str, width: int) -> float:

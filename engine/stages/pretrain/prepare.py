@@ -215,14 +215,15 @@ def next_token_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     return model(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum", document_lengths=batch.documents)
 
 
-def forward_backward(parts: Parts) -> None:
-    """One micro batch there and back; gradients are thrown away. Under DDP every rank must come here."""
+def first_call(parts: Parts) -> bool:
+    """One micro batch there and back, its gradients thrown away: compiles, warms up. False: memory ran out. Every rank must come here."""
     trainer = parts.trainer
     trainer.model.train()
-    batch = parts.rows.batches(trainer.state.step, trainer.state.micro_batch_size)[0].to(trainer.device)
-    next_token_loss(trainer.runner, batch).backward()
+    batch = parts.rows.batches(trainer.state.step, trainer.state.micro_batch_size)[0]
+    went = trainer.forward_backward([batch], batch.weight) is not None
     trainer.optimizer.zero_grad()
     devices.synchronize(trainer.device)
+    return went
 
 
 def plan_facts(plan: dial.Plan, parts: Parts, facts: DeviceFacts) -> Facts:

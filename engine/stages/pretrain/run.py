@@ -14,9 +14,10 @@ from engine.model.checkpoint import WEIGHTS, load_into
 from engine.project import layout
 from engine.project.project import Project
 from engine.stages.pretrain import dial
-from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, forward_backward, plan_facts, tell_problems, tell_speed, token_shards
+from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, first_call, plan_facts, tell_problems, tell_speed, token_shards
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.training import devices
+from engine.training.allocator import keep_memory
 from engine.training.checkpoints import Checkpoints
 from engine.training.evaluate import unigram_bits_per_byte
 from engine.training.ranks import Ranks, process_group
@@ -29,6 +30,8 @@ FINAL_EVALUATION = 4
 def run(spec: PretrainSpec, context: RunContext) -> None:
     """One attempt. Raises what its parts raise; Stopped when the person asked."""
     context.emit(Phases(phases=PHASES))
+    if context.device == "cpu":
+        keep_memory()
     project = Project.open(context.project_dir)
     with process_group(context.rank, context.world_size, context.device) as ranks:
         with context.phase("load", tr("Load")):
@@ -49,7 +52,7 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
         if parts.trainer.state.compiled:
             with context.phase("compile", tr("Compile")):
                 began = time.perf_counter()
-                forward_backward(parts)
+                first_call(parts)
                 parts.compile_seconds = time.perf_counter() - began
         context.emit(plan_facts(plan, parts, facts))
         context.emit(Facts(facts={"unigram_bpb": baseline}))
