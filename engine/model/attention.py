@@ -1,8 +1,9 @@
 """Causal attention for training and prefill, over whole rows or over documents packed into rows. Decoding is in kv_cache.py.
 
-Packed documents never attend across a border. Where the backend has something better than a dense mask it is used: on a CPU plain products for
-short rows in bfloat16, else a loop over documents, one flash kernel each (a third of the dense mask's time with it), wrapped in a custom operator so that torch.compile sees one node and
-static shapes; on CUDA in half precision `varlen_attn`. Elsewhere (MPS, CUDA in fp32) a dense block mask.
+Packed documents never attend across a border. Where the backend has something better than a dense mask it is used: on a CPU plain
+products for short rows in bfloat16, else a loop over documents, one flash kernel each (a third of the dense mask's time with it), wrapped
+in a custom operator so that torch.compile sees one node and static shapes; on CUDA in half precision `varlen_attn`. Elsewhere (MPS, CUDA in
+fp32) a dense block mask.
 
 Shapes: B rows, T tokens, H query heads, K key/value heads, D head dimension.
 """
@@ -41,7 +42,7 @@ class Documents:
         for row, given in enumerate(document_lengths):
             lengths = [int(n) for n in given if n]
             rest = seq_len - sum(lengths)
-            assert rest >= 0 and all(n > 0 for n in lengths), f"documents of row {row} add up to {sum(lengths)} tokens, the row has {seq_len}"
+            assert rest >= 0 and all(n > 0 for n in lengths), f"documents of row {row}: {sum(lengths)} tokens, the row has {seq_len}"
             if rest:
                 lengths.append(rest)
             sizes = torch.tensor(lengths)
@@ -56,8 +57,8 @@ class Documents:
 
 
 PLAIN_UP_TO, PLAIN_PACKED_UP_TO = 1024, 512
-"""On a CPU in bfloat16, rows of up to this many tokens go as plain products (packed rows: with a mask): the flash kernel there is made for float32 and takes two to
-eight times as long (EPYC: 60 ms against 29 for 4 x 512 tokens and 8 heads of 40, forward and backward)."""
+"""On a CPU in bfloat16, rows of up to this many tokens go as plain products (packed rows: with a mask): the flash kernel there is made for
+float32 and takes two to eight times as long (EPYC: 60 ms against 29 for 4 x 512 tokens and 8 heads of 40, forward and backward)."""
 
 
 def causal_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents | None = None) -> Tensor:

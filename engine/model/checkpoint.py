@@ -1,4 +1,4 @@
-"""Model folders: config.json, model.safetensors, tokenizer.json. Weights and shape only; optimizer state, manifest and hashes are elsewhere.
+"""Model folders: config.json, model.safetensors, tokenizer.json. Weights and shape only: no optimizer state, no manifest.
 
 Both directions are streamed: besides the model at most one tensor stands in memory. A folder is judged before anything is allocated: the
 header of the weights file must agree with the config and with the file's length, so that a lying file costs nothing.
@@ -46,7 +46,7 @@ def save_weights(folder: Path, model: Decoder, config: ModelConfig | None = None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file, tensor by tensor, synced: the same tensors give the same bytes. Scalars and any device are fine. Raises DiskFull."""
+    """A safetensors file, tensor by tensor, synced: the same tensors give the same bytes. Raises DiskFull."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     offset = 0
     for name in sorted(tensors):
@@ -79,8 +79,9 @@ def load_config(folder: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate_json(raw)
     except (ValidationError, UnicodeDecodeError) as wrong:
-        raise FormatError(tr("{file} in {folder} does not describe a model of this program: {reason}", file=CONFIG, folder=Path(folder).name,
-                             reason=_first_line(wrong)), tr("Import models of other programs; restore the file if it was edited.")) from None
+        raise FormatError(tr("{file} in {folder} does not describe a model of this program: {reason}", file=CONFIG,
+                             folder=Path(folder).name, reason=_first_line(wrong)),
+                          tr("Import models of other programs; restore the file if it was edited.")) from None
 
 
 def _first_line(wrong: ValidationError | UnicodeDecodeError) -> str:
@@ -182,7 +183,7 @@ def _known_dtypes(path: Path, header: dict[str, dict[str, Any]], allowed: tuple[
 
 @torch.no_grad()
 def load_into(path: Path, model: nn.Module) -> None:
-    """Fill a model's weights from a safetensors file, in place, casting to the weights' dtype. Names and shapes must be exactly the model's.
+    """Fill a model's weights from a safetensors file, in place, casting to their dtype. Names and shapes must be exactly the model's.
 
     Raises NotFound, Corrupt, FormatError, Mismatch.
     """
@@ -218,8 +219,8 @@ def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dt
     path = folder / WEIGHTS
     header = read_header(path)
     if len(header) < 4 * config.num_layers:  # before a config that claims a billion layers is built, even without memory
-        raise Mismatch(tr("{file} holds {found} tensors, too few for the {layers} layers of {config}.", file=WEIGHTS, found=f"{len(header):,}",
-                          layers=f"{config.num_layers:,}", config=CONFIG),
+        raise Mismatch(tr("{file} holds {found} tensors, too few for the {layers} layers of {config}.", file=WEIGHTS,
+                          found=f"{len(header):,}", layers=f"{config.num_layers:,}", config=CONFIG),
                        tr("The config and the weights belong to different models: restore the folder, or choose another one."))
     with torch.device("meta"):
         model = Decoder(config, seed=None)

@@ -4,8 +4,8 @@ Queries, keys and values come from one matrix, gate and up from another: fewer, 
 `matrix_parts` says where their borders are, for optimizers that treat each matrix by itself (Muon) and for the foreign formats (hf.py).
 RoPE is half-split, as in transformers; gguf's interleaved order is its exporter's business.
 
-Weights may stay in float32 while the arithmetic is bfloat16: set `compute_dtype`, and each matrix is cast where it is used. Dropout falls on
-the embedding and on what attention and MLP add to the residual stream, not on attention probabilities (no fast kernel has that).
+Weights may stay in float32 while the arithmetic is bfloat16: set `compute_dtype`, and each matrix is cast where it is used. Dropout falls
+on the embedding and on what attention and MLP add to the residual stream, not on attention probabilities (no fast kernel has that).
 
 Shapes: B rows, T tokens, C hidden size, H query heads, K key/value heads, D head dimension, M MLP size, V vocabulary.
 """
@@ -112,7 +112,8 @@ class Attention(nn.Module):
         self.q_norm = Norm(d, config.norm_eps, False) if config.qk_norm else None
         self.k_norm = Norm(d, config.norm_eps, False) if config.qk_norm else None
 
-    def forward(self, x_BTC: Tensor, rope: tuple[Tensor, Tensor] | None, documents: Documents | None, plan: Plan | None, layer: int) -> Tensor:
+    def forward(self, x_BTC: Tensor, rope: tuple[Tensor, Tensor] | None, documents: Documents | None, plan: Plan | None,
+                layer: int) -> Tensor:
         b, t, _ = x_BTC.shape
         h, k = self.heads, self.kv_heads
         qkv = self.qkv(x_BTC).view(b, t, h + 2 * k, self.head_dim)
@@ -162,7 +163,8 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
         self.dropout = config.dropout
 
-    def forward(self, x_BTC: Tensor, rope: tuple[Tensor, Tensor] | None, documents: Documents | None, plan: Plan | None, layer: int) -> Tensor:
+    def forward(self, x_BTC: Tensor, rope: tuple[Tensor, Tensor] | None, documents: Documents | None, plan: Plan | None,
+                layer: int) -> Tensor:
         x_BTC = x_BTC + self._drop(self.attention(self.attention_norm(x_BTC), rope, documents, plan, layer))
         return x_BTC + self._drop(self.mlp(self.mlp_norm(x_BTC)))
 

@@ -101,9 +101,11 @@ def _llama_cpp(config: ModelConfig) -> _Fit:
 
 def _gpt2(config: ModelConfig, name: str) -> _Fit:
     if config.num_kv_heads != config.num_heads:
-        return _Fit(reason=tr("GPT-2 has no grouped-query attention"), remedy=tr("Use as many key and value heads as heads, or the Llama shape."))
+        return _Fit(reason=tr("GPT-2 has no grouped-query attention"),
+                    remedy=tr("Use as many key and value heads as heads, or the Llama shape."))
     if config.num_heads * config.head_dim != config.hidden_size:
-        return _Fit(reason=tr("in GPT-2 the heads together are as wide as the model"), remedy=tr("Choose a number of heads that divides the width."))
+        return _Fit(reason=tr("in GPT-2 the heads together are as wide as the model"),
+                    remedy=tr("Choose a number of heads that divides the width."))
     if config.qk_norm:
         return _Fit(reason=tr("GPT-2 has no QK-norm"), remedy=tr("Turn QK-norm off, or use the Llama shape."))
     return _Fit(name)

@@ -38,7 +38,8 @@ class KVCache:
 
     def _empty(self) -> Tensor:
         """Zeros, not garbage: a masked NaN would still spoil the weighted sum of the values."""
-        return torch.zeros(self._allocated, self.config.num_kv_heads, self.columns, self.config.head_dim, dtype=self.dtype, device=self.device)
+        shape = (self._allocated, self.config.num_kv_heads, self.columns, self.config.head_dim)
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     @property
     def nbytes(self) -> int:

@@ -128,8 +128,7 @@ class RowBatch:
         last = torch.tensor(lengths, device=self.model.device) - 1
         hidden_BC = hidden_BTC[torch.arange(len(groups), device=self.model.device), last]
         index = list(range(len(groups)))
-        for i, group in enumerate(groups):
-            self.rows.append(group[0])
+        self.rows.extend(group[0] for group in groups)
         for i, group in enumerate(groups):
             copies = self.cache.add_rows(len(group) - 1)
             self.cache.copy_row(firsts.start + i, copies)

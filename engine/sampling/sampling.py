@@ -65,7 +65,9 @@ def _check(field: str, label: str, value: Any, low: float, high: float, *, open_
         fits = value == int(value)
     if not fits or not (low < value if open_low else low <= value) or value > high:
         bounds = {"low": f"{low:,}", "high": f"{high:,}"}
-        remedy = tr("Choose a value above {low}, up to {high}.", **bounds) if open_low else tr("Choose a value from {low} to {high}.", **bounds)
+        remedy = tr("Choose a value from {low} to {high}.", **bounds)
+        if open_low:
+            remedy = tr("Choose a value above {low}, up to {high}.", **bounds)
         raise SettingError(tr("{label} cannot be {value}.", label=label, value=repr(value)), remedy, field=field)
 
 

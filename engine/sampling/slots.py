@@ -1,4 +1,4 @@
-"""Requests that come and go while others are being answered (continuous batching): the engine of the local server. No network here, no threads.
+"""Requests that come and go while others are being answered (continuous batching): the engine of the local server. No network, no threads.
 
 The caller owns the loop: `add` at any time between steps, `step` for one token of every request, `remove` when a client has left.
 """
@@ -28,7 +28,7 @@ class Token:
 
 
 class SlotEngine:
-    """At most `slots` requests are under way; more wait in order of arrival. The same request gives the same tokens whoever is beside it."""
+    """At most `slots` requests are under way; more wait in order of arrival. A request's tokens do not depend on who is beside it."""
 
     def __init__(self, model: Decoder, *, slots: int = 32) -> None:
         assert slots >= 1
@@ -46,7 +46,8 @@ class SlotEngine:
         self._waiting.append(Row(request, ids, sampling, Uniforms(sampling.seed), limit, alternatives))
 
     def step(self) -> list[Token]:
-        """One token for every request under way; [] when there is none. A request whose token has a finish_reason is gone. Raises NonFinite."""
+        """One token for every request under way; [] when there is none. After a token with a finish_reason its request is gone.
+        Raises NonFinite."""
         free = self.slots - len(self._batch.rows)
         if self._waiting and free:
             self._batch.admit([self._waiting.popleft() for _ in range(min(free, len(self._waiting)))])

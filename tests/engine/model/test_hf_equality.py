@@ -90,8 +90,8 @@ def test_weights_and_config_go_back_exactly(name):
 @pytest.mark.parametrize("changes", [dict(attention_bias=True, qk_norm=True), dict(output_bias=True), dict(shape="gpt2", num_kv_heads=4)])
 @torch.no_grad()
 def test_biases_their_class_has_and_ours_has_not_go_as_zeros(changes):
-    config = ModelConfig(**{**dict(vocab_size=199, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=96,
-                                   max_seq_len=64), **changes})
+    config = ModelConfig(**{**dict(vocab_size=199, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16,
+                                   intermediate_size=96, max_seq_len=64), **changes})
     model = Decoder(config, seed=1).eval()
     for p in model.parameters():
         p.mul_(5)
@@ -109,8 +109,8 @@ def test_biases_their_class_has_and_ours_has_not_go_as_zeros(changes):
     (dict(model_type="gemma3"), "gemma3"), (dict(hidden_act="relu"), "relu"),
     (dict(rope_parameters=dict(rope_type="yarn", rope_theta=1.0, factor=2.0)), "yarn"),
     (dict(model_type="qwen2", use_sliding_window=True, sliding_window=32), "32"), (dict(model_type="mistral", sliding_window=64), "64"),
-    (dict(rope_parameters=dict(rope_type="default", rope_theta=1.0, partial_rotary_factor=0.5)), "RoPE"), (dict(hidden_size=None), ""),
-    (dict(num_attention_heads=0), "")])
+    (dict(rope_parameters=dict(rope_type="default", rope_theta=1.0, partial_rotary_factor=0.5)), "RoPE"), (dict(hidden_size=None), "contradicts"),
+    (dict(num_attention_heads=0), "contradicts")])
 def test_what_we_do_not_have_is_refused_by_name(change, said):
     raw = transformers.LlamaConfig(**SMALL).to_dict()
     with pytest.raises(FormatError, match=said):

@@ -10,8 +10,8 @@ from engine.model.kv_cache import BUCKET, KVCache
 
 def build(shape: str) -> Decoder:
     gpt2 = shape == "gpt2"
-    return Decoder(ModelConfig(shape=shape, vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=4 if gpt2 else 2, head_dim=8,
-                               intermediate_size=48, max_seq_len=200, qk_norm=not gpt2)).eval()
+    return Decoder(ModelConfig(shape=shape, vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=4 if gpt2 else 2,
+                               head_dim=8, intermediate_size=48, max_seq_len=200, qk_norm=not gpt2)).eval()
 
 
 def whole(model: Decoder, row: list[int]) -> torch.Tensor:

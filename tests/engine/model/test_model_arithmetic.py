@@ -56,7 +56,8 @@ from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model import memory
 def peak(): return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
-c = ModelConfig(vocab_size=4096, hidden_size=384, num_layers=6, num_heads=6, num_kv_heads=6, head_dim=64, intermediate_size=1024, max_seq_len=512)
+c = ModelConfig(vocab_size=4096, hidden_size=384, num_layers=6, num_heads=6, num_kv_heads=6, head_dim=64, intermediate_size=1024,
+                max_seq_len=512)
 warm = Decoder(c.model_copy(update=dict(num_layers=1, vocab_size=64, hidden_size=64, intermediate_size=64)))
 o = torch.optim.AdamW(warm.parameters(), fused=True)
 warm(torch.zeros(1, 8, dtype=torch.long), targets_BT=torch.zeros(1, 8, dtype=torch.long)).backward(); o.step()
@@ -94,8 +95,8 @@ def test_cache_and_chunk_formulas_are_the_codes_own():
 
 
 @pytest.mark.parametrize("changes", [
-    dict(num_kv_heads=3), dict(head_dim=31), dict(vocab_size=0), dict(num_layers=-1), dict(dropout=1.0), dict(rope_scaling={"rope_type": "yarn"}),
-    dict(rope_scaling={"rope_type": "llama3", "factor": 4}), dict(rope_scaling={"rope_type": "linear", "factor": 0}),
+    dict(num_kv_heads=3), dict(head_dim=31), dict(vocab_size=0), dict(num_layers=-1), dict(dropout=1.0),
+    dict(rope_scaling={"rope_type": "yarn"}), dict(rope_scaling={"rope_type": "llama3", "factor": 4}), dict(rope_scaling={"rope_type": "linear", "factor": 0}),
     dict(shape="gpt2", rope_scaling={"rope_type": "linear", "factor": 2}), dict(unknown=1)])
 def test_configs_that_cannot_be_are_refused(changes):
     with pytest.raises(ValidationError):
@@ -107,8 +108,8 @@ def test_configs_that_cannot_be_are_refused(changes):
     (dict(qk_norm=True), "Qwen3ForCausalLM", "qwen3"), (dict(attention_bias=True), "Qwen2ForCausalLM", "qwen2"),
     (dict(attention_bias=True, output_bias=True), "LlamaForCausalLM", "llama"), (dict(qk_norm=True, mlp_bias=True), "", ""),
     (dict(qk_norm=True, attention_bias=True), "Qwen3ForCausalLM", ""), (GPT2, "GPT2LMHeadModel", "gpt2"),
-    (dict(shape="gpt2"), "GPT2LMHeadModel", "gpt2"), (dict(shape="gpt2", num_kv_heads=2), "", ""), (dict(shape="gpt2", head_dim=16), "", ""),
-    (dict(shape="gpt2", qk_norm=True), "", "")])
+    (dict(shape="gpt2"), "GPT2LMHeadModel", "gpt2"), (dict(shape="gpt2", num_kv_heads=2), "", ""),
+    (dict(shape="gpt2", head_dim=16), "", ""), (dict(shape="gpt2", qk_norm=True), "", "")])
 def test_each_shape_has_the_class_that_computes_it(changes, theirs, gguf):
     made = config(**changes)
     assert (transformers_architecture(made), gguf_architecture(made)) == (theirs, gguf)
