@@ -1,4 +1,4 @@
-"""How much of a CUDA device is in use right now, asked of nvidia-smi: the window has no torch. Blocks for some 50 ms: call it in a thread."""
+"""How much of a CUDA device is in use right now, asked of nvidia-smi, since the window has no torch. Blocks: call it in a thread."""
 
 import subprocess
 
