@@ -1,4 +1,4 @@
-"""One model, one asker, in this process: `fledge chat` and the demo's samples. No network, no batching with others (see slots.py for that)."""
+"""One model, one asker, in this process: `fledge chat` and the demo's samples. No network, no batching with others (see slots.py)."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How fast completions are written, beside transformers' `generate` on the same weights, on this CPU: `python -m tests.benchmarks.generation_speed`.
+"""How fast completions are written, beside transformers' `generate` on the same weights: `python -m tests.benchmarks.generation_speed`.
 
 A 10M-parameter Llama shape, 32 distinct prompts of 64 tokens, 128 new tokens, greedy, so that the tokens can be compared one by one. Twice:
 every row runs to the end, and lengths vary (drawn once: half uniform 1-32, half 33-128; each row ends at its own length, here and there).
@@ -63,9 +63,9 @@ def our_tokens(model: Decoder, prompts: list[list[int]], lengths: list[int] | No
     return [c.ids for c in generate(model, prompts, sampling, max_new_tokens=lengths, logprobs=False)]
 
 
-def timed(work: Callable[[], list[list[int]]]) -> tuple[float, list[list[int]]]:
+def timed(work: Callable[..., list[list[int]]], *given: Any) -> tuple[float, list[list[int]]]:
     start = time.perf_counter()
-    made = work()
+    made = work(*given)
     return time.perf_counter() - start, made
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(VOCAB, (ROWS, PROMPT), generator=generator)
     half = ROWS // 2
-    varied = [*torch.randint(1, 33, (half,), generator=generator).tolist(), *torch.randint(33, NEW + 1, (half,), generator=generator).tolist()]
+    varied = [int(torch.randint(low, high, (), generator=generator)) for low, high in [(1, 33)] * half + [(33, NEW + 1)] * half]
     print(f"{model.config.parameters:,} parameters, batch {ROWS}, prompts of {PROMPT}, up to {NEW} new tokens, {chosen.threads} threads, "
           f"median of {chosen.rounds} rounds", flush=True)
     ratios = {}
@@ -91,8 +91,8 @@ def main() -> None:
             tokens = sum(lengths) if lengths else ROWS * NEW
             rounds = []
             for _ in range(chosen.rounds + 1):  # the first one warms both up
-                theirs, wanted = timed(lambda lengths=lengths: their_tokens(reference, prompts, lengths))
-                ours, made = timed(lambda lengths=lengths: our_tokens(model, prompts.tolist(), lengths))
+                theirs, wanted = timed(their_tokens, reference, prompts, lengths)
+                ours, made = timed(our_tokens, model, prompts.tolist(), lengths)
                 rounds.append((theirs / ours, theirs, ours))
             ratio, theirs, ours = (statistics.median(column) for column in zip(*rounds[1:], strict=True))
             same = sum(a == b for a, b in zip(wanted, made, strict=True))

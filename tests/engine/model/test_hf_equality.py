@@ -109,7 +109,8 @@ def test_biases_their_class_has_and_ours_has_not_go_as_zeros(changes):
     (dict(model_type="gemma3"), "gemma3"), (dict(hidden_act="relu"), "relu"),
     (dict(rope_parameters=dict(rope_type="yarn", rope_theta=1.0, factor=2.0)), "yarn"),
     (dict(model_type="qwen2", use_sliding_window=True, sliding_window=32), "32"), (dict(model_type="mistral", sliding_window=64), "64"),
-    (dict(rope_parameters=dict(rope_type="default", rope_theta=1.0, partial_rotary_factor=0.5)), "RoPE"), (dict(hidden_size=None), "contradicts"),
+    (dict(rope_parameters=dict(rope_type="default", rope_theta=1.0, partial_rotary_factor=0.5)), "RoPE"),
+    (dict(hidden_size=None), "contradicts"),
     (dict(num_attention_heads=0), "contradicts")])
 def test_what_we_do_not_have_is_refused_by_name(change, said):
     raw = transformers.LlamaConfig(**SMALL).to_dict()

@@ -96,7 +96,8 @@ def test_cache_and_chunk_formulas_are_the_codes_own():
 
 @pytest.mark.parametrize("changes", [
     dict(num_kv_heads=3), dict(head_dim=31), dict(vocab_size=0), dict(num_layers=-1), dict(dropout=1.0),
-    dict(rope_scaling={"rope_type": "yarn"}), dict(rope_scaling={"rope_type": "llama3", "factor": 4}), dict(rope_scaling={"rope_type": "linear", "factor": 0}),
+    dict(rope_scaling={"rope_type": "yarn"}), dict(rope_scaling={"rope_type": "llama3", "factor": 4}),
+    dict(rope_scaling={"rope_type": "linear", "factor": 0}),
     dict(shape="gpt2", rope_scaling={"rope_type": "linear", "factor": 2}), dict(unknown=1)])
 def test_configs_that_cannot_be_are_refused(changes):
     with pytest.raises(ValidationError):

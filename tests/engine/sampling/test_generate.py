@@ -40,8 +40,8 @@ def pair(request):
 
 @pytest.fixture(scope="module")
 def model() -> Decoder:
-    made = Decoder(ModelConfig(vocab_size=199, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=112,
-                               max_seq_len=128), seed=1).eval()
+    made = Decoder(ModelConfig(vocab_size=199, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16,
+                               intermediate_size=112, max_seq_len=128), seed=1).eval()
     with torch.no_grad():
         for p in made.parameters():
             p.mul_(1 if p.dim() == 1 else 8)
@@ -166,8 +166,8 @@ def test_prompts_the_model_cannot_read_are_refused(model, prompt, code):
 
 
 def test_a_broken_model_is_said_so_and_training_mode_comes_back():
-    broken = Decoder(ModelConfig(vocab_size=20, hidden_size=16, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=16, intermediate_size=16,
-                                 max_seq_len=32)).train()
+    broken = Decoder(ModelConfig(vocab_size=20, hidden_size=16, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=16,
+                                 intermediate_size=16, max_seq_len=32)).train()
     with torch.no_grad():
         broken.norm.weight.fill_(torch.nan)
     for temperature in (0, 1):
