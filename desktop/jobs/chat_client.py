@@ -321,10 +321,7 @@ class ChatClient(QObject):
         """End a server that this client started (it would end with this process anyway)."""
         self._poll.stop()
         self._watch.stop()
-        if self._pid:
-            with suppress(psutil.Error):
-                psutil.Process(self._pid).terminate()
-            self._pid = 0
+        self._end_process()
         self._address = None
         self._set_state("off")
 
@@ -422,9 +419,16 @@ class ChatClient(QObject):
     def _fail(self, error: ChatError) -> None:
         self._poll.stop()
         self._watch.stop()
-        self._address, self._known, self._pid = None, False, 0
+        self._end_process()  # one whose engine could not start still listens
+        self._address, self._known = None, False
         self._set_state("failed")
         self.failed.emit(error)
+
+    def _end_process(self) -> None:
+        if self._pid:
+            with suppress(psutil.Error):
+                psutil.Process(self._pid).terminate()
+            self._pid = 0
 
     def _set_state(self, state: str) -> None:
         if state != self.state:
