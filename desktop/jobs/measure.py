@@ -1,7 +1,7 @@
 """The measured fit, from the window: a short process of the engine takes a few real steps and says what they took. Can be cancelled.
 
-The process belongs to the window (unlike a run): it ends with it. It prints one JSON object: {"measured", "formula", "plan", "problems"}, or
-{"error": {"code", "sentence", "remedy"}}.
+The process belongs to the window (unlike a run): it ends with it. It prints one JSON object: {"measured", "formula", "plan", "problems"},
+or {"error": {"code", "sentence", "remedy"}}.
 """
 
 import json

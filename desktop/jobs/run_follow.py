@@ -97,6 +97,8 @@ class RunFollower(QObject):
             # Between the lock and the first event of a new attempt the file still tells of the old one.
             return state.status if state.status in ACTIVE else "starting"
         if self.loading:
+            if self._launched:
+                return "starting"
             return self.status if self.status != "created" or state.status == "created" else "starting"
         if state.status in ACTIVE:
             self.tail.drain()  # the lock fell after the last line was written

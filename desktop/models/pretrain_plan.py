@@ -310,7 +310,8 @@ class PretrainPlan:
 
     def default_title(self) -> str:
         """A name for the model: its corpus and its size."""
-        word = (self.corpus.title if self.corpus else "model").split()[0].lower().strip(".,") or "model"
+        title = (self.corpus.title if self.corpus else "").strip() or "model"
+        word = title.split()[0].partition(".")[0].lower().strip(",;:") or "model"
         return f"{word}-{count(self.plan.config.parameters).replace(chr(0xa0), '').lower()}" if self.plan else word
 
     def goes_in(self) -> tuple[str, str]:

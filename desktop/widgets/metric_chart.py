@@ -106,12 +106,16 @@ class MetricChart(QWidget):
         self._smoothing_words.set(tr("Smoothing {beta}", beta=f"{self.plot.smoothing:.2f}"))
         self.options_changed.emit()
 
+    def set_smoothing(self, beta: float) -> None:
+        """Another smoothing to begin with; the slider follows."""
+        self._slider.setValue(round(beta * 100))
+
     def set_tokens_known(self, known: bool) -> None:
         """Whether there are tokens to count on the x axis."""
         self.axis.set_enabled("tokens", known, "" if known else tr("This run does not count tokens."))
 
     def _build_menu(self) -> None:
-        slider = QSlider(Qt.Orientation.Horizontal)
+        slider = self._slider = QSlider(Qt.Orientation.Horizontal)
         slider.setRange(0, 99)
         slider.setValue(round(self.plot.smoothing * 100))
         slider.setFixedWidth(self.theme.px(180))

@@ -75,14 +75,18 @@ class PhaseSteps(QWidget):
         self.theme = theme
         self._ids: list[str] = []
         self._cells: list[tuple[Icon, Text, Text]] = []
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # long names in a narrow window are cut at the end
+        self.setMinimumHeight(theme.px(20))
         col(gap=0, host=self)
 
     def set(self, state: RunState, status: str) -> None:
-        ids = [phase.id for phase in state.phases]
+        last = max((i for i, phase in enumerate(state.phases) if phase.started), default=-1)
+        phases = [phase for i, phase in enumerate(state.phases) if phase.started or i > last]  # what was passed over is left out
+        ids = [phase.id for phase in phases]
         if ids != self._ids:
             self._build(ids)
         spoken = []
-        for phase, (icon, name, note) in zip(state.phases, self._cells, strict=True):
+        for phase, (icon, name, note) in zip(phases, self._cells, strict=True):
             name.set(phase.title)
             here = phase.id == state.phase and not phase.ended
             if here and status == "running":
@@ -95,7 +99,7 @@ class PhaseSteps(QWidget):
                 note.set("")
             elif phase.ended:
                 icon.set("check", "ok")
-                note.set(duration(phase.seconds))
+                note.set(duration(phase.seconds) if phase.seconds >= 1 else "")
             icon.setVisible(bool(here or phase.ended))
             name.set_role("strong" if here else "body")
             name.set_tone("" if here else "text2" if phase.ended else "text3")
@@ -180,6 +184,7 @@ class RunPanel(QWidget):
         self._others: list[Curve] = []
         self._notices_shown: list[Notice] | None = None
         self._all_notes = False
+        self._smoothing_chosen = False
         self._build_actions()
         self._build_progress()
         self._build_charts()
@@ -322,6 +327,9 @@ class RunPanel(QWidget):
         steps = float(state.facts.get("steps") or 0)
         now = float(state.step) if self.follower.active and state.step else None
         self.main_curve.series = state.metrics
+        if steps and not self._smoothing_chosen:
+            self._smoothing_chosen = True
+            self.chart.set_smoothing(max(0.0, min(0.9, round(1 - 50 / steps, 2))))  # a short run would lag far behind itself
         self.chart.set_end(steps, now)
         notable = [Mark(n.step, "notice", n.title) for n in state.notices if n.step >= 0]
         self.chart.set_marks(notable)

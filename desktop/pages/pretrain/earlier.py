@@ -1,6 +1,6 @@
 """The table of the stage's earlier runs, on its error and result pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from desktop.models.run_rows import RunRow
 from desktop.theme.theme import Theme
@@ -15,7 +15,7 @@ from engine.contract.words import tr
 class EarlierRuns(Panel):
     """`set(rows, here)`: newest first; `here` is the run the page is about."""
 
-    def __init__(self, theme: Theme, title: str, on_open, on_all) -> None:
+    def __init__(self, theme: Theme, title: str, on_open: Callable[[RunRow], object], on_all: Callable[[], object]) -> None:
         self._here = ""
 
         def steps(r: RunRow) -> str:

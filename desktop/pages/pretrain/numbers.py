@@ -2,6 +2,8 @@
 
 import time
 
+import psutil
+
 from desktop.widgets.run_panel import Line, Number, RunView, clock
 from engine.contract.machine import MachineFacts
 from engine.contract.units import count, duration, number, percent, significant, size
@@ -53,6 +55,8 @@ def _memory(state: RunState, machine: MachineFacts | None) -> tuple[str, str]:
     used = state.metrics.last("memory")
     device = machine.device(state.device or "auto") if machine is not None else None
     total = float(state.facts.get("memory_total") or (device.memory_total if device is not None else 0))
+    if not total and state.device == "cpu":
+        total = float(psutil.virtual_memory().total)
     return size(used) if used else "–", tr("of {total}", total=size(total)) if total else ""
 
 

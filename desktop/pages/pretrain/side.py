@@ -9,6 +9,7 @@ from desktop.models.pretrain_plan import PretrainPlan
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
+from desktop.widgets.chart_data import short_time
 from desktop.widgets.estimate import Estimate
 from desktop.widgets.facts import Facts
 from desktop.widgets.layout import clear, row, show_if
@@ -99,7 +100,7 @@ class FitPanel(Panel):
             lines.append((tr("Energy"), "", f"{real.energy_kwh:.2f} kWh"))
         if real is not None:
             note = tr("{used} of {limit}, from {steps} real steps {ago} ago", used=size(real.memory), limit=size(limit), steps=real.steps,
-                      ago=duration(max(1.0, time.time() - real.when)))
+                      ago=short_time(max(1.0, time.time() - real.when)))
         else:
             note = tr("{used} of {limit} by formula. Measuring takes a few real steps.", used=size(formula.memory), limit=size(limit)) \
                 if limit else tr("By formula. Measuring takes a few real steps.")

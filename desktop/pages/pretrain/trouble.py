@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.contract.units import number, significant
+from engine.contract.units import number
 from engine.contract.words import tr
 from engine.project.run_state import RunState
 
@@ -68,8 +68,9 @@ def _by_code(code: str, state: RunState, spec: dict[str, Any]) -> tuple[Remedy, 
     resume = (Remedy(tr("Resume"), "resume"),) if _can_resume(state) else ()
     if code == "non_finite":
         rate = float(plan.get("learning_rate") or spec.get("learning_rate") or 0)
-        lower = (Remedy(tr("Start again with a learning rate of {rate}", rate=significant(rate / 2, 2)), "edit",
-                        (("learning_rate", rate / 2),)),) if rate else ()
+        matrix = float(plan.get("matrix_learning_rate") or spec.get("matrix_learning_rate") or 0)
+        halved = (("learning_rate", rate / 2), *((("matrix_learning_rate", matrix / 2),) if matrix else ()))
+        lower = (Remedy(tr("Halve the learning rate, to {rate}", rate=f"{rate / 2:.2g}"), "edit", halved),) if rate else ()
         return (*lower, Remedy(tr("Train in float32"), "edit", (("dtype", "float32"),)), *resume)
     if code == "out_of_memory":
         micro = int(plan.get("micro_batch_size") or spec.get("micro_batch_size") or 0)

@@ -313,7 +313,6 @@ class Wizard(QWidget):
     def _show_measuring(self, seconds: float) -> None:
         on = self.measuring.running
         self.fit_panel.set_measuring(on, tr("warm-up and three steps, {time}", time=duration(round(seconds))) if on else "")
-        self.measure.set_words(tr("Cancel measuring") if on else tr("Measure now"))
         if not on or not seconds:
             self.refresh()
 
@@ -409,6 +408,7 @@ class Wizard(QWidget):
     def _show_fit(self) -> None:
         plan, busy = self.plan, self.measuring.running
         real = plan.measured
+        self.measure.set_words(tr("Cancel measuring") if busy else tr("Measure again") if real else tr("Measure now"))
         if busy:
             self.measure_state.set(tr("Measuring"))
         else:
