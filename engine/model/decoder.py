@@ -54,6 +54,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def rotate(x_BTHD: Tensor, cos_T1D: Tensor, sin_T1D: Tensor) -> Tensor:
     """Half-split RoPE: element i turns with element i + D/2. cos and sin are [.., T, 1, D/2] and broadcast over heads."""
+    if torch.compiler.is_compiling():  # which fuses this better than anything written by hand
+        first, second = x_BTHD.chunk(2, -1)
+        return torch.cat((first * cos_T1D - second * sin_T1D, second * cos_T1D + first * sin_T1D), -1)
     return _Rotate.apply(x_BTHD, cos_T1D, sin_T1D)
 
 

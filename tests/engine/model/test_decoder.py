@@ -149,6 +149,18 @@ def test_a_row_longer_than_the_context_is_our_mistake():
         Decoder(config())(tokens(1, 65))
 
 
+def test_nothing_breaks_the_graph_for_torch_compile():
+    model = Decoder(config())
+    model.compute_dtype = torch.bfloat16
+    x = tokens(2, 32)
+    torch._dynamo.reset()
+    whole = torch.compile(model, fullgraph=True, backend="eager")
+    for lengths in (None, Documents.of([[10, 22], [32]], 32)):
+        assert whole(x, targets_BT=x, document_lengths=lengths).item() > 0
+    model.compute_dtype = None
+    assert whole(x, targets_BT=x, document_lengths=Documents.of([[10, 22], [32]], 32)).item() > 0
+
+
 @pytest.mark.slow
 def test_compiles_whole_and_gives_the_same_loss_and_gradients():
     model = Decoder(config())
