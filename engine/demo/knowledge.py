@@ -25,7 +25,7 @@ def measure(folder: Path, world: World, device: str) -> dict[str, Any]:
     every = world.completions()
     # one wording of each fact, another for the next, spread over all people
     facts = [every[i + (i // WORDINGS) % WORDINGS] for i in range(0, len(every), WORDINGS)]
-    facts = facts[:: max(1, len(facts) // FACTS_MEASURED)]
+    facts = facts[:: -(-len(facts) // FACTS_MEASURED)]
     sums = world.sums("held_out")
     said = _complete(model, tokenizer, [c.prompt for c in facts], 8)
     facts_right = [_begins(text, c.value) for text, c in zip(said, facts, strict=True)]
