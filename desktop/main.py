@@ -83,7 +83,7 @@ def _window(folder: Path | None) -> int:
 class CrashLog:
     """Exceptions of slots and threads, and faults of the process itself, written to one file that the next start shows calmly.
 
-    `last` is what the file held at the start. `tell(sentence)` is called for an exception while the window is open.
+    `last` is what the file held at the start: an end that was no end. `tell(exception)` is called for one while the window is open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,12 +113,15 @@ class CrashLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None and value is not None and not isinstance(value, SystemExit):
+        clean = value is None or isinstance(value, SystemExit)
+        if kind is not None and value is not None and not clean:
             self._write(kind, value, trace)
         faulthandler.disable()
         sys.excepthook, threading.excepthook = self._hooks
         assert self._file is not None
         self._file.close()
+        if clean and self.path.stat().st_size:  # the window ended as it should: what was in the log was seen, and is kept aside
+            os.replace(self.path, self.path.with_suffix(".seen.log"))
 
     def _raised(self, kind: type[BaseException], value: BaseException | None, trace: TracebackType | None) -> None:
         self._hooks[0](kind, value, trace)

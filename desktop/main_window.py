@@ -173,7 +173,7 @@ class MainWindow(QMainWindow):
         from desktop.widgets.new_project import NewProjectDialog
         dialog = NewProjectDialog(self.context, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.made.connect(lambda: self.show_page("corpus"))
+        dialog.made.connect(lambda: self.show_page("corpus" if dialog.draft.start == "text" else "home"))
         dialog.open()
 
     def open_folder(self) -> None:

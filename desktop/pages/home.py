@@ -191,7 +191,7 @@ class HomePage(Page):
     def _dialog(self, start: str) -> None:
         from desktop.widgets.new_project import NewProjectDialog
         dialog = NewProjectDialog(self.context, self.window(), start)
-        dialog.made.connect(lambda: self.context.navigate("corpus"))
+        dialog.made.connect(lambda: self.context.navigate("corpus" if dialog.draft.start == "text" else "home"))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 

@@ -17,6 +17,7 @@ FONTS = Path(__file__).resolve().parents[2] / "resources" / "fonts"
 SHEET = Template("""
 QWidget { color: $text; font-size: 13px; }
 QMainWindow, QDialog, QWidget[kind="page"] { background: $page; }
+QDialog { border: 1px solid $control; }
 QWidget[kind="rail"] { background: $rail; border-right: 1px solid $line; }
 QToolTip { background: $text; color: $surface; border: none; padding: 4px 8px; }
 QLabel { background: transparent; }

@@ -62,7 +62,7 @@ class NewProjectDialog(QDialog):
         theme = self.context.theme
         self.own = ChoiceCard(theme, "file", tr("My own text"),
                               tr("Books, notes, articles: any folder of text becomes what the model knows."),
-                              tr("A few megabytes are enough to begin; 100 kB to play."))
+                              tr("A few megabytes are enough to begin; 100\u00a0kB to play."))
         self.demo = ChoiceCard(theme, "play", tr("Guided tour"), tr("A small generated world of people, places and sums. All stages run by "
                                "themselves, and you look on."), tr("Made on this machine and labelled as generated. About 5 minutes."))
         self.own.clicked.connect(lambda: self._choose(TEXT))

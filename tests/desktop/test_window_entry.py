@@ -53,7 +53,7 @@ def test_an_exception_in_a_slot_is_written_down_and_told(tmp_path: Path, monkeyp
         thread = threading.Thread(target=lambda: 1 / 0)
         thread.start()
         thread.join()
-    written = log.read_text()
+        written = log.read_text()
     assert "ValueError: ours" in written and "ZeroDivisionError" in written
     assert [str(t) for t in told] == ["ours"]
     assert before == [ValueError, ZeroDivisionError]  # whoever listened before still hears
@@ -66,6 +66,20 @@ def test_the_next_start_finds_the_crash_and_forgets_it(tmp_path: Path) -> None:
         assert "Aborted" in crashes.last
         crashes.forget()
     assert CrashLog(log).last == ""
+
+
+def test_what_was_shown_while_the_window_was_open_is_no_crash(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", lambda *args: None)
+    log = tmp_path / "crash.log"
+    with CrashLog(log):
+        sys.excepthook(ValueError, ValueError("ours"), None)
+    assert CrashLog(log).last == "" and "ours" in (tmp_path / "crash.seen.log").read_text()
+
+
+def test_an_exception_that_ends_the_window_is_told_next_time(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), CrashLog(tmp_path / "crash.log"):
+        raise KeyError("gone")
+    assert "gone" in CrashLog(tmp_path / "crash.log").last
 
 
 def test_a_fault_of_the_process_is_in_the_log(tmp_path: Path) -> None:
