@@ -1,9 +1,9 @@
 """Rows of tokens for training: shuffled, packed, nothing thrown away, and positioned by the step number alone. No tokenizing here.
 
-An epoch is one stream: blocks of neighbouring documents in a shuffled order, the documents of each block shuffled too. The stream is cut into
-rows of `seq_len` targets; a document that does not fit continues in the next row, so every token is a target exactly once an epoch. Where the
-cuts fall differs from epoch to epoch, and the rows are shuffled within wide windows. Step `s` takes rows s * rows_per_step onward, whatever the
-number of ranks: two ranks together see what one alone would see, and a resume needs no more than the step.
+An epoch is one stream: blocks of neighbouring documents in a shuffled order, the documents of each block shuffled too. The stream is cut
+into rows of `seq_len` targets; a document that does not fit continues in the next row, so every token is a target exactly once an epoch.
+Where the cuts fall differs from epoch to epoch, and the rows are shuffled within wide windows. Step `s` takes rows s * rows_per_step
+onward, whatever the number of ranks: two ranks together see what one alone would see, and a resume needs no more than the step.
 
 Memory: a few numbers a block, and the orders of the blocks in use; the tokens stay on disk.
 

@@ -79,7 +79,8 @@ class Checkpoint:
         for name, entry in entries.items():
             path = self.path / name
             if not path.is_file() or path.stat().st_size != entry["size"] or files.hash_file(path) != entry["sha256"]:
-                raise Corrupt(tr("The checkpoint of step {step} is damaged: {file} is not what was written.", step=f"{self.step:,}", file=name),
+                raise Corrupt(tr("The checkpoint of step {step} is damaged: {file} is not what was written.", step=f"{self.step:,}",
+                                 file=name),
                               tr("Use another checkpoint."))
 
 
@@ -92,8 +93,8 @@ class Checkpoints:
         self.last_saved = time.monotonic()
 
     def save(self, state: TrainState, optimizer: dict[str, torch.Tensor] | None, why: str, best: bool = False) -> Path:
-        """Write the checkpoint of `state.step`; without `optimizer` it holds the weights only. A full disk raises DiskFull and leaves nothing
-        half-written. Only rank 0 calls this."""
+        """Write the checkpoint of `state.step`; without `optimizer` it holds the weights only. A full disk raises DiskFull and leaves
+        nothing half-written. Only rank 0 calls this."""
         final = layout.checkpoint(self.context.run_dir, state.step)
         if self._whole(final):
             if best:
@@ -118,12 +119,13 @@ class Checkpoints:
         """Checkpoints that have a manifest, oldest first."""
         if not self.folder.is_dir():
             return []
-        found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if p.name.startswith("step-") and self._whole(p)]
+        found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if p.name.startswith("step-")
+                 and self._whole(p)]
         return sorted(found, key=lambda c: c.step)
 
     def latest(self) -> tuple[Checkpoint | None, list[Notice]]:
-        """The newest resumable checkpoint that is what was written, and notices of damaged newer ones. Those are removed, so that the resumed
-        run can write its own. Rank 0 looks; the others take its step."""
+        """The newest resumable checkpoint that is what was written, and notices of damaged newer ones. Those are removed, so that the
+        resumed run can write its own. Rank 0 looks; the others take its step."""
         notices = []
         for found in reversed([c for c in self.all() if c.step]):
             try:
@@ -147,7 +149,8 @@ class Checkpoints:
                 self.context.emit(CheckpointRemoved(step=checkpoint.step))
 
     def sweep(self) -> None:
-        """Clear what earlier crashes left aside. Called once when training begins: this run's lock is held, so nobody else is writing here."""
+        """Clear what earlier crashes left aside. Called once when training begins: this run's lock is held, so nobody else is writing
+        here."""
         files.sweep(self.folder, older_than=0.0)
 
     @staticmethod

@@ -1,11 +1,11 @@
 """The training loop, for every stage that trains: accumulate, clip, step, and look after the run. It knows no corpus, no model shape and no
 objective: a stage gives it a source of batches and a loss.
 
-What it takes care of: skipped steps when the loss is not finite; a micro batch halved when memory runs out (CUDA, MPS); commands of the person;
-checkpoints by steps, by time, of the best; a full disk; early stopping; several ranks (DDP).
+What it takes care of: skipped steps when the loss is not finite; a micro batch halved when memory runs out (CUDA, MPS); commands of the
+person; checkpoints by steps, by time, of the best; a full disk; early stopping; several ranks (DDP).
 
-What decides the next step is the weights, the optimizer's tensors and TrainState, all of them in each checkpoint. Random numbers (dropout) are
-drawn afresh for each step from seed, step and rank, so validation, samples and stops leave no trace.
+What decides the next step is the weights, the optimizer's tensors and TrainState, all of them in each checkpoint. Random numbers (dropout)
+are drawn afresh for each step from seed, step and rank, so validation, samples and stops leave no trace.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from engine.contract.errors import DiskFull, Mismatch, NonFinite, OutOfMemory, S
 from engine.contract.events import Evaluation, Notice, Waiting
 from engine.contract.words import tr
 from engine.training.checkpoints import Checkpoint, Checkpoints, TrainState, free_space
+from engine.training.devices import synchronize
 from engine.training.metrics import Meter
 from engine.training.optim import Optimizer, clip_gradients, gradient_norm
-from engine.training.devices import synchronize
 from engine.training.ranks import Ranks
 from engine.training.schedule import Schedule
 
@@ -148,7 +148,8 @@ class Trainer:
         synchronize(self.device)
         state.step, state.tokens = state.step + 1, state.tokens + int(step_tokens)
         state.elapsed = self._elapsed_before + self.meter.elapsed()
-        self.meter.add(state.step, state.tokens, time.perf_counter() - began, state.elapsed, loss=loss, grad_norm=length, lr=self._lr * share,
+        self.meter.add(state.step, state.tokens, time.perf_counter() - began, state.elapsed, loss=loss, grad_norm=length,
+                       lr=self._lr * share,
                        step_tokens=step_tokens)
         state.bad_in_a_row = 0 if fine else state.bad_in_a_row + 1
         if not fine:
@@ -189,7 +190,8 @@ class Trainer:
             raise OutOfMemory(tr("{device} has too little memory for a micro batch of {size}.", device=self.context.device, size=before),
                               tr("Choose a shorter context, a smaller model, a smaller micro batch, or turn activation checkpointing on."))
         self.state.micro_batch_size = before // 2
-        self.context.emit(Notice(level="warning", code="micro_batch_halved", title=tr("Memory ran out; training goes on"), step=self.state.step,
+        self.context.emit(Notice(level="warning", code="micro_batch_halved", title=tr("Memory ran out; training goes on"),
+                                 step=self.state.step,
             text=tr("The micro batch is {size} now instead of {before}; the batch stays the same.", size=before // 2, before=before)))
 
     def _skipped(self, loss: float) -> None:
@@ -256,7 +258,8 @@ class Trainer:
             if self._unsaved is None:
                 self.context.emit(Notice(level="problem", code="disk_full", title=tr("The disk is full"), text=wrong.sentence,
                                          remedy=wrong.remedy, step=self.state.step))
-                self.context.emit(Waiting(reason="disk_full", text=tr("Training waits at step {step} until there is space, or until it is stopped.",
+                self.context.emit(Waiting(reason="disk_full",
+                                          text=tr("Training waits at step {step} until there is space, or until it is stopped.",
                                                                       step=f"{self.state.step:,}")))
             self._unsaved = why, best
             return False

@@ -38,8 +38,8 @@ class OptimizerSettings:
 class Optimizer:
     """`step(share)` updates all parameters at `share` of their peak rates.
 
-    `named` are the parameters; frozen ones are left out. `matrices` are those for Muon, when it is on: (name, parameter, rows of each part),
-    as Decoder.matrix_parts gives them: a matrix that holds several (queries, keys, values) is orthogonalised part by part.
+    `named` are the parameters; frozen ones are left out. `matrices` are those for Muon, when it is on: (name, parameter, rows of each
+    part), as Decoder.matrix_parts gives them: a matrix that holds several (queries, keys, values) is orthogonalised part by part.
     """
 
     def __init__(self, named: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings, matrices: Iterable[Matrix] = ()) -> None:
@@ -50,7 +50,8 @@ class Optimizer:
         self.others = [(n, p) for n, p in named if n not in chosen]
         self.parameters = [p for _, p in named]
         decayed, plain = [p for _, p in self.others if p.ndim >= 2], [p for _, p in self.others if p.ndim < 2]
-        groups = [g for g in ({"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}) if g["params"]]
+        groups = [g for g in ({"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0})
+                  if g["params"]]
         kinds = {p.device.type for p in self.parameters}
         self.adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), eps=settings.eps,
                                        fused=kinds <= {"cpu", "cuda", "mps"}) if groups else None
@@ -70,7 +71,8 @@ class Optimizer:
             p.grad = None
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Every number the next step depends on, by parameter name: `exp_avg.<name>`, `exp_avg_sq.<name>`, `step.<name>`, `momentum.<name>`."""
+        """Every number the next step depends on, by parameter name: `exp_avg.<name>`, `exp_avg_sq.<name>`, `step.<name>`,
+        `momentum.<name>`."""
         kept = {f"momentum.{name}": tensor for name, tensor in self.muon.momenta().items()} if self.muon else {}
         for name, p in self.others:
             for key, value in (self.adamw.state.get(p) or {}).items():

@@ -1,7 +1,7 @@
 """Which number format, and whether torch.compile: decided by rule from figures measured on the device, and said in a sentence.
 
-Rules, not stopwatches: the same machine decides the same way every time, so that the same seed gives the same weights. Weights and optimizer
-are kept in float32; bfloat16 is for the arithmetic inside (Decoder.compute_dtype).
+Rules, not stopwatches: the same machine decides the same way every time, so that the same seed gives the same weights. Weights and
+optimizer are kept in float32; bfloat16 is for the arithmetic inside (Decoder.compute_dtype).
 """
 
 import torch
@@ -39,7 +39,8 @@ def choose_compile(asked: str, facts: DeviceFacts, seconds: float) -> tuple[bool
     """(whether to compile, why). `seconds` is the estimate of the run without it."""
     if asked == "off":
         return False, tr("off, as set.")
-    words = {"compiler": tr("no C++ compiler was found"), "python_headers": tr("Python's headers are missing"), "triton": tr("Triton is missing")}
+    words = {"compiler": tr("no C++ compiler was found"), "python_headers": tr("Python's headers are missing"),
+             "triton": tr("Triton is missing")}
     lacks = compile_lacks(facts)
     if lacks:
         return False, tr("off: {reason}.", reason=", ".join(words[lack] for lack in lacks))

@@ -18,8 +18,8 @@ class Schedule:
     final_share: float = 0.0
 
     def share(self, step: int) -> float:
-        """Share of the peak for step `step`, counted from 0. Warm-up reaches 1 in its last step; the last step of a decay is one notch above
-        `final_share` (a step at zero would be a step for nothing)."""
+        """Share of the peak for step `step`, counted from 0. Warm-up reaches 1 in its last step; the last step of a decay is one notch
+        above `final_share` (a step at zero would be a step for nothing)."""
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         return rise * decayed(step, self.steps, self.decay, self.decay_share, self.final_share)
 

@@ -90,7 +90,8 @@ def plain(train, validation, vocab, steps, seed):
     torch.manual_seed(seed)
     model = PlainGPT(vocab)
     decayed, rest = [p for p in model.parameters() if p.dim() > 1], [p for p in model.parameters() if p.dim() < 2]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3,
+                                  betas=(0.9, 0.99))
     data = torch.from_numpy(train.ids.astype(np.int64))
     for step in range(steps):
         rate = 1e-3 * (step + 1) / 100 if step < 100 else 1e-4 + 4.5e-4 * (1 + math.cos(math.pi * (step - 100) / (steps - 100)))
@@ -122,7 +123,8 @@ def plain(train, validation, vocab, steps, seed):
 def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rates):
     """(validation loss, seconds, parameters) of the engine's decoder and loop."""
     began = time.perf_counter()
-    config = ModelConfig(vocab_size=vocab, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS, head_dim=WIDTH // HEADS,
+    config = ModelConfig(vocab_size=vocab, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
+                         head_dim=WIDTH // HEADS,
                          intermediate_size=352, max_seq_len=CONTEXT, qk_norm=True)
     model = Decoder(config, seed=seed)
     model.compute_dtype = torch.bfloat16 if dtype == "bfloat16" else None

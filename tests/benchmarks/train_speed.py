@@ -1,9 +1,9 @@
 """Tokens a second of training on this machine: our loop, transformers' Trainer, and a minimal hand-written loop, side by side.
 
 A 10M and a 30M Llama at context 512, batch 4, AdamW everywhere, bfloat16 arithmetic, random tokens. The Trainer gets `bf16=True` and fused
-AdamW; the hand loop bf16 autocast, torch.compile and fused AdamW; ours what the engine chooses, and compiled beside it. Each is a process of
-its own; they take turns (round after round), so that a neighbour on the machine costs all of them alike; the median of the steps counts, after
-start-up.
+AdamW; the hand loop bf16 autocast, torch.compile and fused AdamW; ours what the engine chooses, and compiled beside it. Each is a process
+of its own; they take turns (round after round), so that a neighbour on the machine costs all of them alike; the median of the steps counts,
+after start-up.
 
     python -m tests.benchmarks.train_speed [--rounds N] [--sizes 10M 30M] [--steps N]
 """
@@ -95,7 +95,8 @@ def llama(size):
     from transformers import LlamaConfig, LlamaForCausalLM
     width, layers, heads, middle = SIZES[size]
     return LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-                                        intermediate_size=middle, max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False))
+                                        intermediate_size=middle, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
+                                        use_cache=False))
 
 
 def trainer(size):

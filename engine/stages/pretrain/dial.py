@@ -1,4 +1,5 @@
-"""One dial, depth, sets the rest: width, heads, batch, tokens, learning rates, intervals; and what that will cost. No torch, nothing measured.
+"""One dial, depth, sets the rest: width, heads, batch, tokens, learning rates, intervals; and what that will cost. No torch, nothing
+measured.
 
 `resolve` fills in every None of a PretrainSpec. The rules and where they come from:
 
@@ -11,7 +12,8 @@ embeddings      tied in small models, and where the table would be a fifth of th
 learning rates  Muon 0.02; AdamW 4e-3 at a width of 160 (measured), falling with the square root of the width
 decay           linear over the last half (measured)
 
-Estimates come from arithmetic and the device's measured peak; speeds measured here before correct them. The measured fit (measure.py) is better.
+Estimates come from arithmetic and the device's measured peak; speeds measured here before correct them. The measured fit (measure.py) is
+better.
 """
 
 import math
@@ -170,7 +172,8 @@ def model_config(spec: PretrainSpec, vocab_size: int) -> ModelConfig:
 
 def stops(spec: PretrainSpec, vocab_size: int, corpus_tokens: int = 0, corpus_bytes: int = 0, device: DeviceFacts | None = None,
           depths: Iterable[int] = DEPTHS) -> list[Stop]:
-    """What each size would be and take, with the spec's other settings. Width, heads and MLP follow the dial: overrides belong to one size."""
+    """What each size would be and take, with the spec's other settings. Width, heads and MLP follow the dial: overrides belong to one
+    size."""
     found = []
     for depth in depths:
         sized = spec.model_copy(update={"depth": depth, "width": None, "num_heads": None, "num_kv_heads": None, "intermediate_size": None})
@@ -182,7 +185,8 @@ def stops(spec: PretrainSpec, vocab_size: int, corpus_tokens: int = 0, corpus_by
 def depth_for_minutes(minutes: float, spec: PretrainSpec, vocab_size: int, corpus_tokens: int = 0, corpus_bytes: int = 0,
                       device: DeviceFacts | None = None) -> int:
     """The largest size that fits in memory and ends in time; the smallest if none does."""
-    within = [s.depth for s in stops(spec, vocab_size, corpus_tokens, corpus_bytes, device, range(1, 33)) if s.fits and s.seconds <= 60 * minutes]
+    within = [s.depth for s in stops(spec, vocab_size, corpus_tokens, corpus_bytes, device, range(1, 33)) if s.fits
+              and s.seconds <= 60 * minutes]
     return max(within, default=1)
 
 
@@ -225,7 +229,8 @@ def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool
 
 
 def efficiency(kind: str, dtype: str, width: int) -> float:
-    """Share of the matrix-product peak that a whole training step reaches, by width. Fitted to measured runs on an EPYC; for GPUs a guess."""
+    """Share of the matrix-product peak that a whole training step reaches, by width. Fitted to measured runs on an EPYC; for GPUs a
+    guess."""
     best, half_way = {("cpu", "bfloat16"): (0.40, 400), ("cpu", "float32"): (0.75, 150), ("cuda", "bfloat16"): (0.55, 900),
                       ("cuda", "float32"): (0.6, 500), ("mps", "bfloat16"): (0.5, 500), ("mps", "float32"): (0.5, 400)}[kind, dtype]
     return best * width / (width + half_way)
@@ -302,7 +307,8 @@ def _fit(plan: Plan, spec: PretrainSpec, device: DeviceFacts, world_size: int) -
 def _warnings(plan: Plan, corpus_tokens: int) -> list[Problem]:
     found = []
     if plan.epochs > MOST_EPOCHS:
-        found.append(Problem("tokens_per_parameter", tr("The corpus would be passed over {times} times: past about {most} the model learns it by heart.",
+        found.append(Problem("tokens_per_parameter",
+                             tr("The corpus would be passed over {times} times: past about {most} the model learns it by heart.",
             times=number(plan.epochs), most=MOST_EPOCHS), tr("Choose a smaller size or fewer tokens, add text, or set dropout.")))
     if corpus_tokens and plan.config.max_seq_len > corpus_tokens:
         found.append(Problem("max_seq_len", tr("The context of {context} is longer than the whole corpus ({tokens} tokens).",

@@ -1,8 +1,8 @@
 """The measured fit: a warm-up and three timed steps at the chosen settings, and what follows for the whole run.
 
-It runs the parts that the run will use (prepare.py), at the longest shape, on the corpus' first documents. A step of many micro batches is one
-micro batch timed and multiplied. Validation, samples, saving, tokenizing and compiling are timed too: the total is of everything. The process
-around it is measure.py.
+It runs the parts that the run will use (prepare.py), at the longest shape, on the corpus' first documents. A step of many micro batches is
+one micro batch timed and multiplied. Validation, samples, saving, tokenizing and compiling are timed too: the total is of everything. The
+process around it is measure.py.
 """
 
 import shutil
@@ -161,8 +161,8 @@ def _timed(builder: Builder, parts: Parts, facts: DeviceFacts, building: float, 
 
 
 def _steps(parts: Parts, clock: "_Clock", clip: float) -> tuple[float, float] | None:
-    """Medians of three: seconds of a micro batch there and back, and of norm, clipping and update. One round of warm-up before. None: memory
-    ran out."""
+    """Medians of three: seconds of a micro batch there and back, and of norm, clipping and update. One round of warm-up before. None:
+    memory ran out."""
     trainer, micros, updates, entered = parts.trainer, [], [], time.perf_counter()
     for n in range(TIMED_STEPS + 1):
         if n == 1:

@@ -2,8 +2,9 @@
 
     python -m engine.stages.pretrain.measure PROJECT_DIR --spec SPEC.json [--device auto]
 
-prints one JSON object: `measured` and `formula` side by side (seconds, tokens_per_second, memory in bytes; measured also by part), `plan`, and
-`problems`; or `error` with code, sentence and remedy, and that error's exit code. Killing it at any time leaves nothing behind that matters.
+prints one JSON object: `measured` and `formula` side by side (seconds, tokens_per_second, memory in bytes; measured also by part), `plan`,
+and `problems`; or `error` with code, sentence and remedy, and that error's exit code. Killing it at any time leaves nothing behind that
+matters.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from engine.stages.pretrain.spec import PretrainSpec
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine.stages.pretrain.measure", description=tr("Measures what a pretraining run will take."))
+    parser = argparse.ArgumentParser(prog="python -m engine.stages.pretrain.measure",
+                                     description=tr("Measures what a pretraining run will take."))
     parser.add_argument("project", type=Path)
     parser.add_argument("--spec", required=True, help=tr("A JSON file with the settings, or the JSON itself."))
     parser.add_argument("--device", default="auto")
@@ -41,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         lock = FileLock(layout.device_lock(facts.id))
         if not lock.acquire(run="fit"):
             lock = None
-            raise DeviceUnavailable(tr("{device} is training right now; a measurement would be wrong and slow it down.", device=facts.title),
+            raise DeviceUnavailable(tr("{device} is training right now; a measurement would be wrong and slow it down.",
+                                       device=facts.title),
                                     tr("Measure when it is free."), code="device_busy")
         torch.set_num_threads(devices.usable_processors())
         if facts.kind == "cpu":

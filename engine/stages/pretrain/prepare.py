@@ -102,7 +102,8 @@ def _tokenize(project: Project, inputs: Inputs, parents: tuple[str, str], contex
 
     work = layout.work(context.run_dir) / "tokens"
     shards = write_shards(inputs.corpus.path, inputs.tokenizer_artifact.path, work, report=report, stop=stop)
-    facts = {f"{name}_{what}": int(getattr(shards.split(name), what)) for name in ("train", "validation") for what in ("tokens", "documents", "bytes")}
+    facts = {f"{name}_{what}": int(getattr(shards.split(name), what)) for name in ("train", "validation")
+             for what in ("tokens", "documents", "bytes")}
     with project.artifacts.create("tokens", title=tr("{corpus} in tokens", corpus=inputs.corpus.title), parents=parents,
                                   run=context.run_id) as made:
         for entry in list(work.iterdir()):
@@ -146,7 +147,8 @@ class Builder:
 
     def build(self, resumed: Checkpoint | None = None) -> Parts:
         spec, plan, context = self.spec, self.plan, self.context
-        state = resumed.state() if resumed else TrainState(micro_batch_size=plan.micro_batch_size, checkpointing=plan.activation_checkpointing)
+        state = resumed.state() if resumed else TrainState(micro_batch_size=plan.micro_batch_size,
+                                                           checkpointing=plan.activation_checkpointing)
         dtype, dtype_reason = precision.choose_dtype(state.dtype if resumed else spec.dtype, self.facts, plan.config.hidden_size)
         model = Decoder(plan.config, seed=spec.seed).to(context.device)
         model.compute_dtype = dtype if dtype != torch.float32 else None
@@ -192,7 +194,8 @@ class Builder:
             split = self.shards.split("validation")
             places = sorted({i * split.documents // SAMPLES for i in range(SAMPLES)})
             special = set(tokenizer.special.values())
-            parts = [[int(t) for t in split.document(i)[:SAMPLE_PROMPT_TOKENS] if int(t) not in special] for i in places if i < split.documents]
+            parts = [[int(t) for t in split.document(i)[:SAMPLE_PROMPT_TOKENS] if int(t) not in special] for i in places
+                     if i < split.documents]
             found = [(tokenizer.decode(ids), first + ids) for ids in parts]
         most = max(1, self.plan.config.max_seq_len - self.plan.sample_tokens)
         return [(text, ids[:most] or [self.inputs.end_id]) for text, ids in found]
@@ -231,7 +234,8 @@ def plan_facts(plan: dial.Plan, parts: Parts, facts: DeviceFacts) -> Facts:
     state = parts.trainer.state
     return Facts(facts={
         "parameters": plan.config.parameters, "steps": plan.steps, "tokens": plan.tokens, "tokens_per_step": plan.tokens_per_step,
-        "epochs": plan.epochs, "plan": plan.to_json(), "device_title": facts.title, "dtype": state.dtype, "dtype_reason": parts.dtype_reason,
+        "epochs": plan.epochs, "plan": plan.to_json(), "device_title": facts.title, "dtype": state.dtype,
+                        "dtype_reason": parts.dtype_reason,
         "compiled": state.compiled, "compile_reason": parts.compile_reason, "compile_seconds": parts.compile_seconds,
         "peak_flops": facts.peak(state.dtype), "document_borders": parts.rows.borders})
 

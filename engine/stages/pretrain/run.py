@@ -1,7 +1,7 @@
 """Pretraining: a decoder from random weights, on the tokens of a corpus. Ends with a `model` artifact.
 
-What it does not do: import text, train a tokenizer, load somebody else's weights. The sizes come from dial.py, the parts from prepare.py, the
-loop from engine/training.
+What it does not do: import text, train a tokenizer, load somebody else's weights. The sizes come from dial.py, the parts from prepare.py,
+the loop from engine/training.
 """
 
 import time
@@ -68,7 +68,8 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
                 load_into(layout.checkpoint(context.run_dir, kept) / WEIGHTS, parts.model)
             values = builder.values(parts.model, parts.evaluation, FINAL_EVALUATION * plan.eval_tokens)
         with context.phase("save", tr("Save")):
-            outcome = {**values, "unigram_bpb": baseline, "step": kept, "steps": state.step, "tokens": state.tokens, "seconds": state.elapsed,
+            outcome = {**values, "unigram_bpb": baseline, "step": kept, "steps": state.step, "tokens": state.tokens,
+                       "seconds": state.elapsed,
                        "parameters": plan.config.parameters, "weights": "best" if kept != state.step else "last",
                        "skipped_steps": state.skipped, "epochs": parts.rows.epoch_of(state.step), "dtype": state.dtype}
             context.emit(Facts(facts={"outcome": outcome}))
@@ -77,7 +78,8 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
 
 
 def find_checkpoint(context: RunContext, ranks: Ranks):
-    """The checkpoint that a later attempt continues from, None for the beginning; readers are told which. Rank 0 looks, all take its word."""
+    """The checkpoint that a later attempt continues from, None for the beginning; readers are told which. Rank 0 looks, all take its
+    word."""
     checkpoints = Checkpoints(context, lambda folder: None)
     found, notices = None, []
     if context.is_main:

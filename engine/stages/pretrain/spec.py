@@ -16,7 +16,8 @@ class PretrainSpec(Spec):
         artifact="tokenizer", group=DATA)
     title: str = option("", label=tr("Name"), help=tr("How the model is called in the project."), group=DATA)
 
-    depth: int = option(4, label=tr("Size"), help=tr("Depth sets width, heads, batch, learning rates and tokens."), ge=1, le=48, group=DESIGN)
+    depth: int = option(4, label=tr("Size"), help=tr("Depth sets width, heads, batch, learning rates and tokens."), ge=1, le=48,
+                        group=DESIGN)
     shape: Literal["llama", "gpt2"] = option("llama", label=tr("Shape"), group=DESIGN,
         help=tr("Llama: RMSNorm, RoPE and SwiGLU. GPT-2: LayerNorm, learned positions and GELU."),
         choices=(("llama", "Llama"), ("gpt2", "GPT-2")))
@@ -36,7 +37,8 @@ class PretrainSpec(Spec):
         help=tr("Fixed prompts, continued while it trains. 0: never."))
 
     width: int | None = option(None, label=tr("Width"), ge=16, le=16_384, advanced=True, group=DESIGN, help=tr("Size of the hidden state."))
-    num_heads: int | None = option(None, label=tr("Heads"), ge=1, le=256, advanced=True, group=DESIGN, help=tr("Attention heads; they divide the width."))
+    num_heads: int | None = option(None, label=tr("Heads"), ge=1, le=256, advanced=True, group=DESIGN,
+                                   help=tr("Attention heads; they divide the width."))
     num_kv_heads: int | None = option(None, label=tr("Key and value heads"), ge=1, le=256, advanced=True, group=DESIGN,
         help=tr("Fewer than the heads (grouped-query attention) saves memory when generating."))
     intermediate_size: int | None = option(None, label=tr("MLP size"), ge=16, le=65_536, advanced=True, group=DESIGN,
@@ -56,8 +58,10 @@ class PretrainSpec(Spec):
         help=tr("Of Muon. From the dial unless set."), visible_if=("optimizer", "muon"))
     weight_decay: float | None = option(None, label=tr("Weight decay"), ge=0, le=10, advanced=True, group=SCHEDULE,
         help=tr("Pulls matrices towards zero a little each step."))
-    beta1: float = option(0.9, label=tr("AdamW beta 1"), ge=0, lt=1, advanced=True, group=SCHEDULE, help=tr("Memory of the gradient's mean."))
-    beta2: float = option(0.95, label=tr("AdamW beta 2"), ge=0, lt=1, advanced=True, group=SCHEDULE, help=tr("Memory of the gradient's spread."))
+    beta1: float = option(0.9, label=tr("AdamW beta 1"), ge=0, lt=1, advanced=True, group=SCHEDULE,
+                          help=tr("Memory of the gradient's mean."))
+    beta2: float = option(0.95, label=tr("AdamW beta 2"), ge=0, lt=1, advanced=True, group=SCHEDULE,
+                          help=tr("Memory of the gradient's spread."))
     grad_clip: float = option(1.0, label=tr("Gradient clipping"), ge=0, advanced=True, group=SCHEDULE,
         help=tr("Longest gradient allowed; longer ones are scaled down. 0: never."))
     warmup_steps: int | None = option(None, label=tr("Warm-up"), unit=tr("steps"), ge=0, advanced=True, group=SCHEDULE,

@@ -9,8 +9,19 @@ import torch
 
 from engine.contract.context import Command, RunContext
 from engine.contract.errors import InputError, Mismatch, OutOfMemory, Stopped
-from engine.contract.events import (ArtifactMade, CheckpointSaved, Evaluation, Facts, Metrics, Notice, Phase, Phases, Progress, Resumed,
-                                    Sample)
+from engine.contract.events import (
+    ArtifactMade,
+    CheckpointSaved,
+    Evaluation,
+    Facts,
+    Metrics,
+    Notice,
+    Phase,
+    Phases,
+    Progress,
+    Resumed,
+    Sample,
+)
 from engine.model.checkpoint import load_model
 from engine.project import layout
 from engine.project.project import Project

@@ -70,7 +70,8 @@ def test_many_passes_over_a_small_corpus_and_a_context_longer_than_it_are_warned
 
 
 def test_bytes_stand_in_for_tokens_before_tokenizing():
-    assert dial.resolve(PretrainSpec(depth=2), 8192, 0, 40_000_000, CPU).epochs == dial.resolve(PretrainSpec(depth=2), 8192, 10**7, 0, CPU).epochs
+    assert dial.resolve(PretrainSpec(depth=2), 8192, 0, 40_000_000, CPU).epochs == dial.resolve(PretrainSpec(depth=2), 8192, 10**7, 0,
+        CPU).epochs
 
 
 def test_a_width_that_cannot_be_shared_by_the_heads_is_named():

@@ -81,7 +81,8 @@ def test_a_device_in_use_is_not_measured(tmp_path, capsys):
     lock = FileLock(layout.device_lock("cpu"))
     assert lock.acquire()
     try:
-        code = subprocess.run([sys.executable, "-m", "engine.stages.pretrain.measure", str(project.dir), "--spec", spec_of().model_dump_json(),
+        code = subprocess.run([sys.executable, "-m", "engine.stages.pretrain.measure", str(project.dir), "--spec",
+                               spec_of().model_dump_json(),
                                "--device", "cpu"], capture_output=True, text=True, timeout=60)
     finally:
         lock.release()
@@ -104,10 +105,12 @@ def test_a_run_takes_within_a_fifth_of_what_the_fit_said(tmp_path):
     spec = PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", depth=3, max_seq_len=128, tokens_per_step=2048, steps=250)
     env = {k: v for k, v in os.environ.items() if k != "FLEDGE_THREADS"}
     said = json.loads(subprocess.run([sys.executable, "-m", "engine.stages.pretrain.measure", str(project.dir), "--spec",
-                                      spec.model_dump_json(), "--device", "cpu"], capture_output=True, text=True, timeout=300, env=env).stdout)
+                                      spec.model_dump_json(), "--device", "cpu"], capture_output=True, text=True, timeout=300,
+                                     env=env).stdout)
     run = project.runs.create(spec)
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "engine.worker", str(run.dir), "--device", "cpu"], capture_output=True, text=True, timeout=900,
+    done = subprocess.run([sys.executable, "-m", "engine.worker", str(run.dir), "--device", "cpu"], capture_output=True, text=True,
+                          timeout=900,
                           env=env)
     took = time.perf_counter() - began
     assert done.returncode == 0, done.stderr[-2000:]

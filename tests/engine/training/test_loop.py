@@ -48,7 +48,8 @@ class World:
 
     def __init__(self, folder, commands=None, **context):
         self.events, self.commands, self.step = [], dict(commands or {}), 0
-        self.context = RunContext(run_dir=folder, project_dir=folder, run_id="1-test", seed=3, emitter=self.events.append, reader=self.read, **context)
+        self.context = RunContext(run_dir=folder, project_dir=folder, run_id="1-test", seed=3, emitter=self.events.append, reader=self.read,
+                                  **context)
 
     def read(self):
         done = max([int(s) for e in self.of(Metrics) for s in e.columns["step"]], default=0)
@@ -72,7 +73,8 @@ def trainer_of(world, *, muon=True, dropout=0.0, micro=2, steps=STEPS, loss=None
     def plain(runner, batch):
         return runner(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum", document_lengths=batch.documents)
     return Trainer(model, loss=loss or plain, source=source, optimizer=optimizer, schedule=Schedule(steps, 2), context=world.context,
-                   settings=LoopSettings(steps=steps, micro_batch_size=micro, **{k: v for k, v in settings.items() if k not in ("evaluate", "sample")}),
+                   settings=LoopSettings(steps=steps, micro_batch_size=micro,
+                                         **{k: v for k, v in settings.items() if k not in ("evaluate", "sample")}),
                    checkpoints=Checkpoints(world.context, lambda folder: save_weights(folder, model), keep=keep),
                    evaluate=settings.get("evaluate"), sample=settings.get("sample"))
 
@@ -223,7 +225,8 @@ def test_the_last_few_the_best_and_the_first_checkpoint_are_kept(tmp_path):
     trainer.checkpoints.save(trainer.state, None, "start")
     trainer.train()
     assert [c.step for c in trainer.checkpoints.all()] == [0, 2, 11, 12]
-    assert [e.step for e in world.of(Evaluation) if e.best] == [2] and {e.step for e in world.of(CheckpointRemoved)} == set(range(1, 11)) - {2}
+    assert [e.step for e in world.of(Evaluation) if e.best] == [2] and {e.step
+                                                                        for e in world.of(CheckpointRemoved)} == set(range(1, 11)) - {2}
     best = next(c for c in world.of(CheckpointSaved) if c.step == 2)
     assert best.best and best.why == "best"
     assert not trainer.checkpoints.all()[0].resumable
@@ -330,7 +333,8 @@ def test_two_processes_train_as_one(tmp_path, muon, apart):
     alone = World(tmp_path / "one")
     trainer = trainer_of(alone, muon=muon, micro=2)
     trainer.train()
-    code = (f"import sys, json; sys.path.insert(0, {str(Path(__file__).parent)!r}); sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
+    here = Path(__file__)
+    code = (f"import sys, json; sys.path[:0] = [{str(here.parent)!r}, {str(here.parents[3])!r}]\n"
             "import os, torch, torch.distributed as dist; from pathlib import Path\n"
             "import test_loop as t\n"
             "torch.set_num_threads(1); dist.init_process_group('gloo')\n"
@@ -343,7 +347,8 @@ def test_two_processes_train_as_one(tmp_path, muon, apart):
     script = tmp_path / "two.py"
     script.write_text(code)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    made = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)], env=environment,
+    made = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)],
+                          env=environment,
                           capture_output=True, text=True, timeout=120)
     assert made.returncode == 0, made.stderr[-3000:]
     losses = json.loads((tmp_path / "losses.json").read_text())

@@ -95,7 +95,8 @@ def test_adamw_is_torchs_with_decay_on_matrices_only():
     theirs = Net()
     plain = [p for p in theirs.parameters() if p.ndim < 2]
     matrices = [p for p in theirs.parameters() if p.ndim >= 2]
-    reference = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=1e-2, betas=(0.9, 0.95))
+    reference = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=1e-2,
+                                  betas=(0.9, 0.95))
     x = torch.randint(0, 11, (4, 6), generator=torch.Generator().manual_seed(0))
     nn.functional.cross_entropy(theirs(x).flatten(0, 1), x.roll(1).flatten()).backward()
     reference.step()
