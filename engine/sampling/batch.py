@@ -173,10 +173,10 @@ class RowBatch:
             self._remove(gone)
         return choices
 
-    def _choose(self, logits_BV: Tensor, settings: "_Settings") -> tuple[list[int], list[float], list[float], list[tuple], list[int]]:
+    def _choose(self, logits_BV: Tensor, settings: "_Settings") -> tuple[list[int], list[float], list[float], list[Any], list[int]]:
         rows = self.rows
         none, ranks = [0.0] * len(rows), [0] * len(rows)
-        tops: list[tuple] = [()] * len(rows)
+        tops: list[Any] = [()] * len(rows)
         plain_BV = None
         if self.logprobs or settings.alternatives(rows):
             plain_BV = (logits_BV if self.own else apply_temperature(logits_BV, settings.temperature)).log_softmax(-1)
@@ -196,7 +196,7 @@ class RowBatch:
                 logits_BV = keep_top_k(logits_BV, settings.top_k)
             if settings.top_p is not None:
                 logits_BV = keep_top_p(logits_BV, settings.top_p)
-            uniforms_B = torch.tensor([row.uniforms.next() for row in rows], dtype=torch.float64, device=logits_BV.device)
+            uniforms_B = torch.tensor([row.uniforms.next() for row in rows], dtype=torch.float64)
             ids_B = draw(logits_BV, uniforms_B)
             if settings.greedy_B is not None:
                 ids_B = torch.where(settings.greedy_B, logits_BV.argmax(-1), ids_B)

@@ -126,13 +126,17 @@ def keep_top_p(logits_BV: Tensor, top_p: Setting) -> Tensor:
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """ids_B: the first token whose cumulative probability passes the row's uniform number. Raises NonFinite for broken logits."""
+    """ids_B: the first token whose cumulative probability passes the row's uniform number (float64, on any device). Raises NonFinite for
+    broken logits."""
+    device = logits_BV.device
+    if device.type == "mps":  # has no float64
+        logits_BV = logits_BV.cpu()
     likeliest_B1 = logits_BV.amax(-1, keepdim=True)
     cumulative_BV = (logits_BV - likeliest_B1).exp_().cumsum(-1, dtype=torch.float64)
     total_B1 = cumulative_BV[:, -1:]
     _finite(total_B1)
-    below_B1 = torch.minimum(uniforms_B[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
-    return torch.searchsorted(cumulative_BV, below_B1, right=True)[:, 0]
+    below_B1 = torch.minimum(uniforms_B.to(total_B1.device)[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
+    return torch.searchsorted(cumulative_BV, below_B1, right=True)[:, 0].to(device)
 
 
 def likeliest(logits_BV: Tensor) -> Tensor:
