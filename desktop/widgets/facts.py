@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from desktop.widgets.layout import clear, col, fill, row
 from desktop.widgets.text import Text, small
@@ -18,6 +18,7 @@ class Facts(QWidget):
         self._values: list[Text] = []
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # spare height is not for the gaps between rows
         self.set(pairs)
 
     def set(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -39,6 +40,7 @@ class Stat(QWidget):
         self._name = name
         self._value, self._note = Text(value, "section", tone), small(note)
         col(small(name), self._value, self._note, gap=1, host=self)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.set(value, note, tone)
 
     def set(self, value: str, note: str = "", tone: str = "") -> None:
