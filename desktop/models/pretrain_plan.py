@@ -24,7 +24,7 @@ from engine.stages.pretrain.spec import PretrainSpec
 
 STEPS = ("size", "data", "schedule", "fit", "start")
 FIELDS_OF_STEP = {"size": ("design",), "data": ("data",), "schedule": ("schedule", "run"), "fit": (), "start": ()}
-MINUTES = (2, 5, 10, 20, 30, 60, 120, 240, 480, 1440, 4320, 10080)
+MINUTES = (2, 5, 15, 30, 60, 180, 480, 1440, 4320, 10080)
 LONGEST = 60 * 86_400.0
 MOST_STOPS = 10
 REMEMBERED = 40
@@ -86,6 +86,7 @@ class PretrainPlan:
         self.plan: Plan | None = None
         self.wrong: FledgeError | None = None
         self.stops: list[DialStop] = []
+        self.most_stops = MOST_STOPS
         self._measured: dict[str, Measurement] = {}
         self._resolve()
 
@@ -121,6 +122,13 @@ class PretrainPlan:
         """The dial's stops are times to spend instead of sizes."""
         self.by_time = by_time
         self._make_stops()
+
+    def set_most_stops(self, most: int) -> None:
+        """How many stops there is room for."""
+        most = max(4, min(MOST_STOPS, most))
+        if most != self.most_stops:
+            self.most_stops = most
+            self._make_stops()
 
     @property
     def stop(self) -> int:
@@ -182,9 +190,7 @@ class PretrainPlan:
         found = self._stops(spec, sorted({*dial.DEPTHS, spec.depth}))
         last = next((i for i, s in enumerate(found) if not s.fits or s.seconds > LONGEST), len(found) - 1)
         shown = found[:max(last + 1, 5, next(i for i, s in enumerate(found) if s.depth == spec.depth) + 1)]
-        while len(shown) > MOST_STOPS:  # leave out every other of the small ones, never the chosen one
-            gone = next(i for i, s in enumerate(shown) if i % 2 == 1 and s.depth != spec.depth)
-            shown.pop(gone)
+        _thin(shown, self.most_stops, spec.depth)
         return [DialStop(count(s.parameters), duration(s.seconds) if s.fits else tr("does not fit"), s.depth, s.fits) for s in shown]
 
     def _times(self, spec: PretrainSpec) -> list[DialStop]:
@@ -194,7 +200,12 @@ class PretrainPlan:
             within = [s for s in every if s.seconds <= 60 * minutes]
             if within and (not made or within[-1].depth != made[-1].depth):
                 made.append(DialStop(tr("in {time}", time=duration(60 * minutes)), count(within[-1].parameters), within[-1].depth, True))
-        return made[-MOST_STOPS:] or self._sizes(spec)[:5]
+        here = next((s for s in every if s.depth == spec.depth), None)
+        if here is not None and all(s.depth != here.depth for s in made):  # the present size stands where it is, with its own time
+            made.append(DialStop(tr("in {time}", time=duration(here.seconds)), count(here.parameters), here.depth, True))
+            made.sort(key=lambda s: s.depth)
+        _thin(made, self.most_stops, spec.depth)
+        return made or self._sizes(spec)[:5]
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """Where the design will load."""
@@ -341,6 +352,17 @@ def defaults() -> dict[str, Any]:
     """The settings of a fresh PretrainSpec."""
     made = PretrainSpec()
     return {name: getattr(made, name) for name in PretrainSpec.model_fields}
+
+
+def _thin(stops: list[Any], most: int, depth: int) -> None:
+    """Keep the first, the last, the chosen one, and others evenly between."""
+    if len(stops) <= most:
+        return
+    places = [round(i * (len(stops) - 1) / (most - 1)) for i in range(most)]
+    here = next((i for i, s in enumerate(stops) if s.depth == depth), -1)
+    if here >= 0 and here not in places:
+        places[min(range(1, most - 1), key=lambda i: abs(places[i] - here))] = here
+    stops[:] = [stops[i] for i in sorted(set(places))]
 
 
 def _group(name: str) -> str:

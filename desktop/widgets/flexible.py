@@ -1,11 +1,16 @@
-"""A box that takes the height that is left and asks for no more than it needs at least.
+"""Boxes that take the room that is left and ask for no more than they need at least; one turns from beside to below.
 
 Layouts that hold wrapped text ask for their preferred height at a width, and a scroll area grants it: a page of charts and lists would
-scroll although all of it could shrink. This box stops the question.
+scroll although all of it could shrink. These stop the question.
 """
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QWidget
+
+from desktop.theme.theme import Theme
+
+WIDEST = 16_777_215
 
 
 class Flexible(QWidget):
@@ -21,3 +26,45 @@ class Flexible(QWidget):
 
     def sizeHint(self) -> QSize:
         return self.minimumSizeHint().expandedTo(self.minimumSize())
+
+
+class Poured(QWidget):
+    """The content of a scroll area: as high as its wrapped text is at the width it gets, not as high as it would be at its narrowest."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(super().minimumSizeHint().width(), 0)
+
+
+class Beside(Flexible):
+    """A main part with a narrower one beside it; under it where the width does not suffice for both (small windows, large text).
+
+    `side_width`, `needed` (the width from which they stand side by side) and `least` (the main part's height) are in design pixels.
+    """
+
+    def __init__(self, theme: Theme, main: QWidget, side: QWidget, *, side_width: int, needed: int = 840, least: int = 330) -> None:
+        super().__init__()
+        self._side, self._side_width, self._needed, self._least = side, theme.px(side_width), theme.px(needed), theme.px(least)
+        self._main = main
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        self._box.setSpacing(12)
+        self._box.addWidget(main, 1)
+        self._box.addWidget(side)
+        self._lay(True)
+
+    def _lay(self, beside: bool) -> None:
+        self._beside = beside
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom)
+        self._side.setMinimumWidth(self._side_width if beside else 0)
+        self._side.setMaximumWidth(self._side_width if beside else WIDEST)
+        self._main.setMinimumHeight(self._least)
+
+    def minimumSizeHint(self) -> QSize:
+        found = super().minimumSizeHint()
+        return QSize(min(found.width(), self._side_width), found.height())  # narrow is no reason to scroll sideways: it turns
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if (self.width() >= self._needed) != self._beside:
+            self._lay(not self._beside)
+            self.updateGeometry()

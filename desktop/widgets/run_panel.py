@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
 from desktop.jobs.process import RunProcess
@@ -19,8 +19,8 @@ from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Stat
-from desktop.widgets.flexible import Flexible
-from desktop.widgets.layout import Item, Scroll, clear, col, fixed, row, show_if
+from desktop.widgets.flexible import Beside, Flexible
+from desktop.widgets.layout import Item, Scroll, clear, col, row, show_if
 from desktop.widgets.log_view import LogView
 from desktop.widgets.metric_chart import MetricChart
 from desktop.widgets.notes import Note
@@ -75,7 +75,8 @@ class PhaseSteps(QWidget):
         self.theme = theme
         self._ids: list[str] = []
         self._cells: list[tuple[Icon, Text, Text]] = []
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # long names in a narrow window are cut at the end
+        self._row: QWidget | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setMinimumHeight(theme.px(20))
         col(gap=0, host=self)
 
@@ -103,9 +104,27 @@ class PhaseSteps(QWidget):
             icon.setVisible(bool(here or phase.ended))
             name.set_role("strong" if here else "body")
             name.set_tone("" if here else "text2" if phase.ended else "text3")
-            note.setVisible(bool(note.words()) and bool(here or phase.ended))
+            note.setProperty("shown", bool(note.words()) and bool(here or phase.ended))
+            name.setProperty("here", here)
+            icon.setToolTip(f"{phase.title} {note.words()}".strip())
             spoken.append(f"{phase.title} {note.words()}".strip())
         self.setAccessibleName(tr("Phases: {phases}", phases=", ".join(spoken)))
+        self._fit()
+
+    def _fit(self) -> None:
+        """In a narrow window the times of what is over go first, then its names: the tick stays, with the words as its tooltip."""
+        for level in range(3):
+            for icon, name, note in self._cells:
+                here = bool(name.property("here"))
+                over = not here and not icon.isHidden()
+                note.setVisible(bool(note.property("shown")) and (here or level == 0))
+                name.setVisible(here or not over or level < 2)
+            if self._row is None or self._row.sizeHint().width() <= self.width():
+                return
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def _build(self, ids: list[str]) -> None:
         clear(self.layout())
@@ -114,7 +133,8 @@ class PhaseSteps(QWidget):
             icon, name, note = Icon(self.theme, "check", "ok"), Text(), small()
             self._cells.append((icon, name, note))
             cells += [Icon(self.theme, "chevron", "text3")] * bool(i) + [row(icon, name, note, gap=6)]
-        self.layout().addWidget(row(*cells, "+", gap=10))
+        self._row = row(*cells, "+", gap=10)
+        self.layout().addWidget(self._row)
 
 
 class SampleList(QWidget):
@@ -249,12 +269,12 @@ class RunPanel(QWidget):
         self.samples_note = small()
         head = row(Text(tr("Samples"), "section"), "+", self.samples_note, pad=(0, 0, 18, 0))
         samples = Panel(head, (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
-        side = fixed(col((samples, 1), self._side_notes, gap=12), self.theme.px(SIDE))
-        charts = row((self.charts_panel, 1), side, gap=12)
+        samples.setMinimumHeight(self.theme.px(150))
+        charts = Beside(self.theme, self.charts_panel, col((samples, 1), self._side_notes, gap=12), side_width=SIDE)
         self.log = LogView(self.theme)
         self.log.watch(layout.log_file(self.follower.run.dir))
         log = Panel((self.log, 1), pad=(16, 12, 16, 16))
-        body = Flexible(self.theme.px(330))
+        body = Flexible()
         self._parts = QStackedLayout(body)
         self._parts.addWidget(charts)
         self._parts.addWidget(log)

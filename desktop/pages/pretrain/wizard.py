@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QStackedWidget, QWidget
 
 from desktop.jobs.measure import Measuring
@@ -12,9 +13,9 @@ from desktop.pages.pretrain.side import DesignPanel, FitPanel
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Flexible
+from desktop.widgets.flexible import Beside, Poured
 from desktop.widgets.flow_strip import FlowStrip
-from desktop.widgets.layout import Scroll, clear, col, fill, fixed, row, show_if
+from desktop.widgets.layout import Scroll, clear, col, fill, row, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.panel import Panel, rule
@@ -99,7 +100,7 @@ class Wizard(QWidget):
         self.bodies = QStackedWidget()
         for body in (self._size_body(), self._data_body(), self._schedule_body(), self._fit_body(), self._start_body()):
             self.bodies.addWidget(body)
-        side = fixed(col(self.design_panel, (self.fit_panel, 1), gap=12), theme.px(SIDE))
+        side = col(self.design_panel, (self.fit_panel, 1), gap=12)
         self.dial_room = self.dial_panel
         col(self.header, 12, self.strip, 12, self.flow, 12, self.notes, self.dial_room, (self._below(side), 1), gap=0, host=self)
         self._connect()
@@ -107,7 +108,7 @@ class Wizard(QWidget):
 
     def _below(self, side: QWidget) -> QWidget:
         """The step's body and the side end on the same line, and share what height there is."""
-        return row((self.bodies, 1), side, gap=12, host=Flexible(self.theme.px(360)))
+        return Beside(self.theme, self.bodies, side, side_width=SIDE, least=360)
 
     # parts ------------------------------------------------------------------------------------------------------------
 
@@ -316,6 +317,11 @@ class Wizard(QWidget):
         if not on or not seconds:
             self.refresh()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.plan.set_most_stops(self.width() // self.theme.px(96))
+        self.refresh()
+
     # showing ----------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
@@ -445,4 +451,5 @@ class Wizard(QWidget):
 
 def _scrolled(form: SpecForm) -> Panel:
     """A panel whose form scrolls inside it, so that the panel keeps its frame."""
-    return Panel((Scroll(row((form, 1), gap=0, pad=(0, 0, 4, 0)), horizontal=False), 1), pad=(16, 10, 12, 12))
+    poured = row((form, 1), gap=0, pad=(0, 0, 4, 0), host=Poured())
+    return Panel((Scroll(poured, horizontal=False), 1), pad=(16, 10, 12, 12))

@@ -16,7 +16,7 @@ from desktop.pages.runs.queue_panel import QueuePanel
 from desktop.widgets.buttons import Button
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.fields import Choice
-from desktop.widgets.flexible import Flexible
+from desktop.widgets.flexible import Beside, Flexible
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.metric_chart import MetricChart
 from desktop.widgets.notes import NoteSlot
@@ -77,9 +77,8 @@ class RunsPage(Page):
         self.table.chosen.connect(lambda _: self._chosen())
         self.table.opened.connect(self._open)
         self.count = small()
-        top = row((Panel((self.chart, 1), pad=(16, 12, 12, 6)), 1),
-                  fixed(self.details, theme.px(328)), gap=12)
-        top.setMinimumHeight(theme.px(320))
+        self.details.setMinimumHeight(theme.px(240))
+        top = Beside(theme, Panel((self.chart, 1), pad=(16, 12, 12, 6)), self.details, side_width=328, least=300)
         table = Panel(row(heading(tr("All runs"), "", self.count), pad=(8, 0, 8, 0)), (self.table, 1), pad=(8, 10, 8, 6), gap=6)
         table.setMinimumHeight(theme.px(180))
         self.full = col(QueuePanel(theme, self.queue), (top, 3), (table, 2), gap=12, host=Flexible())

@@ -74,11 +74,11 @@ def test_a_shape_that_cannot_be_built_is_said_at_its_field(plan: PretrainPlan) -
 
 def test_the_dial_sets_the_depth_and_drops_what_was_for_another_size(plan: PretrainPlan) -> None:
     plan.set_values({"width": 512, "num_heads": 8})
-    place = next(i for i, s in enumerate(plan.stops) if s.depth == 8)
-    plan.choose_stop(place)
-    assert plan.values["depth"] == 8 and plan.values["width"] is None
-    assert plan.plan is not None and plan.plan.config.num_layers == 8
-    assert plan.stops[plan.stop].depth == 8
+    depth = plan.stops[4].depth
+    plan.choose_stop(4)
+    assert plan.values["depth"] == depth != 4 and plan.values["width"] is None
+    assert plan.plan is not None and plan.plan.config.num_layers == depth
+    assert plan.stops[plan.stop].depth == depth
 
 
 def test_every_depth_has_its_place_and_stops_stay_few(plan: PretrainPlan) -> None:
@@ -88,6 +88,17 @@ def test_every_depth_has_its_place_and_stops_stay_few(plan: PretrainPlan) -> Non
         assert 2 <= len(plan.stops) <= 10
         depths = [s.depth for s in plan.stops]
         assert depths == sorted(depths)
+
+
+def test_fewer_stops_keep_the_ends_and_the_chosen_one(plan: PretrainPlan) -> None:
+    first, last = plan.stops[0], plan.stops[-1]
+    for depth in (1, 5, 9, 17):
+        plan.set_values({"depth": depth})
+        for most in (4, 5, 7):
+            plan.set_most_stops(most)
+            depths = [s.depth for s in plan.stops]
+            assert len(depths) <= most and depth in depths
+            assert depths[0] == first.depth and depths[-1] >= min(last.depth, depth)
 
 
 def test_what_does_not_fit_says_so(plan: PretrainPlan) -> None:

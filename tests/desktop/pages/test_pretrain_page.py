@@ -143,7 +143,7 @@ def test_loading_a_run_into_the_wizard_changes_nothing_but_the_name(recorded: Pr
     page.left()
 
 
-def test_start_makes_a_run_and_a_real_process_runs_it(wizard_page: PretrainPage, recorded: Project, tmp_path: Path, qtbot, monkeypatch) -> None:
+def test_start_makes_a_run_and_a_real_process_runs_it(wizard_page: PretrainPage, tmp_path: Path, qtbot, monkeypatch) -> None:
     shim = tmp_path / "python"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{WORKER}" "$3" --steps 30\n', "utf-8")
     shim.chmod(0o755)
@@ -185,7 +185,8 @@ def test_the_measured_fit_comes_from_a_process_and_can_be_cancelled(wizard_page:
 
 def test_a_measurement_that_fails_says_why(wizard_page: PretrainPage, tmp_path: Path, qtbot, monkeypatch) -> None:
     shim = tmp_path / "python"
-    shim.write_text('#!/bin/sh\necho \'{"error": {"code": "device_busy", "sentence": "It trains right now.", "remedy": "Wait."}}\'\nexit 5\n')
+    said = '{"error": {"code": "device_busy", "sentence": "It trains right now.", "remedy": "Wait."}}'
+    shim.write_text(f"#!/bin/sh\necho '{said}'\nexit 5\n", "utf-8")
     shim.chmod(0o755)
     monkeypatch.setenv("FLEDGE_PYTHON", str(shim))
     wizard = wizard_page.wizard
