@@ -79,11 +79,12 @@ class KVCache:
     def copy_row(self, source: int, targets: Sequence[int]) -> None:
         """Give `targets` the tokens of `source`."""
         length = self.lengths[source]
-        if not len(targets):
-            return
-        index = torch.tensor(list(targets), device=self.device)
         for tensor in (*self.keys, *self.values):
-            tensor[index, :, :length] = tensor[source, :, :length]
+            if isinstance(targets, range) and targets.step == 1:
+                tensor[targets.start : targets.stop, :, :length] = tensor[source, :, :length]
+            else:
+                for row in targets:
+                    tensor[row, :, :length] = tensor[source, :, :length]
         for row in targets:
             self.lengths[row] = length
 

@@ -75,6 +75,21 @@ def test_a_call_can_concern_some_rows_only():
     torch.testing.assert_close(hidden[:, 0], model(x[:2, :6])[:, -1], atol=3e-6, rtol=0)
 
 
+@pytest.mark.parametrize("length", [63, 64, 65])
+@torch.inference_mode()
+def test_rows_are_copied_whole_at_the_end_of_a_bucket(length):
+    model = build("llama")
+    x = torch.randint(50, (2, length), generator=torch.Generator().manual_seed(3))
+    cache = KVCache(model.config, 2)
+    cache.add_rows(2)
+    model(x, cache=cache)
+    cache.copy_row(0, cache.add_rows(2))
+    cache.copy_row(1, [0, 2])
+    for keys in cache.keys:
+        assert torch.equal(keys[0], keys[1]) and torch.equal(keys[2], keys[1]) and not torch.equal(keys[3], keys[1])
+    assert cache.lengths == [length] * 4
+
+
 def test_it_never_grows_past_the_context():
     cache = KVCache(build("llama").config, 1, 190)
     assert cache.columns == 192
