@@ -82,7 +82,7 @@ class Trainer:
     def __init__(self, model: nn.Module, *, loss: Callable[[nn.Module, Any], torch.Tensor], source: Source, optimizer: Optimizer,
                  schedule: Schedule, settings: LoopSettings, context: RunContext, checkpoints: Checkpoints, state: TrainState | None = None,
                  evaluate: Callable[[int], Mapping[str, float]] | None = None, sample: Callable[[int], None] | None = None,
-                 compiled: nn.Module | None = None, flops_per_token: float = 0.0, peak: float = 0.0) -> None:
+                 flops_per_token: float = 0.0, peak: float = 0.0) -> None:
         self.model, self.loss, self.source, self.optimizer, self.schedule = model, loss, source, optimizer, schedule
         self.settings, self.context, self.checkpoints = settings, context, checkpoints
         self.evaluate, self.sample = evaluate, sample
@@ -91,12 +91,14 @@ class Trainer:
         self.ranks = Ranks(context.rank, context.world_size, self.device)
         self.state = state or TrainState(micro_batch_size=settings.micro_batch_size)
         self.state.source = source.state
-        self.runner = compiled or model
-        if context.world_size > 1:
-            self.runner = DistributedDataParallel(self.runner)
+        self.use(model)
         self._unsaved: tuple[str, bool] | None = None
         self._prepared: tuple[tuple[int, int], Sequence[Batch]] | None = None
         self._lr = optimizer.settings.learning_rate
+
+    def use(self, module: nn.Module) -> None:
+        """What forward and backward go through from here on: the model itself, or its compiled form."""
+        self.runner = DistributedDataParallel(module) if self.ranks.world_size > 1 else module
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take optimizer and state from a checkpoint; the caller has loaded the model's weights from it."""

@@ -6,6 +6,7 @@ import time
 
 from engine.contract.context import RunContext
 from engine.contract.events import Metrics
+from engine.contract.words import tr
 from engine.training.devices import memory_in_use
 
 PROGRESS_SECONDS = 0.5
@@ -48,7 +49,7 @@ class Meter:
         now = time.perf_counter()
         if now - self._told > PROGRESS_SECONDS or step == self.steps:
             self._told, self.memory = now, memory_in_use(self.context.device).peak
-            self.context.progress(step, self.steps, "steps", rate=1 / self.step_seconds, eta=self.eta(step))
+            self.context.progress(step, self.steps, tr("steps"), rate=1 / self.step_seconds, eta=self.eta(step))
 
     def eta(self, step: int) -> float:
         """Seconds left: the steps at their recent pace, and their share of what validation, samples and saving have cost."""

@@ -1,13 +1,13 @@
 """nanoGPT's CPU recipe on tinyshakespeare, by character: our loop beside a plain nanoGPT-like eager loop, in one process.
 
 4 layers, 4 heads, 128 wide, context 64, batch 12, 2,000 steps, the last tenth of the text for validation. Both are measured on the whole
-validation text, in wall time from building the model to the last step (start-up of torch.compile included; the measuring is not).
+validation text, in wall time from building the model to the last step (start-up of torch.compile included; the measuring is not). They
+take turns of 50 steps, so that a neighbour on the machine costs both alike.
 
     python -m tests.benchmarks.shakespeare [--steps N] [--ours-only] [--optimizer muon|adamw] [--seed N]
 """
 
 import argparse
-import contextlib
 import math
 import sys
 import tempfile
@@ -34,7 +34,7 @@ from engine.training.ranks import Ranks
 from engine.training.schedule import Schedule
 
 TEXT = Path(__file__).parents[2] / ".." / "shared" / "data" / "tinyshakespeare.txt"
-LAYERS, HEADS, WIDTH, CONTEXT, BATCH = 4, 4, 128, 64, 12
+LAYERS, HEADS, WIDTH, CONTEXT, BATCH, TURN = 4, 4, 128, 64, 12, 50
 
 
 class Characters:
@@ -84,44 +84,53 @@ class PlainGPT(nn.Module):
         return F.cross_entropy(F.linear(self.norm(h), self.tokens.weight).flatten(0, 1), y.flatten())
 
 
-def plain(train, validation, vocab, steps, seed):
-    """(validation loss, seconds) of the plain loop: float32, AdamW at 1e-3, warm-up 100, cosine to 1e-4, random windows."""
-    began = time.perf_counter()
-    torch.manual_seed(seed)
-    model = PlainGPT(vocab)
-    decayed, rest = [p for p in model.parameters() if p.dim() > 1], [p for p in model.parameters() if p.dim() < 2]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3,
-                                  betas=(0.9, 0.99))
-    data = torch.from_numpy(train.ids.astype(np.int64))
-    for step in range(steps):
-        rate = 1e-3 * (step + 1) / 100 if step < 100 else 1e-4 + 4.5e-4 * (1 + math.cos(math.pi * (step - 100) / (steps - 100)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        places = torch.randint(len(data) - CONTEXT - 1, (BATCH,))
-        x = torch.stack([data[i:i + CONTEXT] for i in places])
-        y = torch.stack([data[i + 1:i + 1 + CONTEXT] for i in places])
-        optimizer.zero_grad(set_to_none=True)
-        loss = model(x, y)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    seconds = time.perf_counter() - began
-    model.eval()
-    total = 0.0
-    with torch.no_grad():
-        ids = torch.from_numpy(validation.ids.astype(np.int64))
+class Plain:
+    """The plain loop: float32, AdamW at 1e-3, warm-up 100, cosine to 1e-4, random windows. `seconds` is its own time."""
+
+    def __init__(self, train, vocab, steps, seed):
+        began = time.perf_counter()
+        torch.manual_seed(seed)
+        self.model, self.steps, self.step = PlainGPT(vocab), steps, 0
+        decayed, rest = [p for p in self.model.parameters() if p.dim() > 1], [p for p in self.model.parameters() if p.dim() < 2]
+        groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99))
+        self.data = torch.from_numpy(train.ids.astype(np.int64))
+        self.random = torch.Generator().manual_seed(seed)
+        self.seconds = time.perf_counter() - began
+
+    def go(self, steps):
+        began = time.perf_counter()
+        for step in range(self.step, min(self.step + steps, self.steps)):
+            late = (step - 100) / max(1, self.steps - 100)
+            rate = 1e-3 * (step + 1) / 100 if step < 100 else 1e-4 + 4.5e-4 * (1 + math.cos(math.pi * late))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            places = torch.randint(len(self.data) - CONTEXT - 1, (BATCH,), generator=self.random)
+            x = torch.stack([self.data[i:i + CONTEXT] for i in places])
+            y = torch.stack([self.data[i + 1:i + 1 + CONTEXT] for i in places])
+            self.optimizer.zero_grad(set_to_none=True)
+            self.model(x, y).backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+        self.step = min(self.step + steps, self.steps)
+        self.seconds += time.perf_counter() - began
+
+    @torch.no_grad()
+    def validation_loss(self, validation):
+        self.model.eval()
+        ids, total = torch.from_numpy(validation.ids.astype(np.int64)), 0.0
         rows = (len(ids) - 1) // CONTEXT
         xs, ys = ids[:rows * CONTEXT].view(rows, CONTEXT), ids[1:rows * CONTEXT + 1].view(rows, CONTEXT)
         for x, y in zip(xs.split(256), ys.split(256), strict=True):
-            total += model(x, y).item() * y.numel()
-    return total / ys.numel(), seconds
+            total += self.model(x, y).item() * y.numel()
+        return total / ys.numel()
 
 
 # ---- ours
 
 
-def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rates):
-    """(validation loss, seconds, parameters) of the engine's decoder and loop."""
+def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rates, beside):
+    """(validation loss, seconds, parameters) of the engine's decoder and loop; `beside` takes its turns after every 50 steps."""
     began = time.perf_counter()
     config = ModelConfig(vocab_size=vocab, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
                          head_dim=WIDTH // HEADS,
@@ -131,17 +140,28 @@ def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rate
     settings = OptimizerSettings(rates[0], rates[1] if optimizer == "muon" else None, weight_decay=0.1)
     chosen = Optimizer(model.named_parameters(), settings, model.matrix_parts())
     source = TokenRows(train, seq_len=CONTEXT, rows_per_step=BATCH, seed=seed, first_input=0, pad=0, borders=False)
-    events = []
+    done, apart = 0, 0.0
+
+    def emit(event):
+        nonlocal done, apart
+        if isinstance(event, Metrics):
+            done += len(event.columns["step"])
+            if beside and done % TURN == 0:
+                before = time.perf_counter()
+                beside.go(TURN)
+                apart += time.perf_counter() - before
+
     with tempfile.TemporaryDirectory() as folder:
-        context = RunContext(run_dir=Path(folder), project_dir=Path(folder), run_id="1-benchmark", seed=seed, emitter=events.append)
+        context = RunContext(run_dir=Path(folder), project_dir=Path(folder), run_id="1-benchmark", seed=seed, emitter=emit)
         checkpoints = Checkpoints(context, lambda path: None)
         trainer = Trainer(model, loss=lambda runner, batch: runner(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum"),
                           source=source, optimizer=chosen, schedule=Schedule(steps, 40, "linear", 0.7), context=context,
-                          settings=LoopSettings(steps, BATCH, 1.0), checkpoints=checkpoints,
-                          compiled=torch.compile(model) if compiled else None)
+                          settings=LoopSettings(steps, BATCH, 1.0), checkpoints=checkpoints)
+        if compiled:
+            trainer.use(torch.compile(model))
         trainer.train()
-    seconds = time.perf_counter() - began
-    assert sum(len(e.columns["step"]) for e in events if isinstance(e, Metrics)) == steps
+    seconds = time.perf_counter() - began - apart
+    assert done == steps
     text = TextEvaluation(validation, np.ones(vocab), seq_len=CONTEXT, batch_size=256, first_input=0, pad=0)
     return text.measure(model, 10**9, Ranks(0, 1, torch.device("cpu"))).per_token, seconds, config.parameters
 
@@ -164,16 +184,15 @@ def main(arguments=None):
     ids = np.array([letters.index(c) for c in text], dtype=np.uint16) if len(letters) < 2 else _ids(text, letters)
     cut = int(0.9 * len(ids))
     train, validation = Characters(ids[:cut]), Characters(ids[cut:])
-    if not asked.ours_only:
-        loss, seconds = plain(train, validation, len(letters), asked.steps, asked.seed)
-        print(f"plain eager loop: validation loss {loss:.3f} nats per character in {seconds:.1f} s", flush=True)
-    with contextlib.suppress(AttributeError):
-        keep_memory()
+    beside = None if asked.ours_only else Plain(train, len(letters), asked.steps, asked.seed)
+    keep_memory()
     loss, took, parameters = ours(train, validation, len(letters), asked.steps, asked.seed, asked.optimizer, asked.compile, asked.dtype,
-                                  asked.rates)
+                                  asked.rates, beside)
     print(f"fledge: {parameters:,} parameters, {asked.optimizer}, {asked.dtype}, {'compiled' if asked.compile else 'eager'}")
-    if not asked.ours_only:
-        print(f"wall time against the plain loop: {took / seconds:.2f}")
+    if beside:
+        beside.go(asked.steps - beside.step)
+        print(f"plain eager loop: validation loss {beside.validation_loss(validation):.3f} nats per character in {beside.seconds:.1f} s")
+        print(f"wall time against the plain loop: {took / beside.seconds:.2f}")
     print(f"validation loss {loss:.3f} nats per character in {took:.1f} s")
     return 0
 

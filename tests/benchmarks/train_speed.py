@@ -86,9 +86,13 @@ def ours(size, compiled):
         context = RunContext(run_dir=Path(folder), project_dir=Path(folder), run_id="1-benchmark", emitter=emit)
         source = TokenRows(Random(), seq_len=CONTEXT, rows_per_step=BATCH, seed=0, first_input=0, pad=0, borders=False)
         optimizer = Optimizer(model.named_parameters(), OptimizerSettings(1e-3, weight_decay=0.1), model.matrix_parts())
-        Trainer(model, loss=lambda runner, batch: runner(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum"), source=source,
+        trained = Trainer(model, loss=lambda runner, batch: runner(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum"),
+                          source=source,
                 optimizer=optimizer, schedule=Schedule(10**6, 10), settings=LoopSettings(10**6, BATCH), context=context,
-                checkpoints=Checkpoints(context, lambda path: None), compiled=torch.compile(model) if compiled else None).train()
+                checkpoints=Checkpoints(context, lambda path: None))
+        if compiled:
+            trained.use(torch.compile(model))
+        trained.train()
 
 
 def llama(size):

@@ -21,7 +21,7 @@ from engine.contract.machine import DeviceFacts
 from engine.project import files, layout
 from engine.project.project import Project
 from engine.stages.pretrain import dial
-from engine.stages.pretrain.prepare import Builder, Inputs, Parts, check_fit, first_call, tell_speed
+from engine.stages.pretrain.prepare import Builder, Inputs, Parts, check_fit, first_call, start_compiled, tell_speed
 from engine.stages.pretrain.run import FINAL_EVALUATION
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.text.corpus import Corpus
@@ -136,10 +136,10 @@ def measure(project: Project, spec: PretrainSpec, facts: DeviceFacts) -> dict[st
 def _timed(builder: Builder, parts: Parts, facts: DeviceFacts, building: float, tokenizing: float) -> Measured:
     plan, trainer, model = builder.plan, parts.trainer, parts.model
     clock = _Clock(facts)
-    began = time.perf_counter()
+    if trainer.state.compiled:
+        start_compiled(parts, builder.ranks, builder.context, settled=builder.spec.compile == "on")
     while not first_call(parts) or (timed := _steps(parts, clock, plan.grad_clip)) is None:
         trainer.halve()  # as the run would; raises when there is nothing left to halve
-    compiling = time.perf_counter() - began - clock.stepping if trainer.state.compiled else 0.0
     micro, update = timed
     step = micro * (plan.rows_per_step / trainer.state.micro_batch_size) + update
     joules = clock.joules_per_second()
@@ -150,20 +150,20 @@ def _timed(builder: Builder, parts: Parts, facts: DeviceFacts, building: float, 
     checkpoint = clock.best(lambda: checkpoints.save(TrainState(step=1), trainer.optimizer.state(), "asked"), 1)
     evaluations = (plan.steps // plan.eval_every + 1) if plan.eval_every else 0
     saves = evaluations + (plan.steps // plan.checkpoint_every_steps if plan.checkpoint_every_steps else 0) + 2
-    start = building + tokenizing + compiling
+    start = building + tokenizing + parts.compile_seconds
     seconds = (start + plan.steps * step + (evaluations + FINAL_EVALUATION) * evaluation + saves * checkpoint
                + ((plan.steps // plan.sample_every + 1) * sample if plan.sample_every else 0.0))
     memory = devices.memory_in_use(facts).peak
     return Measured(seconds=seconds, tokens_per_second=plan.tokens_per_step / step, memory=memory, step_seconds=step,
                     evaluation_seconds=evaluation, sample_seconds=sample, checkpoint_seconds=checkpoint, start_seconds=start,
-                    compile_seconds=compiling, joules=None if joules is None else joules * seconds,
+                    compile_seconds=parts.compile_seconds, joules=None if joules is None else joules * seconds,
                     micro_batch_size=trainer.state.micro_batch_size, dtype=trainer.state.dtype, compiled=trainer.state.compiled)
 
 
 def _steps(parts: Parts, clock: "_Clock", clip: float) -> tuple[float, float] | None:
     """Medians of three: seconds of a micro batch there and back, and of norm, clipping and update. One round of warm-up before. None:
     memory ran out."""
-    trainer, micros, updates, entered = parts.trainer, [], [], time.perf_counter()
+    trainer, micros, updates = parts.trainer, [], []
     for n in range(TIMED_STEPS + 1):
         if n == 1:
             clock.start_energy()
@@ -182,7 +182,6 @@ def _steps(parts: Parts, clock: "_Clock", clip: float) -> tuple[float, float] | 
             micros.append(middle - began)
             updates.append(time.perf_counter() - middle)
     clock.stop_energy()
-    clock.stepping = time.perf_counter() - entered
     return statistics.median(micros), statistics.median(updates)
 
 
@@ -193,7 +192,6 @@ class _Clock:
         self._facts, self._counter = facts, devices.energy_counter(facts)
         self._spent: tuple[float, float] | None = None
         self._from = (0.0, 0.0)
-        self.stepping = 0.0
 
     def start_energy(self) -> None:
         if self._counter:

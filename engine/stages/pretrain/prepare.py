@@ -3,12 +3,14 @@ which order; measure.py uses the same parts for a few timed steps, so that what 
 """
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
 from engine.contract.context import RunContext
 from engine.contract.errors import InputError, OutOfMemory, Stopped
@@ -98,7 +100,7 @@ def _tokenize(project: Project, inputs: Inputs, parents: tuple[str, str], contex
         return False
 
     def report(standing: Standing) -> None:
-        context.progress(standing.done, standing.total, "bytes", rate=standing.rate, eta=standing.eta)
+        context.progress(standing.done, standing.total, "B", rate=standing.rate, eta=standing.eta)
 
     work = layout.work(context.run_dir) / "tokens"
     shards = write_shards(inputs.corpus.path, inputs.tokenizer_artifact.path, work, report=report, stop=stop)
@@ -173,7 +175,7 @@ class Builder:
                                   plan.checkpoint_every_steps, plan.checkpoint_every_minutes, spec.patience),
             checkpoints=Checkpoints(context, lambda folder: self.inputs.write_model(folder, model), spec.keep_checkpoints),
             evaluate=lambda step: self.values(model, evaluation, plan.eval_tokens), sample=lambda step: self.sample(model, step),
-            compiled=torch.compile(model) if state.compiled else None, flops_per_token=plan.config.flops_per_token(plan.config.max_seq_len),
+            flops_per_token=plan.config.flops_per_token(plan.config.max_seq_len),
             peak=self.facts.peak(state.dtype))
         if resumed:
             load_into(resumed.path / WEIGHTS, model)
@@ -227,6 +229,42 @@ def first_call(parts: Parts) -> bool:
     trainer.optimizer.zero_grad()
     devices.synchronize(trainer.device)
     return went
+
+
+def start_compiled(parts: Parts, ranks: Ranks, context: RunContext, settled: bool) -> None:
+    """Compile the model, time it against the plain one, and keep the faster; say which. `settled`: it was decided before (a resume, or the
+    person), so nothing is compared. Rank 0's clock decides."""
+    trainer = parts.trainer
+    plain = 0.0 if settled else _timed(parts)
+    began = time.perf_counter()
+    try:
+        trainer.use(torch.compile(parts.model))
+        first_call(parts)
+    except TorchDynamoException as wrong:
+        trainer.use(parts.model)
+        trainer.state.compiled, parts.compile_reason = False, tr("off: compiling failed.")
+        context.emit(Notice(level="warning", code="compile_failed", title=tr("torch.compile does not work here"), step=0,
+                            text=tr("Training goes on without it. {reason}", reason=str(wrong).strip().splitlines()[0])))
+        return
+    parts.compile_seconds = time.perf_counter() - began
+    if settled:
+        return
+    compiled = _timed(parts)
+    if ranks.first(int(compiled < plain)):
+        parts.compile_reason = tr("on: {gain} times as fast, measured.", gain=number(plain / compiled, 2))
+        return
+    trainer.use(parts.model)
+    trainer.state.compiled, parts.compile_reason = False, tr("off: measured, it is not faster here.")
+
+
+def _timed(parts: Parts) -> float:
+    """Seconds of a micro batch there and back: the better of two, after one of warm-up."""
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        first_call(parts)
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])
 
 
 def plan_facts(plan: dial.Plan, parts: Parts, facts: DeviceFacts) -> Facts:

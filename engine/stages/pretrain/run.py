@@ -4,7 +4,6 @@ What it does not do: import text, train a tokenizer, load somebody else's weight
 the loop from engine/training.
 """
 
-import time
 from dataclasses import replace
 
 from engine.contract.context import RunContext
@@ -14,7 +13,7 @@ from engine.model.checkpoint import WEIGHTS, load_into
 from engine.project import layout
 from engine.project.project import Project
 from engine.stages.pretrain import dial
-from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, first_call, plan_facts, tell_problems, tell_speed, token_shards
+from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, plan_facts, start_compiled, tell_problems, tell_speed, token_shards
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.training import devices
 from engine.training.allocator import keep_memory
@@ -51,9 +50,7 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
             tell_problems(plan, context)
         if parts.trainer.state.compiled:
             with context.phase("compile", tr("Compile")):
-                began = time.perf_counter()
-                first_call(parts)
-                parts.compile_seconds = time.perf_counter() - began
+                start_compiled(parts, ranks, context, settled=resumed is not None or spec.compile == "on")
         context.emit(plan_facts(plan, parts, facts))
         context.emit(Facts(facts={"unigram_bpb": baseline}))
         with context.phase("train", tr("Train")):
