@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from engine.contract.events import Evaluation, Metrics
 from engine.model.config import ModelConfig
 from engine.project import files, layout
+from engine.project.event_log import EventWriter
 from engine.project.project import Project
 from engine.serve import address
 from engine.serve.address import Address
@@ -31,8 +33,8 @@ def tokenizer() -> Tokenizer:
 
 
 def config(vocab_size: int, layers: int = 2, context: int = CONTEXT) -> ModelConfig:
-    return ModelConfig(vocab_size=vocab_size, hidden_size=32, num_layers=layers, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=64,
-                       max_seq_len=context, tie_embeddings=False)
+    return ModelConfig(vocab_size=vocab_size, hidden_size=32, num_layers=layers, num_heads=4, num_kv_heads=2, head_dim=8,
+                       intermediate_size=64, max_seq_len=context, tie_embeddings=False)
 
 
 def write_model(folder: Path, words: Tokenizer, seed: int, sharpness: float = SHARP, context: int = CONTEXT, layers: int = 2) -> None:
@@ -59,8 +61,12 @@ def make_project(folder: Path, context: int = CONTEXT, layers: int = 2) -> Proje
     for step, seed, sharpness in ((0, 1, 1.0), (20, 2, SHARP)):
         with files.atomic_folder(layout.checkpoint(run.dir, step)) as aside:
             write_model(aside, words, seed, sharpness, context, layers)
-            facts = {"bpb": 1.25} if step else {}
-            (aside / layout.MANIFEST).write_text(json.dumps({"files": files.hash_folder(aside), "facts": facts}))
+            (aside / layout.MANIFEST).write_text(json.dumps({"files": files.hash_folder(aside)}))
+    events = EventWriter(layout.events_file(run.dir), attempt=1)
+    for event in (Metrics(columns={"step": [1, 2], "loss": [5.0, 4.0]}), Evaluation(step=10, values={"bpb": 2.5}, best=True),
+                  Evaluation(step=20, values={"bpb": 1.25, "val_loss": 3.0}, best=True)):
+        events.write(event)
+    events.close()
     with project.artifacts.create("model", title="gazette-tiny", run=run.id) as made:
         write_model(made.path, words, 3, SHARP, context, layers)
         made.finish(step=40, bpb=0.974)
@@ -72,7 +78,7 @@ class ServerProcess:
 
     def __init__(self, project: Path, *arguments: str, ready: bool = True, **environment: str) -> None:
         self.project = project
-        self.log = open(layout.server_log(project), "ab")  # noqa: SIM115  open as long as the process
+        self.log = open(layout.server_log(project), "ab")
         self.process = subprocess.Popen([sys.executable, "-m", "engine.serve.main", str(project), *arguments], cwd=ROOT, stdout=self.log,
                                         stderr=self.log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
         self.address = self.wait_for_address()

@@ -1,34 +1,34 @@
 """The models of a project as the server lists them: every finished model and every checkpoint, the untrained one included. No torch.
 
-What costs a read of a file (the shape) is kept by path and time of change; the list itself is made anew at each look, so that a checkpoint
+What costs a read (shapes, what runs measured) is kept and only read on; the list itself is made anew at each look, so that a checkpoint
 saved a moment ago is there.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import NotFound
+from engine.contract.events import Evaluation, from_line
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
-from engine.project import files
+from engine.project import files, layout
 from engine.project.models import ModelRef, list_models
 from engine.project.project import Project
 
 CONFIG = "config.json"
+MARK = f'"e":"{Evaluation.name}"'.encode()
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A model and its shape. `bpb` is validation bits per byte, None where it was not measured."""
+    """A model and its shape. `bpb` is validation bits per byte, None where it was not measured; `best` the run's best so far."""
 
     ref: ModelRef
     config: ModelConfig
-
-    @property
-    def bpb(self) -> float | None:
-        value = self.ref.facts.get("bpb")
-        return float(value) if isinstance(value, (int, float)) else None
+    bpb: float | None = None
+    best: bool = False
 
     def body(self, loaded: bool = False) -> dict[str, Any]:
         """One entry of /v1/models: OpenAI's four fields, then ours. `chat` false: it completes text, it was not tuned to answer."""
@@ -36,7 +36,7 @@ class Listed:
         return {"id": ref.id, "object": "model", "created": int(ref.created), "owned_by": "fledge", "title": ref.title, "step": ref.step,
                 "run": ref.run, "stage": ref.stage, "chat": ref.chat, "untrained": ref.untrained, "bpb": self.bpb,
                 "parameters": self.config.parameters, "vocab_size": self.config.vocab_size, "context": self.config.max_seq_len,
-                "best": bool(ref.facts.get("best")), "loaded": loaded}
+                "best": self.best, "loaded": loaded}
 
 
 class Catalogue:
@@ -45,10 +45,13 @@ class Catalogue:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._shapes: dict[tuple[Path, int], ModelConfig] = {}
+        self._measured: dict[str, _Measured] = {}
+        self._lock = threading.Lock()  # asked from the threads of several requests
 
     def list(self) -> list[Listed]:
         """All that have a readable shape: a folder that vanishes or is damaged while we look is left out here and explained by `get`."""
-        return [made for ref in list_models(self.project) if (made := self._listed(ref))]
+        with self._lock:
+            return [made for ref in list_models(self.project) if (made := self._listed(ref))]
 
     def get(self, id: str) -> Listed:
         """By id; NotFound names those there are."""
@@ -58,7 +61,8 @@ class Catalogue:
             ids = ", ".join(m.id for m in known[:12])
             raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=ids) if known else
                            tr("It has none yet: pretrain one first."), code="model_not_found", field="model")
-        made = self._listed(ref)
+        with self._lock:
+            made = self._listed(ref)
         if made is None:
             raise NotFound(tr("The shape of model {id} cannot be read.", id=id), tr("Choose another checkpoint of the run."),
                            code="model_damaged", field="model")
@@ -75,4 +79,38 @@ class Catalogue:
             if not isinstance(raw, dict):
                 return None
             self._shapes[key] = ModelConfig.model_validate(raw)
-        return Listed(ref, self._shapes[key])
+        bpb, best = ref.facts.get("bpb"), False
+        if ref.run:
+            measured = self._measured.setdefault(ref.run, _Measured(layout.events_file(layout.run(self.project.dir, ref.run))))
+            measured.look()
+            bpb, best = measured.bpb.get(ref.step), ref.step == measured.best
+        return Listed(ref, self._shapes[key], float(bpb) if isinstance(bpb, (int, float)) else None, best)
+
+
+class _Measured:
+    """What a run measured on validation text, by step; `look` reads on where it stopped. Only the lines of evaluations are parsed: a long
+    run has a million others."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset = path, 0
+        self.bpb: dict[int, float] = {}
+        self.best = -1
+
+    def look(self) -> None:
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        end = data.rfind(b"\n") + 1
+        self.offset += end
+        for line in data[:end].splitlines():
+            if MARK not in line:
+                continue
+            event = from_line(line)
+            if isinstance(event, Evaluation):
+                value = event.values.get("bpb")
+                if value is not None:
+                    self.bpb[event.step] = value
+                self.best = event.step if event.best else self.best

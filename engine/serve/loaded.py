@@ -78,7 +78,7 @@ class Loaded:
         sampling = Sampling(temperature=ask.temperature, top_k=ask.top_k, top_p=ask.top_p, repetition_penalty=ask.repetition_penalty,
                             seed=ask.seed, max_new_tokens=room if wish is None else min(wish, room), stop_ids=self.stop_ids)
         self.slots.add(job, ids, sampling, alternatives=max(0, ask.top))
-        growing = Growing(StreamDecoder(self.tokenizer), job.settings.stops)
+        growing = Growing(_Decoder(self.tokenizer), ask.stops)
         self.running[job] = Running(job, len(ids), growing, wish is None or wish > room, time.monotonic())
 
     def step(self) -> Iterator[tuple[Running, Token | None, str]]:
@@ -88,9 +88,13 @@ class Loaded:
             if made.finish_reason == "stop":
                 yield running, None, "stop"
                 continue
-            top = tuple(Choice(id, math.log(max(p, 1e-300)), self.tokenizer.token_bytes(id)) for id, p in made.top)
+            top = tuple(Choice(id, math.log(max(p, 1e-300)), self._bytes(id)) for id, p in made.top)
             reason = "context" if made.finish_reason == "length" and running.context_ends else made.finish_reason
-            yield running, Token(made.id, self.tokenizer.token_bytes(made.id), "", made.logprob, made.rank, top), reason
+            yield running, Token(made.id, self._bytes(made.id), "", made.logprob, made.rank, top), reason
+
+    def _bytes(self, id: int) -> bytes:
+        """Bytes of a token; none for the rows that pad a vocabulary to a round size."""
+        return self.tokenizer.token_bytes(id) if id < self.tokenizer.vocab_size else b""
 
     def remove(self, job: Job) -> None:
         self.slots.remove(job)
@@ -104,6 +108,17 @@ class Loaded:
             torch.cuda.empty_cache()
         elif self.device.kind == "mps":
             torch.mps.empty_cache()
+
+
+class _Decoder(StreamDecoder):
+    """Rows of the embedding past the tokenizer's vocabulary have no text."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self._size = tokenizer.vocab_size
+
+    def push(self, id: int) -> str:
+        return super().push(id) if id < self._size else ""
 
 
 def dtype_of(config: ModelConfig, device: DeviceFacts) -> torch.dtype:

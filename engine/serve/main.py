@@ -8,12 +8,12 @@ for the processor from the start, few threads while a training run has the devic
 import argparse
 import asyncio
 import ipaddress
+import json
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ import uvicorn
 from engine import __version__
 from engine.contract.errors import FledgeError, MachineError, SettingError
 from engine.contract.words import tr
+from engine.project import layout
 from engine.project.project import Project
 from engine.serve import address
 from engine.serve.address import Address
@@ -40,11 +41,12 @@ NICENESS = 5
 
 
 def serve(project_dir: Path | str, host: str = "127.0.0.1", port: int = 0, token: str | None = None, owner_pid: int | None = None,
-          device: str = "auto", announce: Callable[[Address], None] | None = None) -> None:
+          device: str = "auto", as_json: bool | None = None) -> int:
     """Serve the models of a project until Ctrl-C, SIGTERM, or the end of process `owner_pid`.
 
-    `port` 0: any free one. `token` None: a fresh random one; "": none is asked for. `announce` hears the address once it listens.
-    A second server for the same project is Locked; a port in use is a MachineError.
+    `port` 0: any free one. `token` None: a fresh random one; "": none is asked for. Once it listens, it says where on stdout: a sentence
+    for people, or one JSON object with `as_json` (None: nothing). A second server for the same project is Locked; a port in use is a
+    MachineError. The exit code, 0.
     """
     project = Project.open(project_dir)
     _check_host(host)
@@ -59,13 +61,16 @@ def serve(project_dir: Path | str, host: str = "127.0.0.1", port: int = 0, token
                         version=__version__)
         _be_polite()
         with listening:
-            asyncio.run(_run(project, listening, where, post, owner, device, announce))
+            asyncio.run(_run(project, listening, where, post, owner, device, as_json))
+    except KeyboardInterrupt:
+        pass
     finally:
         post.withdraw()
+    return 0
 
 
 async def _run(project: Project, listening: socket.socket, where: Address, post: address.Post, owner: psutil.Process | None, device: str,
-               announce: Callable[[Address], None] | None) -> None:
+               as_json: bool | None) -> None:
     loop = asyncio.get_running_loop()
     engine = Engine(device)
     server = Server(Catalogue(project), engine, where.token, lambda: where.port)
@@ -76,7 +81,7 @@ async def _run(project: Project, listening: socket.socket, where: Address, post:
     if hasattr(signal, "SIGHUP"):  # the terminal was closed
         loop.add_signal_handler(signal.SIGHUP, lambda: setattr(web, "should_exit", True))
     watch = loop.create_task(_end_with(owner, web)) if owner else None
-    told = loop.create_task(_tell(web, where, post, announce))
+    told = loop.create_task(_tell(web, where, post, as_json))
     try:
         await web.serve(sockets=[listening])
     finally:
@@ -91,13 +96,17 @@ def _post_to(loop: asyncio.AbstractEventLoop, server: Server, batch: list[tuple[
         loop.call_soon_threadsafe(server.deliver, batch)
 
 
-async def _tell(web: uvicorn.Server, where: Address, post: address.Post, announce: Callable[[Address], None] | None) -> None:
+async def _tell(web: uvicorn.Server, where: Address, post: address.Post, as_json: bool | None) -> None:
     while not web.started:
         await asyncio.sleep(0.01)
     post.publish(where)
     log.info("listening at %s", where.url)
-    if announce:
-        announce(where)
+    file = str(layout.server_file(post.project))
+    if as_json:
+        print(json.dumps({"url": where.url, "pid": where.pid, "token_file": file}), flush=True)
+    elif as_json is not None:
+        print(tr("Serving the models of this project at {url}/v1, until Ctrl-C.", url=where.url), flush=True)
+        print(tr("The token is in {file}.", file=file), flush=True)
 
 
 async def _end_with(owner: psutil.Process, web: uvicorn.Server) -> None:

@@ -90,7 +90,8 @@ def test_the_stream_is_the_text_the_server_gives_in_one_piece(client: ChatClient
 
 
 def test_a_conversation_streams_too(client: ChatClient, qtbot: QtBot) -> None:
-    heard = Heard(client.chat(MODEL, [("user", "Hello"), ("assistant", "Good morning."), ("user", "When?")], SamplingSettings(max_tokens=8)))
+    turns = [("user", "Hello"), ("assistant", "Good morning."), ("user", "When?")]
+    heard = Heard(client.chat(MODEL, turns, SamplingSettings(max_tokens=8)))
     qtbot.waitUntil(lambda: heard.over, timeout=20_000)
     assert heard.ends and len(heard.tokens) == heard.ends[0].tokens
 

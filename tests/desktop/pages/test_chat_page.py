@@ -202,7 +202,7 @@ def test_a_server_that_dies_is_told_and_started_again(window: MainWindow, contex
 
 
 def test_checkpoints_are_grouped_by_run() -> None:
-    models = [ModelInfo("model-1", "a"), ModelInfo("3-pretrain@20", "b", run="3-pretrain"), ModelInfo("3-pretrain@0", "c", run="3-pretrain")]
+    models = [ModelInfo("model-1", "a"), *(ModelInfo(f"3-pretrain@{step}", "b", run="3-pretrain") for step in (20, 0))]
     assert [(head, [m.id for m in members]) for head, members in grouped(models)] == [
         ("Finished models", ["model-1"]), ("Run 3", ["3-pretrain@20", "3-pretrain@0"])]
 

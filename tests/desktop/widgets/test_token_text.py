@@ -55,7 +55,8 @@ def test_the_steps_are_those_of_the_legend() -> None:
 
 def test_every_cell_is_found_where_it_is_painted(text: TokenText) -> None:
     text.set_prompt("The ferry left")
-    text.append([token(w) for w in (" at", " seven", "\n", " \U0001f600", "wide\U00010348letters", " été", " 漢字", "\n\n", "end", " verylongword" * 6)])
+    text.append([token(w) for w in (
+        " at", " seven", "\n", " \U0001f600", "wide\U00010348letters", " été", " 漢字", "\n\n", "end", " verylongword" * 6)])
     for index, cell in enumerate(text.cells):
         for rect in text.cell_rects(index):
             if cell.text.strip():

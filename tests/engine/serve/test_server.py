@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def test_every_checkpoint_is_listed_with_what_the_page_needs(http: httpx.Client)
     trained, untrained = models["1-pretrain@20"], models[UNTRAINED]
     assert (trained["step"], trained["bpb"], trained["chat"], trained["untrained"]) == (20, 1.25, False, False)
     assert (untrained["step"], untrained["bpb"], untrained["untrained"]) == (0, None, True)
+    assert trained["best"] and not untrained["best"] and models[MODEL]["bpb"] == 0.974
     assert trained["title"] == "gazette-tiny, step 20" and trained["context"] == CONTEXT and trained["run"] == "1-pretrain"
     weights = load_model(Path(server_folder(http, "1-pretrain@20")))
     assert trained["parameters"] == sum(p.numel() for p in weights.parameters())
@@ -442,7 +444,8 @@ def test_it_answers_while_torch_still_loads_and_a_stream_ends_with_sigterm(tmp_p
     with httpx.Client(base_url=server.address.url, headers=server.address.headers, timeout=60) as http:
         assert http.get("/health").json()["state"] == "loading"
         assert len(http.get("/v1/models").json()["data"]) == 3
-        with http.stream("POST", "/v1/completions", json={"model": MODEL, "prompt": PROMPT, "max_tokens": 4000, "n": 8, "stream": True}) as reply:
+        long = {"model": MODEL, "prompt": PROMPT, "max_tokens": 4000, "n": 8, "stream": True}
+        with http.stream("POST", "/v1/completions", json=long) as reply:
             lines = reply.iter_lines()
             assert next(lines).startswith("data: {")
             assert server.stop() == 0, server.said()
@@ -461,3 +464,18 @@ def test_a_damaged_checkpoint_is_named_and_the_others_still_answer(tmp_path: Pat
         (project.artifacts.get("model-1").path).rename(tmp_path / "gone")
         assert http.post("/v1/completions", json={"model": MODEL, "prompt": PROMPT}).status_code == 404
     assert server.stop() == 0
+
+
+def test_the_command_serves_until_ctrl_c_and_says_where(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    command = [sys.executable, "-m", "engine.cli", "serve", str(project.dir), "--json"]
+    made = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
+    assert made.stdout is not None
+    said = json.loads(made.stdout.readline())
+    where = address.read(project.dir)
+    assert where is not None and said["url"] == where.url and said["token_file"] == str(layout.server_file(project.dir))
+    assert where.token not in json.dumps(said)
+    assert httpx.get(said["url"] + "/v1/models", headers=where.headers).status_code == 200
+    made.send_signal(signal.SIGINT)
+    assert made.wait(20) == 0
+    assert not layout.server_file(project.dir).exists()
