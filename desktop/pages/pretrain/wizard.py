@@ -95,11 +95,12 @@ class Wizard(QWidget):
         self.flow = FlowStrip(theme)
         self.notes = NoteSlot(theme)
         self.design_panel, self.fit_panel = DesignPanel(theme), FitPanel(theme)
-        self._make_forms()
+        self._forms: dict[str, SpecForm] = {}
+        self._built: set[str] = set()
         self._make_dial()
         self.bodies = QStackedWidget()
-        for body in (self._size_body(), self._data_body(), self._schedule_body(), self._fit_body(), self._start_body()):
-            self.bodies.addWidget(body)
+        for _ in STEPS:
+            self.bodies.addWidget(QWidget())
         side = col(self.design_panel, (self.fit_panel, 1), gap=12)
         self.dial_room = self.dial_panel
         col(self.header, 12, self.strip, 12, self.flow, 12, self.notes, self.dial_room, (self._below(side), 1), gap=0, host=self)
@@ -112,22 +113,34 @@ class Wizard(QWidget):
 
     # parts ------------------------------------------------------------------------------------------------------------
 
-    def _make_forms(self) -> None:
-        theme = self.theme
-        groups_of = {name: PretrainSpec.option_of(name).group for name in PretrainSpec.model_fields}
-        simple = [n for n in SIMPLE if n in groups_of]
-        design = simple + [n for n, group in groups_of.items() if group == DESIGN and n not in simple and n != "depth"]
+    def body(self, step: str) -> None:
+        """The widgets of a step, made when it is first shown: all at once would hold the window for most of a second."""
+        if step not in self._built:
+            self._built.add(step)
+            place = STEPS.index(step)
+            made = {"size": self._size_body, "data": self._data_body, "schedule": self._schedule_body, "fit": self._fit_body,
+                    "start": self._start_body}[step]()
+            gone = self.bodies.widget(place)
+            self.bodies.removeWidget(gone)
+            gone.deleteLater()
+            self.bodies.insertWidget(place, made)
 
-        def form(name: str, title: str, groups: tuple[str, ...] | None = None, fields: list[str] | None = None) -> SpecForm:
-            made = SpecForm(theme, PretrainSpec, groups=groups, fields=fields, artifacts=self._choices, title=title,
-                            advanced=bool(self.context.settings.get(f"advanced.pretrain.{name}", False)))
-            made.changed.connect(lambda: self._edited(made))
-            made.advanced_changed.connect(lambda on: self.context.remember(f"advanced.pretrain.{name}", on))
-            return made
-        self.design_form = form("design", tr("Settings"), fields=design)
-        self.data_form = form("data", tr("What it learns from"), (DATA,))
-        self.schedule_form = form("schedule", tr("Settings"), (SCHEDULE, RUN))
-        self.forms = (self.design_form, self.data_form, self.schedule_form)
+    def form(self, step: str) -> SpecForm:
+        """The form of size, data or schedule."""
+        self.body(step)
+        return self._forms[step]
+
+    def _make_form(self, step: str, title: str) -> SpecForm:
+        group_of = {name: PretrainSpec.option_of(name).group for name in PretrainSpec.model_fields}
+        design = [*SIMPLE, *(n for n, group in group_of.items() if group == DESIGN and n not in SIMPLE and n != "depth")]
+        groups = {"data": (DATA,), "schedule": (SCHEDULE, RUN)}.get(step)
+        made = SpecForm(self.theme, PretrainSpec, groups=groups, fields=design if step == "size" else None, artifacts=self._choices,
+                        title=title, advanced=bool(self.context.settings.get(f"advanced.pretrain.{step}", False)))
+        made.load(self.plan.values)
+        made.changed.connect(lambda: self._edited(made))
+        made.advanced_changed.connect(lambda on: self.context.remember(f"advanced.pretrain.{step}", on))
+        self._forms[step] = made
+        return made
 
     def _make_dial(self) -> None:
         theme = self.theme
@@ -139,13 +152,14 @@ class Wizard(QWidget):
             "Everything can be overridden."), elide=True), 1), self.dial_by, gap=10), 8, self.dial, pad=(16, 10, 16, 8), gap=4), 12, gap=0)
 
     def _size_body(self) -> QWidget:
-        return _scrolled(self.design_form)
+        return _scrolled(self._make_form("size", tr("Settings")))
 
     def _data_body(self) -> QWidget:
         self.data_facts = Facts(gap=6)
         self.data_words = small(wrap=True)
         facts = Panel(Text(tr("What it will see"), "section"), self.data_facts, self.data_words, gap=8)
-        return Scroll(col(Panel(self.data_form, pad=(16, 10, 16, 12)), facts, "+", gap=12), horizontal=False)
+        form = self._make_form("data", tr("What it learns from"))
+        return Scroll(col(Panel(form, pad=(16, 10, 16, 12)), facts, "+", gap=12), horizontal=False)
 
     def _schedule_body(self) -> QWidget:
         theme = self.theme
@@ -153,7 +167,7 @@ class Wizard(QWidget):
         self.rates.setFixedHeight(theme.px(132))
         self.rates_words = small()
         top = Panel(row(Text(tr("Learning rate"), "section"), self.rates_words, "+", gap=10), self.rates, pad=(16, 10, 12, 6), gap=4)
-        return col(top, (_scrolled(self.schedule_form), 1), gap=12)
+        return col(top, (_scrolled(self._make_form("schedule", tr("Settings"))), 1), gap=12)
 
     def _fit_body(self) -> QWidget:
         theme = self.theme
@@ -206,7 +220,8 @@ class Wizard(QWidget):
         if survey is not None:
             self.plan.set_inputs(survey.of_kind("corpus"), survey.of_kind("tokenizer"), survey.of_kind("tokens"))
         self._load_forms()
-        self.data_form.refresh_artifacts()
+        if "data" in self._forms:
+            self._forms["data"].refresh_artifacts()
         self.refresh()
 
     def load(self, values: dict[str, Any]) -> None:
@@ -217,7 +232,7 @@ class Wizard(QWidget):
 
     def _load_forms(self) -> None:
         self._loading = True
-        for form in self.forms:
+        for form in self._forms.values():
             form.load(self.plan.values)
         self._loading = False
 
@@ -255,10 +270,9 @@ class Wizard(QWidget):
         self.refresh()
 
     def _forward(self) -> None:
-        form = {"size": self.design_form, "data": self.data_form, "schedule": self.schedule_form}.get(self.plan.step)
         if self.plan.step == STEPS[-1]:
             self._start()
-        elif form is not None and self.plan.problems(self.plan.step):
+        elif self.plan.step in self._forms and self.plan.problems(self.plan.step):
             self._show_problems()
         else:
             self.plan.next()
@@ -269,7 +283,7 @@ class Wizard(QWidget):
     def _show_problems(self) -> None:
         """Each beside its field; what belongs to no field of this step above it."""
         rest = self.plan.problems(self.plan.step)
-        for form in self.forms:
+        for form in self._forms.values():
             rest = form.show_problems(rest)
         if rest:
             self.notes.show_error(FledgeError(rest[0].sentence, rest[0].remedy))
@@ -334,6 +348,7 @@ class Wizard(QWidget):
             self._step_shown = plan.step
             self._load_forms()
         self.strip.set(plan)
+        self.body(plan.step)
         self.bodies.setCurrentIndex(STEPS.index(plan.step))
         show_if(self.dial_room, plan.step == "size")
         show_if(self.cancel, plan.step == STEPS[0] and self._can_cancel)
@@ -345,7 +360,7 @@ class Wizard(QWidget):
         self.flow.set(plan.goes_in(), plan.will_happen(), plan.comes_out())
         self.design_panel.show_plan(plan)
         self.fit_panel.show_plan(plan, plan.device)
-        for form in self.forms:
+        for form in self._forms.values():
             form.set_automatic({k: v for k, v in plan.automatic().items() if k in form.names})
         self._help()
         self._show_wrong()
@@ -357,7 +372,7 @@ class Wizard(QWidget):
         wrong = self.plan.wrong
         if wrong is not None:
             from engine.contract.spec import Problem
-            for form in self.forms:
+            for form in self._forms.values():
                 form.show_problems([Problem(wrong.field, wrong.sentence, wrong.remedy)] if wrong.field in form.names else [])
         elif self.notes.note is not None:
             self.notes.clear()
@@ -369,17 +384,16 @@ class Wizard(QWidget):
         passes = tr("{times} passes over the corpus.", times=significant(made.epochs, 2)) if made.epochs else ""
         batch = tr("{steps} of {rows}, one update.", steps=trn("{count} micro batch",
             "{count} micro batches", made.grad_accum_steps), rows=trn("{count} sequence", "{count} sequences", made.micro_batch_size))
-        for form in (self.design_form, self.schedule_form):
-            form.set_help("tokens_per_step", batch)
-            if passes:
-                form.set_help("tokens", passes)
-        self.data_form.rows["title"].control.setPlaceholderText(self.plan.default_title())
         table = self.plan.vocab_size * made.config.hidden_size
-        self.design_form.set_help("tie_embeddings", tr("One table in and out saves {count} parameters.", count=count(table)))
-        self.design_form.set_help("shape", tr("RMSNorm, RoPE and SwiGLU.") if made.config.shape == "llama" else
-                                  tr("LayerNorm, learned positions and GELU."))
-        for form in (self.design_form, self.schedule_form):
-            form.set_help("tokens_per_parameter", tr("Compute-optimal is near 11."))
+        shape = tr("RMSNorm, RoPE and SwiGLU.") if made.config.shape == "llama" else tr("LayerNorm, learned positions and GELU.")
+        words = {"tokens_per_step": batch, "tokens": passes, "tokens_per_parameter": tr("Compute-optimal is near 11."), "shape": shape,
+                 "tie_embeddings": tr("One table in and out saves {count} parameters.", count=count(table))}
+        for form in self._forms.values():
+            for name, said in words.items():
+                if said and name in form.rows:
+                    form.set_help(name, said)
+            if "title" in form.rows:
+                form.rows["title"].control.setPlaceholderText(self.plan.default_title())
 
     def _show_data(self) -> None:
         plan = self.plan
@@ -440,13 +454,25 @@ class Wizard(QWidget):
             (tr("Samples"), tr("every {steps} steps", steps=number(made.sample_every)) if made.sample_every else tr("never")),
             (tr("Device"), plan.device.title if plan.device is not None else tr("found at the start"))])
         changed = plan.spec().changed()
-        shown = [(PretrainSpec.option_of(k).label, str(self.forms[0]._words(k, v))) for k, v in changed.items()
+        shown = [(PretrainSpec.option_of(k).label, value_words(k, v)) for k, v in changed.items()
                  if k not in ("corpus", "tokenizer", "title")]
         self.changes_head.set(tr("Changed from the defaults") if shown else tr("All settings are at their defaults"))
         self.changes.set(shown)
         busy = not queue.device_free("auto")
         self.start_words.set(tr("Another run has the device: this one waits in the queue and starts by itself.") if busy else
                              tr("The run goes on when this window is closed. It can be paused, stopped and resumed."))
+
+
+def value_words(name: str, value: Any) -> str:
+    """A setting's value as a person reads it."""
+    for choice, words in PretrainSpec.option_of(name).choices:
+        if choice == value:
+            return words
+    if isinstance(value, bool):
+        return tr("on") if value else tr("off")
+    if isinstance(value, (int, float)):
+        return f"{value:,.8g}" if isinstance(value, float) else number(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _scrolled(form: SpecForm) -> Panel:

@@ -101,35 +101,35 @@ def test_the_dial_by_arrow_keys_changes_the_design(wizard_page: PretrainPage, qt
     wizard.dial.setFocus()
     QTest.keyClick(wizard.dial, Qt.Key.Key_Right)
     assert wizard.plan.plan.config.parameters > before
-    assert wizard.design_form.values()["depth"] == wizard.plan.values["depth"]
+    assert wizard.form("size").values()["depth"] == wizard.plan.values["depth"]
 
 
 def test_an_edit_in_the_form_reaches_the_plan_and_the_estimate(wizard_page: PretrainPage, qtbot) -> None:
     wizard = wizard_page.wizard
     seconds = wizard.plan.plan.estimate.seconds
-    wizard.design_form.set("max_seq_len", 2048)
+    wizard.form("size").set("max_seq_len", 2048)
     assert wizard.plan.values["max_seq_len"] == 2048
     assert wizard.plan.plan.config.max_seq_len == 2048 and wizard.plan.plan.estimate.seconds != seconds
 
 
 def test_what_was_changed_on_one_step_stands_on_the_other(wizard_page: PretrainPage, qtbot) -> None:
     wizard = wizard_page.wizard
-    wizard.design_form.set("tokens_per_parameter", 5.0)
+    wizard.form("size").set("tokens_per_parameter", 5.0)
     wizard._go("schedule")
-    assert wizard.schedule_form.values()["tokens_per_parameter"] == 5.0
-    wizard.schedule_form.set("decay", "cosine")
+    assert wizard.form("schedule").values()["tokens_per_parameter"] == 5.0
+    wizard.form("schedule").set("decay", "cosine")
     assert wizard.plan.values["tokens_per_parameter"] == 5.0 and wizard.plan.values["decay"] == "cosine"
 
 
 def test_a_design_that_cannot_be_is_said_at_its_field_and_holds_the_step(wizard_page: PretrainPage, qtbot) -> None:
     wizard = wizard_page.wizard
-    wizard.design_form.set_advanced(True)
-    wizard.design_form.set("width", 250)
-    wizard.design_form.set("num_heads", 4)
+    wizard.form("size").set_advanced(True)
+    wizard.form("size").set("width", 250)
+    wizard.form("size").set("num_heads", 4)
     wizard._forward()
     assert wizard.plan.step == "size"
-    assert "heads" in wizard.design_form.rows["num_heads"]._problem.words()
-    wizard.design_form.set("width", 256)
+    assert "heads" in wizard.form("size").rows["num_heads"]._problem.words()
+    wizard.form("size").set("width", 256)
     wizard._forward()
     assert wizard.plan.step == "data"
 
@@ -172,7 +172,7 @@ def test_the_measured_fit_comes_from_a_process_and_can_be_cancelled(wizard_page:
     assert wizard.plan.measured.energy_kwh == pytest.approx(0.2)
     assert "measured" in wizard.plan.will_happen()[1]
     assert wizard.context.settings.get("measured_fits")
-    wizard.design_form.set("max_seq_len", 1024)
+    wizard.form("size").set("max_seq_len", 1024)
     assert wizard.plan.measured is None
     shim.write_text("#!/bin/sh\nexec sleep 30\n", "utf-8")
     wizard._measure()
