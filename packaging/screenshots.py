@@ -29,6 +29,8 @@ RECORDINGS = ROOT / "tests" / "recordings"
 SIZES = ("1280x800", "1920x1080")
 THEMES = ("light", "dark")
 SETTLE_SECONDS = 1.2
+CHAT_SECONDS = 60.0
+CHAT_PROMPT = "The ferry left the quay"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,31 @@ def open_new_project(app: "App") -> None:
     app.window.new_project()
 
 
+def ask_both(app: "App") -> None:
+    """Two checkpoints continue one prompt, and one token's alternatives stand open. A project without a model stays as it is."""
+    page: Any = app.window.pages["chat"]
+    until = time.monotonic() + CHAT_SECONDS
+
+    def wait(done: Callable[[], bool]) -> bool:
+        while not done() and time.monotonic() < until:
+            app.qt.processEvents()
+            time.sleep(0.005)
+        return done()
+
+    if not wait(lambda: page.client.listed) or not page.client.models:
+        return
+    if all(pane.current is None for pane in page.panes):
+        prompt = page.composer.prompt.value() or CHAT_PROMPT
+        page.composer.prompt.set(prompt)
+        page.send()
+        wait(lambda: not page._answers and not page._pending)
+    text = page.panes[1].current
+    written = [i for i, cell in enumerate(text.cells) if cell.tokens and cell.text.strip()] if text is not None else []
+    if written:
+        text.setFocus()
+        text.choose(written[min(20, len(written) - 1)])
+
+
 MOMENTS: tuple[Moment, ...] = (
     Moment("first-start", "home", project=False),
     Moment("new-project", "home", project=False, prepare=open_new_project),
@@ -57,7 +84,7 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("corpus", "corpus"),
     Moment("tokenizer", "tokenizer"),
     Moment("pretrain", "pretrain"),
-    Moment("chat", "chat"),
+    Moment("chat", "chat", prepare=ask_both),
     Moment("runs", "runs"),
     Moment("settings", "settings"),
     Moment("keys", "settings", prepare=open_keys),
