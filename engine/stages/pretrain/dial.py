@@ -231,7 +231,7 @@ def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool
 def efficiency(kind: str, dtype: str, width: int) -> float:
     """Share of the matrix-product peak that a whole training step reaches, by width. Fitted to measured runs on an EPYC; for GPUs a
     guess."""
-    best, half_way = {("cpu", "bfloat16"): (0.40, 400), ("cpu", "float32"): (0.75, 150), ("cuda", "bfloat16"): (0.55, 900),
+    best, half_way = {("cpu", "bfloat16"): (0.80, 180), ("cpu", "float32"): (0.75, 20), ("cuda", "bfloat16"): (0.55, 900),
                       ("cuda", "float32"): (0.6, 500), ("mps", "bfloat16"): (0.5, 500), ("mps", "float32"): (0.5, 400)}[kind, dtype]
     return best * width / (width + half_way)
 
@@ -262,13 +262,13 @@ def _correction(device: DeviceFacts, dtype: str, flops: float) -> float:
 def _update_seconds(plan: Plan, device: DeviceFacts) -> float:
     """One optimizer step: a pass over all state, and Muon's Newton-Schulz products (five times 4 r²c + 2 r³ for each matrix)."""
     config = plan.config
-    passes = 40 * config.parameters / ({"cpu": 1.2e10, "cuda": 1.5e12, "mps": 1e11}[device.kind])
+    passes = 28 * config.parameters / ({"cpu": 3e10, "cuda": 1.5e12, "mps": 1e11}[device.kind])
     if plan.optimizer != "muon":
         return passes
     C, M, Q, K = config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     shapes = [(Q, C), (K, C), (K, C), (C, Q), *[(M, C)] * (3 if config.shape == "llama" else 2)]
     products = sum(5 * (4 * min(s) ** 2 * max(s) + 2 * min(s) ** 3) for s in shapes) * config.num_layers
-    return passes + products / (0.3 * peak(device, "bfloat16"))
+    return passes + products / (0.5 * peak(device, "bfloat16"))
 
 
 # ---- the parts of resolve

@@ -194,11 +194,14 @@ class Builder:
             found = [(text, first + tokenizer.encode(text)) for text in self.spec.sample_prompts]
         else:
             split = self.shards.split("validation")
-            places = sorted({i * split.documents // SAMPLES for i in range(SAMPLES)})
+            if split.documents >= SAMPLES:
+                starts = [int(split.starts[i * split.documents // SAMPLES]) for i in range(SAMPLES)]
+            else:
+                starts = [i * split.tokens // SAMPLES for i in range(SAMPLES)]
             special = set(tokenizer.special.values())
-            parts = [[int(t) for t in split.document(i)[:SAMPLE_PROMPT_TOKENS] if int(t) not in special] for i in places
-                     if i < split.documents]
-            found = [(tokenizer.decode(ids), first + ids) for ids in parts]
+            parts = [[int(t) for t in split.slice(at, min(at + SAMPLE_PROMPT_TOKENS, split.tokens)) if int(t) not in special]
+                     for at in starts]
+            found = [(tokenizer.decode(ids), first + ids) for ids in parts if ids]
         most = max(1, self.plan.config.max_seq_len - self.plan.sample_tokens)
         return [(text, ids[:most] or [self.inputs.end_id]) for text, ids in found]
 

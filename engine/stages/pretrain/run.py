@@ -48,6 +48,8 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
             parts = builder.build(resumed)
             baseline = unigram_bits_per_byte(train, validation, inputs.token_bytes)
             tell_problems(plan, context)
+            if not parts.trainer.state.compiled:
+                context.emit(Phases(phases=[phase for phase in PHASES if phase[0] != "compile"]))
         if parts.trainer.state.compiled:
             with context.phase("compile", tr("Compile")):
                 start_compiled(parts, ranks, context, settled=resumed is not None or spec.compile == "on")

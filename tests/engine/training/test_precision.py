@@ -17,7 +17,7 @@ METAL = DeviceFacts(id="mps", kind="mps", title="M3", dtypes=("bfloat16", "float
 
 
 @pytest.mark.parametrize(("asked", "facts", "width", "dtype"), [
-    ("auto", FAST, 256, torch.bfloat16), ("auto", FAST, 64, torch.float32), ("auto", OLD, 256, torch.float32),
+    ("auto", FAST, 256, torch.bfloat16), ("auto", FAST, 16, torch.float32), ("auto", OLD, 256, torch.float32),
     ("auto", EVEN, 256, torch.float32), ("float32", FAST, 256, torch.float32), ("bfloat16", OLD, 256, torch.bfloat16),
     ("auto", METAL, 64, torch.bfloat16)])
 def test_bfloat16_where_it_pays(asked, facts, width, dtype):
