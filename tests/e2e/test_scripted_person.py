@@ -1,0 +1,138 @@
+"""A scripted person goes from the first window to a chat with a trained model, by mouse and keyboard only, through the real window, the real
+workers and the real server. (tests/e2e/person_xdotool.py does the same from outside, on a virtual screen.)
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
+
+from desktop.app import App, build
+from desktop.widgets.token_text import TokenText
+from engine.project.models import list_models
+
+WORDS = "the ferry left quay at seven with forty passengers and mail for island harbour light wind rose tide fell".split()
+
+
+class Person:
+    """Sees what is on the screen, clicks on words and types. Knows no page from inside."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def screen(self) -> list[QWidget]:
+        """What can be reached: an open dialog alone, else the window."""
+        modal = QApplication.activeModalWidget()
+        return [modal] if modal is not None else [self.app.window]
+
+    def find(self, kind: type[QWidget], words: str) -> QWidget | None:
+        for root in self.screen():
+            for found in root.findChildren(kind):
+                said = found.text().strip().lstrip("&") if isinstance(found, QAbstractButton) else ""
+                names = (said, said.partition(":")[0], found.accessibleName().split(",")[0])
+                if found.isVisible() and found.isEnabled() and words in names:
+                    return found
+        return None
+
+    def wait(self, what: str, until, seconds: float = 30.0):
+        """Look again and again until it is there."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            QApplication.processEvents()
+            found = until()
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"waited {seconds} s for {what}; on the screen: {self.words()}")
+
+    def words(self) -> list[str]:
+        return [b.text().strip() or b.accessibleName() for root in self.screen() for b in root.findChildren(QAbstractButton) if b.isVisible()]
+
+    def click(self, words: str, seconds: float = 30.0) -> None:
+        button = self.wait(f"the button {words!r}", lambda: self.find(QAbstractButton, words), seconds)
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(button.width() // 2, button.height() // 2))
+
+    def type_into(self, name: str, text: str) -> None:
+        field = self.wait(f"the field {name!r}", lambda: self.find(QLineEdit, name) or self.find(QPlainTextEdit, name))
+        QTest.mouseClick(field if isinstance(field, QLineEdit) else field.viewport(), Qt.MouseButton.LeftButton)
+        QTest.keyClick(field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+        QTest.keyClicks(field, text)
+        QTest.keyClick(field, Qt.Key.Key_Tab)
+
+    def choose_file(self, words: str, path: Path) -> None:
+        """Click a button that opens a file dialog, type the name, Enter."""
+        def answer() -> None:
+            dialog = QApplication.activeModalWidget()
+            if not isinstance(dialog, QFileDialog):
+                QTimer.singleShot(50, answer)
+                return
+            field = dialog.findChild(QLineEdit)
+            QTest.keyClick(field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+            QTest.keyClicks(field, str(path))
+            QTest.keyClick(field, Qt.Key.Key_Return)
+        QTimer.singleShot(50, answer)
+        self.click(words)
+
+    def press(self, key: Qt.Key, keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+        QTest.keyClick(QApplication.focusWidget() or self.app.window, key, keys)
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Iterator[Person]:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FLEDGE_THREADS", "1")
+    app = build()
+    app.show()
+    QApplication.processEvents()
+    yield Person(app)
+    app.window.close()
+    app.context.close()
+
+
+@pytest.mark.timeout(300)
+def test_from_the_first_window_to_a_chat_with_a_trained_model(person: Person, tmp_path: Path) -> None:
+    text = tmp_path / "ferry.txt"
+    text.write_text("\n\n".join(" ".join(WORDS[(i * j) % len(WORDS)] for j in range(1, 40)) + "." for i in range(1, 500)))
+
+    QTimer.singleShot(0, lambda: person.click("New project"))
+    person.wait("the wizard", QApplication.activeModalWidget)
+    person.click("Next")
+    person.type_into("Name", "Harbour")
+    person.type_into("Folder", str(tmp_path / "harbour"))
+    person.click("Next")
+    person.click("Make the project" if person.find(QAbstractButton, "Make the project") else person.words()[-1])
+    project = person.wait("the project", lambda: person.app.context.project)
+
+    person.wait("the corpus page", lambda: person.find(QAbstractButton, "Add files") or person.click("Corpus"))
+    person.choose_file("Add files", text)
+    person.click("Import")
+    person.click("Train a tokenizer", 60)
+    person.type_into("Vocabulary", "320")
+    person.click("Train the tokenizer")
+    person.click("Design a model", 60)
+
+    person.click("Advanced")
+    for name, value in (("Context length", "32"), ("Width", "32"), ("Heads", "2")):
+        person.type_into(name, value)
+    person.click("Next")
+    person.click("Next")
+    person.click("Advanced")
+    for name, value in (("Steps", "40"), ("Batch", "256"), ("Validate on", "1000"), ("Sample length", "8")):
+        person.type_into(name, value)
+    person.click("Next")
+    person.click("Next")
+    person.click("Start training")
+    person.click("Chat with it", 120)
+
+    person.wait("a prompt field", lambda: person.find(QPlainTextEdit, "Prompt"))
+    person.type_into("Prompt", "the ferry left")
+    person.click("Continue both")  # a new model opens beside its untrained self
+    texts = person.wait("two answers", lambda: len(found := [t for t in person.app.window.findChildren(TokenText) if t.isVisible()
+                                                and len(t.plain()) > len("the ferry left") + 5]) == 2 and found, 60)
+    assert len(texts) == 2 and all(t.plain().startswith("the ferry left") for t in texts)
+    assert [m.id for m in list_models(project)][0] == "model-1"
+    person.wait("the chat on disk", lambda: project.library.chats(), 30)
