@@ -9,12 +9,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QMenu, QSizePolicy, QSlider, QWidget, QWidgetAction
+from PySide6.QtWidgets import QFileDialog, QMenu, QSlider, QWidget, QWidgetAction
 
 from desktop.theme.theme import Theme
-from desktop.widgets.bar import LegendLine
 from desktop.widgets.buttons import Button, Segments
-from desktop.widgets.layout import clear, col, fill, fixed, row, show_if
+from desktop.widgets.layout import col, fixed, row, show_if
+from desktop.widgets.legend import Legend
 from desktop.widgets.plot import Curve, Mark, Plot
 from desktop.widgets.text import Text, small
 from engine.contract.words import tr
@@ -25,21 +25,19 @@ COLUMNS = ("step", "tokens", "elapsed")
 
 class MetricChart(QWidget):
     """`set_curves`, `set_marks`, `set_end`; `refresh` when the data grew. `controls` puts axis and options into the heading; `lead` stands
-    there instead of the title."""
+    there instead of the title. `legend_below`: the names of many lines, in as many rows as they take."""
 
     exported = Signal(str)
     failed = Signal(str)
     options_changed = Signal()
 
     def __init__(self, theme: Theme, title: str, *, unit: str = "", controls: bool = True, show_x: bool = True, name: str = "",
-                 lead: QWidget | None = None) -> None:
+                 lead: QWidget | None = None, legend_below: bool = False) -> None:
         super().__init__()
         self.theme, self.title = theme, title
         self.plot = Plot(theme, name or title, unit=unit, show_x=show_x)
         self._links: list[MetricChart] = []
-        self._legend_shown: list[tuple[str, str, bool]] = []
-        self._legend = row(gap=14)
-        self._legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # a long one is cut, it never widens the page
+        self.legend = Legend(theme, wrap=legend_below)
         self._title = Text(title, "section")
         self._note = small()
         self._whole = Button(theme, tr("Whole run"), "quiet", on_click=lambda: self.plot.zoom(None))
@@ -47,7 +45,7 @@ class MetricChart(QWidget):
                              name=tr("Axis of {chart}", chart=title), on_change=lambda kind: self.set_axes(x_kind=kind))
         self.options = Button(theme, kind="icon", icon="settings", name=tr("Options of {chart}", chart=title), on_click=self._open_menu)
         fixed(self.options, theme.px(28), theme.px(28))
-        head = row(lead or self._title, (self._legend, 1), self._note, self._whole, self.axis if controls else None,
+        head = row(lead or self._title, "+" if legend_below else (self.legend, 1), self._note, self._whole, self.axis if controls else None,
                    self.options if controls else None, gap=14)
         head.setMinimumHeight(theme.px(30) if controls else theme.px(22))
         if lead is not None:
@@ -55,7 +53,7 @@ class MetricChart(QWidget):
         if not controls:
             self.axis.deleteLater()
             self.options.deleteLater()
-        col(head, (self.plot, 1), gap=2, host=self)
+        col(head, self.legend if legend_below else None, (self.plot, 1), gap=4 if legend_below else 2, host=self)
         self._menu = QMenu(self)
         self._smoothing_words = small()
         self._build_menu()
@@ -67,10 +65,9 @@ class MetricChart(QWidget):
 
     # data -------------------------------------------------------------------------------------------------------------
 
-    def set_curves(self, curves: Sequence[Curve], legend: bool = True) -> None:
+    def set_curves(self, curves: Sequence[Curve]) -> None:
         self.plot.set_curves(curves)
-        if legend:
-            self._show_legend()
+        self._show_legend()
 
     def set_marks(self, marks: Sequence[Mark]) -> None:
         if list(marks) != self.plot.marks:
@@ -175,17 +172,7 @@ class MetricChart(QWidget):
         return lines
 
     def _show_legend(self) -> None:
-        """Named lines above the chart, never a box on it; built anew only when they differ."""
-        lines = self._legend_lines()
-        if lines == self._legend_shown:
-            return
-        self._legend_shown = lines
-        box = self._legend.layout()
-        clear(box)
-        fill(box, tuple(row(LegendLine(self.theme, tone, dashed), small(words), gap=6) for words, tone, dashed in lines) + ("+",), 14)
-
-    def hide_legend(self) -> None:
-        self._legend.hide()
+        self.legend.set(self._legend_lines())
 
     # export -----------------------------------------------------------------------------------------------------------
 

@@ -359,6 +359,10 @@ class Plot(KeyboardRing, QWidget):
         theme, area = self.theme, self.area()
         painter.setFont(theme.font("small"))
         grid, ink = theme.colour("grid"), theme.colour("text2")
+        if not self._drawn:
+            painter.setPen(theme.colour("text3"))
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, tr("Nothing to draw yet"))
+            return
         for value, words in self._y_ticks():
             y = float(self._height_of_axis(value))
             painter.setPen(QPen(grid, 1))

@@ -144,7 +144,7 @@ class SampleList(QWidget):
         super().__init__()
         self.theme = theme
         self._shown: list[Sample] = []
-        self._hint = Text(tr("The first one comes with the first samples of the run."), tone="text2", wrap=True)
+        self._hint = Text(tr("They come while it trains."), tone="text2", wrap=True)
         self._inner = QWidget()
         self._box = QVBoxLayout(self._inner)
         self._box.setContentsMargins(0, 0, 8, 0)
@@ -300,8 +300,8 @@ class RunPanel(QWidget):
     def headline(self) -> str:
         """The sentence under the page's title."""
         run, state = self.follower.run, self.follower.state
-        when = clock(state.started or run.created)
-        head = tr("Run {number}, started {when}.", number=run.number, when=when)
+        head = tr("Run {number}, started {when}.", number=run.number, when=clock(state.started)) if state.started else \
+            tr("Run {number}, made {when}.", number=run.number, when=clock(run.created))
         status = self.follower.status
         if status in ("running", "starting", "waiting"):
             return f"{head} {tr('It goes on when this window is closed.')}"

@@ -64,7 +64,8 @@ class RunsPage(Page):
         self.queue = RunQueue(self)
         self.notes = NoteSlot(theme)
         self.measure = Choice(theme, measures(), "loss", name=tr("What the chart shows"))
-        self.chart = MetricChart(theme, tr("Curves"), name=tr("Curves of the chosen runs"), lead=fixed(self.measure, theme.px(188)))
+        self.chart = MetricChart(theme, tr("Curves"), name=tr("Curves of the chosen runs"), legend_below=True,
+                                 lead=fixed(self.measure, theme.px(188)))
         self.measure.changed.connect(self._draw)
         self.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
         self.chart.failed.connect(lambda words: self.notes.show_error(FledgeError(words)))

@@ -10,6 +10,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
 from desktop.theme.theme import Theme
+from desktop.widgets.legend import Legend
 from desktop.widgets.metric_chart import MetricChart
 from desktop.widgets.plot import Curve, Mark, Plot, at_steps
 from engine.project.run_state import Series
@@ -214,4 +215,29 @@ def test_smoothed_line_is_in_the_accent(chart: MetricChart, theme: Theme, qtbot)
 
 def test_options_change_the_legend(chart: MetricChart) -> None:
     chart.set_axes(smoothing=0.5)
-    assert ("smoothed 0.50", "accent", False) in chart._legend_shown
+    assert ("smoothed 0.50", "accent", False) in chart.legend.lines
+
+
+def test_a_legend_without_room_counts_or_wraps(theme: Theme, qtbot) -> None:
+    lines = [(f"run {i}, a rather long name", "accent", False) for i in range(6)]
+    one, many = Legend(theme), Legend(theme, wrap=True)
+    for each in (one, many):
+        qtbot.addWidget(each)
+        each.set(lines)
+        assert each.accessibleName().count("rather long") == 6
+    assert 0 < len(one._places(400)) < 6
+    assert one.heightForWidth(400) < many.heightForWidth(400)
+    assert len(many._places(400)) == 6
+    assert many.heightForWidth(4000) == one.heightForWidth(400)
+    assert one.minimumSizeHint().width() == 0
+
+
+def test_a_plot_without_data_says_so_and_takes_keys(theme: Theme, qtbot) -> None:
+    plot = Plot(theme, "Loss")
+    qtbot.addWidget(plot)
+    plot.resize(400, 200)
+    plot.show()
+    qtbot.waitUntil(lambda: plot.draws > 0, timeout=3000)
+    for key in (Qt.Key.Key_Home, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_0, Qt.Key.Key_Escape):
+        QTest.keyClick(plot, key)
+    assert plot.grab().width() >= 400
