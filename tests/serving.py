@@ -77,7 +77,7 @@ class ServerProcess:
     """`python -m engine.serve.main` for a project, as the window starts it."""
 
     def __init__(self, project: Path, *arguments: str, ready: bool = True, **environment: str) -> None:
-        self.project = project
+        self.project, self.home = project, environment.get("FLEDGE_HOME", os.environ.get("FLEDGE_HOME", ""))
         self.log = open(layout.server_log(project), "ab")
         self.process = subprocess.Popen([sys.executable, "-m", "engine.serve.main", str(project), *arguments], cwd=ROOT, stdout=self.log,
                                         stderr=self.log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})

@@ -98,6 +98,7 @@ class ChatPage(Page):
         self.client.models_changed.connect(self._models_came)
         self.client.state_changed.connect(self._state_changed)
         self.client.failed.connect(self._client_failed)
+        self.client.health_changed.connect(self._health_changed)
         self.keeper.failed.connect(self._not_kept)
         self.composer.sent.connect(self.send)
         self.composer.stopped.connect(self.stop)
@@ -147,6 +148,9 @@ class ChatPage(Page):
                 self.send()
         self._look()
 
+    def _health_changed(self, health: dict[str, Any]) -> None:
+        self._header.set(tr("Chat"), self._sentence(self.sides.value() == 2))
+
     def _client_failed(self, error: ChatError) -> None:
         self._pending = False
         note = Note(self.theme, "danger", error.sentence, error.remedy, Button(self.theme, tr("Start it again"), on_click=self._restart))
@@ -195,6 +199,8 @@ class ChatPage(Page):
     def _sentence(self, two: bool) -> str:
         if self.client.state == "starting":
             return tr("The local server is starting.")
+        if self.client.health.get("sharing"):
+            return tr("A training run has the device: text comes more slowly until it is done.")
         if two:
             return tr("Two checkpoints, one prompt, the same seed.")
         return tr("One checkpoint, any prompt. The tint tells how sure it was of each token.")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from desktop.jobs.chat_client import AnswerEnd, ChatError, ModelInfo, StreamedToken
@@ -22,6 +23,7 @@ from engine.contract.words import tr
 TINTS = (0.0, 0.13, 0.27, 0.42)
 PICKER = 264
 PITCH = 28
+NARROW = 400
 
 
 def tint(theme: Theme, step: int) -> str:
@@ -79,6 +81,14 @@ class Pane(Panel):
         self.setAccessibleName(name)
         self.show_figures()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a narrow pane the names of checkpoints go before the badge; the picker's tooltip says the same."""
+        super().resizeEvent(event)
+        self._fit_badge()
+
+    def _fit_badge(self) -> None:
+        show_if(self.badge, bool(self.badge.text()) and self.width() >= self.theme.px(NARROW))
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     def set_models(self, models: Sequence[ModelInfo], wanted: str = "") -> None:
@@ -104,8 +114,9 @@ class Pane(Panel):
         if self.model is not None:
             words, why = wording.badge_of(self.model)
             self.badge.set(words, "", why)
+            self._fit_badge()
             self.nature.set(wording.nature_of(self.model))
-            self.picker.setToolTip(self.model.id)
+            self.picker.setToolTip(f"{self.model.title}, {words} ({self.model.id})")
         else:
             self.badge.set("")
             self.nature.set("")

@@ -11,6 +11,7 @@ from desktop.theme.theme import Theme
 from desktop.widgets.fields import Choice
 from engine.contract.words import tr
 
+LIST_MARGIN = 40  # what the list has around its words
 _HEAD = object()  # the value of a heading: never equal to an id
 
 
@@ -38,6 +39,7 @@ class ModelPicker(Choice):
                     self._values.append(model.id)
             if not models:
                 self.addItem(tr("No model yet"))
+        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + LIST_MARGIN)
         self.setEnabled(bool(models))
         known = [m.id for m in models]
         if known:

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from desktop.pages.chat.picker import grouped
 from desktop.pages.chat.popover import shown
 from desktop.pages.chat.wording import chance, figures, place_of
 from desktop.widgets.text import Text
+from engine.project.locks import FileLock
 from engine.project.project import Project
 from tests.serving import ServerProcess, make_project
 
@@ -159,6 +161,17 @@ def test_sampling_settings_are_checked_and_remembered(page: ChatPage, context: A
     assert page.composer.settings.temperature == 0.3 and context.settings.get("chat.sampling")["temperature"] == 0.3
     qtbot.keyClick(popover._temperature, Qt.Key.Key_Escape)
     assert not popover.isVisible() and "0.3" in words_on(page)
+
+
+def test_a_training_run_on_the_device_is_said(page: ChatPage, qtbot: QtBot, served: ServerProcess) -> None:
+    """The server looks at the device lock of the home it was started with."""
+    lock = FileLock(Path(served.home) / "devices" / "cpu.lock")
+    assert lock.acquire(wait=5)
+    try:
+        qtbot.waitUntil(lambda: "A training run has the device" in words_on(page), timeout=15_000)
+    finally:
+        lock.release()
+    qtbot.waitUntil(lambda: "Two checkpoints, one prompt" in words_on(page), timeout=15_000)
 
 
 def test_too_long_a_prompt_is_told_in_the_pane(page: ChatPage, qtbot: QtBot) -> None:
