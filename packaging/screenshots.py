@@ -77,15 +77,43 @@ def ask_both(app: "App") -> None:
         text.choose(written[min(20, len(written) - 1)])
 
 
+def wizard(step: str) -> Callable[["App"], None]:
+    """The pretraining wizard at one of its steps."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["pretrain"]
+        if page.wizard is None:
+            page.show_wizard()
+        page.wizard.plan.go(step)
+        page.wizard.refresh()
+    return show
+
+
+def lay_over(app: "App") -> None:
+    """Three runs on one chart."""
+    page: Any = app.window.pages["runs"]
+    settle(app, 0.5)
+    page._select({"3-pretrain", "4-pretrain", "6-pretrain"})
+    page._chosen()
+
+
 MOMENTS: tuple[Moment, ...] = (
     Moment("first-start", "home", project=False),
     Moment("new-project", "home", project=False, prepare=open_new_project),
     Moment("home", "home"),
     Moment("corpus", "corpus"),
     Moment("tokenizer", "tokenizer"),
-    Moment("pretrain", "pretrain"),
+    Moment("pretrain-size", "pretrain", prepare=wizard("size")),
+    Moment("pretrain-data", "pretrain", prepare=wizard("data")),
+    Moment("pretrain-schedule", "pretrain", prepare=wizard("schedule")),
+    Moment("pretrain-fit", "pretrain", prepare=wizard("fit")),
+    Moment("pretrain-start", "pretrain", prepare=wizard("start")),
+    Moment("pretrain", "pretrain", {"run": "6-pretrain"}),
+    Moment("pretrain-done", "pretrain", {"run": "4-pretrain"}),
+    Moment("pretrain-interrupted", "pretrain", {"run": "3-pretrain"}),
+    Moment("pretrain-error", "pretrain", {"run": "5-pretrain"}),
     Moment("chat", "chat", prepare=ask_both),
     Moment("runs", "runs"),
+    Moment("runs-overlay", "runs", prepare=lay_over),
     Moment("settings", "settings"),
     Moment("keys", "settings", prepare=open_keys),
 )
