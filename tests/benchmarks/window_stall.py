@@ -1,4 +1,4 @@
-"""How long the window's thread is ever held: `python -m tests.benchmarks.window_stall [SECONDS]`.
+"""How long the window's thread is ever held: `python -m tests.benchmarks.window_stall [SECONDS [POINTS]]`.
 
 A run of a million steps is opened in the real window: first it is replayed, then a real process adds 50 events a second to it while the
 chart shows all of it, with the pointer moving over it and zooming. A heartbeat timer in the event loop measures the longest gap of each
@@ -23,15 +23,18 @@ A_LINE = 25
 
 @dataclass
 class Stall:
-    """Milliseconds: the longest gap between two beats, the 99.9th percentile, and how many there were over the limit."""
+    """Milliseconds: the longest gap between two beats, the longest work of the thread itself between two (the rest is other programs'),
+    the 99.9th percentile of the gaps, and how many there were over the limit."""
 
     longest: float
+    work: float
     high: float
     over: int
     beats: int
 
     def words(self) -> str:
-        return f"longest {self.longest:.1f} ms, 99.9 % under {self.high:.1f} ms, over {LIMIT_MS:.0f} ms: {self.over} of {self.beats:,}"
+        return (f"longest {self.longest:.1f} ms (own work {self.work:.1f} ms), 99.9 % under {self.high:.1f} ms, "
+                f"over {LIMIT_MS:.0f} ms: {self.over} of {self.beats:,}")
 
 
 def write_events(path: Path, points: int) -> None:
@@ -92,24 +95,26 @@ class Heart:
 
     def __init__(self) -> None:
         from PySide6.QtCore import QTimer
-        self.gaps: list[float] = []
-        self._last = time.perf_counter()
+        self.gaps: list[tuple[float, float]] = []
+        self._last, self._worked = time.perf_counter(), time.thread_time()
         self.timer = QTimer()
         self.timer.timeout.connect(self._beat)
         self.timer.start(1)
 
     def _beat(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append((now - self._last) * 1000)
-        self._last = now
+        now, worked = time.perf_counter(), time.thread_time()
+        self.gaps.append(((now - self._last) * 1000, (worked - self._worked) * 1000))
+        self._last, self._worked = now, worked
 
     def take(self) -> Stall:
-        gaps, self.gaps = sorted(self.gaps), []
-        return Stall(gaps[-1], gaps[min(len(gaps) - 1, int(len(gaps) * 0.999))], sum(g > LIMIT_MS for g in gaps), len(gaps))
+        gaps, work = sorted(g for g, _ in self.gaps), max(w for _, w in self.gaps)
+        self.gaps = []
+        return Stall(gaps[-1], work, gaps[min(len(gaps) - 1, int(len(gaps) * 0.999))], sum(g > LIMIT_MS for g in gaps), len(gaps))
 
 
 def measure(seconds: float = 15.0, points: int = POINTS) -> dict[str, Stall]:
-    """{"open", "replay", "live", "pointer"}: as the page is built, while the run's history is read, while it grows, while it grows and the pointer works on the chart."""
+    """{"open", "replay", "live", "pointer"}: as the page is built, while the run's history is read, while it grows, while it grows and the
+    pointer works on the chart."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FLEDGE_HOME"] = str(Path(folder) / "home")
@@ -146,7 +151,7 @@ def _measure(folder: Path, seconds: float, points: int) -> dict[str, Stall]:
         window.show_page("pretrain", {"run": run.id})
         page = window.pages["pretrain"]
         side = page.run_side  # type: ignore[attr-defined]
-        _wait(app, 0.05)
+        _wait(app, 0.3)
         found["open"] = heart.take()
         until = time.perf_counter() + 240
         while side.follower.state.step < points and time.perf_counter() < until:
@@ -191,14 +196,17 @@ def _wait(app, seconds: float) -> None:
 
 
 def main() -> int:
-    seconds = float(sys.argv[1]) if __name__ == "__main__" and len(sys.argv) > 1 else 15.0
-    found = measure(seconds)
-    names = {"open": "the page is built", "replay": f"replay of {POINTS:,} steps", "live": f"{EVENTS_A_SECOND} events a second, {POINTS:,} points shown",
+    given = sys.argv[1:] if __name__ == "__main__" else []
+    seconds, points = float(given[0]) if given else 15.0, int(given[1]) if len(given) > 1 else POINTS
+    found = measure(seconds, points)
+    names = {"open": "the page is built", "replay": f"replay of {points:,} steps",
+             "live": f"{EVENTS_A_SECOND} events a second, {points:,} points shown",
              "pointer": "the same, with readout and zoom"}
     for key, stall in found.items():
         print(f"{names[key]}: {stall.words()}", flush=True)
     worst = max(stall.longest for key, stall in found.items() if key != "open")
-    print(f"longest stall of the window's thread {worst:.1f} ms (limit {LIMIT_MS:.0f} ms)")
+    own = max(stall.work for key, stall in found.items() if key != "open")
+    print(f"longest stall of the window's thread {worst:.1f} ms, of its own work {own:.1f} ms (limit {LIMIT_MS:.0f} ms)")
     return 0 if worst < LIMIT_MS else 1
 
 
