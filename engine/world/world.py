@@ -27,6 +27,7 @@ HELD_OUT_PEOPLE, DEVELOPMENT_PEOPLE = 0.11, 0.03
 HELD_OUT_PAIRS, DEVELOPMENT_PAIRS = 0.12, 0.04
 HELD_OUT_SUMS, DEVELOPMENT_SUMS = 0.20, 0.04
 SUM_DOCUMENTS = 0.4
+FILLINGS = 12
 LARGEST_WORLD = 80
 T = TypeVar("T")
 
@@ -271,8 +272,12 @@ class _Text:
         draw = rng.random
         person = int(draw() * self.people)
         middles = self.middles[person]
+        kinds = len(middles) // FILLINGS
         parts = [self.openings[person][int(draw() * len(self.openings[person]))]]
-        parts += [middles[int(draw() * len(middles))] for _ in range(2 + int(draw() * 2))]
+        kind = int(draw() * kinds)
+        for _ in range(2 + int(draw() * 2)):  # each time another sentence: a third of the way round at most, three times at most
+            parts.append(middles[kind * FILLINGS + int(draw() * FILLINGS)])
+            kind = (kind + 1 + int(draw() * (kinds // 3))) % kinds
         parts.append(self.closings[person][int(draw() * len(self.closings[person]))])
         return "".join(parts)
 
@@ -282,11 +287,11 @@ class _Text:
 
 
 def _stories(world: World, person: Person, part: str, rng: random.Random) -> list[str]:
-    """A dozen fillings of each story sentence for a person, true to the person's facts."""
+    """FILLINGS of each story sentence for a person, side by side, true to the person's facts."""
     words, templates = world._words, world._sentences["stories"][part]
     made = []
     for template in templates:
-        for _ in range(12):
+        for _ in range(FILLINGS):
             chance = {key: _pick(words[key], rng) for key in ("weather", "day", "hour", "place", "thing", "wild")}
             made.append(" " + template.format(name=person.name, **{**person.facts, **chance}, **person.words))
     return made

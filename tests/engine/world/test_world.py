@@ -183,3 +183,11 @@ def test_a_world_without_friends_for_all_is_refused():
         World(people=9)
     assert wrong.value.field == "people"
     assert len(World(people=80).people) == 80
+
+
+def test_a_story_never_says_the_same_kind_of_sentence_twice(world):
+    stories = [d for d in world.documents(400_000) if re.match(r" (One|It was a|On|Last) ", d)]
+    assert len(stories) > 100
+    for story in stories:
+        shapes = [re.sub(r"\b(the|a) \w+", r"\1 _", sentence) for sentence in story.split(". ")[1:-1]]
+        assert len(shapes) == len(set(shapes)), story
