@@ -13,7 +13,7 @@ from desktop.jobs.background import Background
 from desktop.jobs.machine_probe import MachineProbe
 from desktop.settings import Settings
 from desktop.theme.theme import MODES, SCALES, Theme
-from engine.contract.machine import MachineFacts
+from engine.contract.machine import DeviceFacts, MachineFacts
 from engine.project import layout, recent
 
 if TYPE_CHECKING:  # what reads projects is loaded when the first one is opened: numpy and the library cost the first paint a third
@@ -131,6 +131,21 @@ class AppContext(QObject):
     def set_theme(self, mode: str) -> None:
         self.theme.set_mode(mode)
         self.remember("theme", mode)
+
+    @property
+    def device(self) -> str:
+        """The device that runs start on: "auto" (the best there is) unless the person chose one that this machine has."""
+        chosen = str(self.settings.get("device", "auto"))
+        return chosen if self.machine is None or self.machine.device(chosen) is not None else "auto"
+
+    @property
+    def device_facts(self) -> DeviceFacts | None:
+        """What is known about that device; None until the machine was looked at."""
+        return self.machine.device(self.device) if self.machine is not None else None
+
+    def set_device(self, id: str) -> None:
+        self.remember("device", id)
+        self.machine_changed.emit()
 
     def set_scale(self, scale: float) -> None:
         self.remember("scale", scale)

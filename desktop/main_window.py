@@ -242,8 +242,7 @@ class MainWindow(QMainWindow):
     # the machine ------------------------------------------------------------------------------------------------------
 
     def _read_memory(self) -> None:
-        facts = self.context.machine
-        device = facts.devices[0] if facts is not None and facts.devices else None
+        device = self.context.device_facts
         if device is not None and device.kind == "cuda":
             self._show_memory(device.title, device.memory_total - device.memory_free, device.memory_total)
             if not self._asking:

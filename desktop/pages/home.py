@@ -219,7 +219,7 @@ class HomePage(Page):
             context.jobs.run(work, then=self._show_fits, owner=self)
 
     def _show_fits(self, lines: "list[Raisable]") -> None:
-        device = self.context.machine.device("auto") if self.context.machine is not None else None
+        device = self.context.device_facts
         known = device is not None and device.peak(device.dtype) > 0
         self._fits.set_rows(lines)
         show_if(self._fits, bool(lines))

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from desktop.context import AppContext
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.columns import Columns
-from desktop.widgets.fields import TextField
+from desktop.widgets.fields import Choice, TextField
 from desktop.widgets.layout import col, row
 from desktop.widgets.machine_panel import MachineParts
 from desktop.widgets.notes import NoteSlot
@@ -56,7 +56,11 @@ class SettingsPage(Page):
 
         self._measure = Button(theme, tr("Measure"), "quiet", on_click=lambda: context.probe.ask(measure=True))
         self._parts = MachineParts(theme)
-        machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
+        self._device = Choice(theme, [("auto", tr("Automatic"))], context.device, name=tr("Device"))
+        self._device.changed.connect(lambda: context.set_device(str(self._device.value())))
+        machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, rule(), Text(tr("Train on"), "medium"), self._device,
+                        small(tr("Automatic takes the best device. Runs that are under way stay where they are."), wrap=True),
+                        pad=(16, 8, 16, 16), gap=10)
         self.set_body(PageHeader(tr("Settings"), tr("How Fledge looks and where it keeps things. Changes are in force at once.")), 18,
                       Columns(theme, col(look, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
         context.machine_changed.connect(self._show_machine)
@@ -75,6 +79,9 @@ class SettingsPage(Page):
     def _show_machine(self) -> None:
         busy = self.context.probe.busy
         self._parts.set(self.context.machine, self.context.project.dir if self.context.project is not None else layout.user_state())
+        known = self.context.machine.devices if self.context.machine is not None else ()
+        self._device.set_choices([("auto", tr("Automatic")), *((d.id, d.line()) for d in known)])
+        self._device.set(self.context.device)
         self._measure.setEnabled(not busy)
         self._measure.set_words(tr("Measuring…") if busy else tr("Measure"))
 

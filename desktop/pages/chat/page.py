@@ -60,7 +60,7 @@ class ChatPage(Page):
         assert context.project is not None
         self._project = context.project
         settings = _settings_of(context.settings.get("chat.sampling"))
-        self.client = ChatClient(self._project.dir, self)
+        self.client = ChatClient(self._project.dir, self, context.device)
         self.keeper = Keeper(lambda: self._project.library, context.jobs, self)
         self.panes = [Pane(theme, tr("Left checkpoint")), Pane(theme, tr("Right checkpoint"))]
         self.popover = TokenPopover(theme, self)

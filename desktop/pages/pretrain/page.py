@@ -146,5 +146,5 @@ class PretrainPage(Page):
         side = self.run_side
         assert side is not None
         process: RunProcess = side.process
-        process.start()
+        process.start(self.context.device)
         self.context.look()

@@ -216,7 +216,7 @@ class RunSide(QWidget):
 
     def _resume(self) -> None:
         self.refused.clear()
-        self.process.resume()
+        self.process.resume(self.context.device)
         self.context.look()
 
     def _remedy(self, remedy: Remedy) -> None:

@@ -208,7 +208,7 @@ class Wizard(QWidget):
     # what is known ----------------------------------------------------------------------------------------------------
 
     def _device(self) -> Any:
-        return self.context.machine.device("auto") if self.context.machine is not None else None
+        return self.context.device_facts
 
     def _machine_changed(self) -> None:
         self.plan.set_device(self._device())
@@ -314,7 +314,7 @@ class Wizard(QWidget):
             self.fit_panel.show_error(wrong)
             return
         assert self.context.project is not None
-        self.measuring.start(self.context.project.dir, spec.model_dump(mode="json"), "auto", self.plan.key())
+        self.measuring.start(self.context.project.dir, spec.model_dump(mode="json"), self.context.device, self.plan.key())
 
     def _measured(self, key: str, result: dict[str, Any]) -> None:
         self.plan.take_measurement(key, Measurement.of(result, time.time()))
@@ -353,7 +353,7 @@ class Wizard(QWidget):
         show_if(self.dial_room, plan.step == "size")
         show_if(self.cancel, plan.step == STEPS[0] and self._can_cancel)
         show_if(self.back, plan.step != STEPS[0])
-        busy = not queue.device_free("auto")
+        busy = not queue.device_free(self.context.device)
         last = tr("Queue it") if busy else tr("Start training")
         self.forward.set_words(tr("Next: {step}", step=step_title(plan.following).lower()) if plan.following else last)
         self.forward.setEnabled(plan.plan is not None or plan.step != STEPS[-1])
@@ -458,7 +458,7 @@ class Wizard(QWidget):
                  if k not in ("corpus", "tokenizer", "title")]
         self.changes_head.set(tr("Changed from the defaults") if shown else tr("All settings are at their defaults"))
         self.changes.set(shown)
-        busy = not queue.device_free("auto")
+        busy = not queue.device_free(self.context.device)
         self.start_words.set(tr("Another run has the device: this one waits in the queue and starts by itself.") if busy else
                              tr("The run goes on when this window is closed. It can be paused, stopped and resumed."))
 

@@ -231,7 +231,7 @@ class RunsPage(Page):
         follower = self._followers[chosen.id]
         self._process = RunProcess(follower, self)
         self._process.refused.connect(self.notes.show_error)
-        self._process.resume()
+        self._process.resume(self.context.device)
         self.context.look()
         self._open(chosen)
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
 from desktop.pages.settings import SettingsPage
+from engine.contract.machine import DeviceFacts, MachineFacts
 
 
 @pytest.fixture
@@ -46,3 +47,19 @@ def test_a_python_with_the_engine_answers(page: SettingsPage, window: MainWindow
     page._check_python()
     qtbot.waitUntil(lambda: window.toast.isVisible(), timeout=20_000)
     assert page._said.note is None
+
+
+def test_the_chosen_device_is_kept_and_a_missing_one_is_not_used(context: AppContext, qtbot) -> None:
+    cpu = DeviceFacts(id="cpu", kind="cpu", title="Some processor")
+    gpu = DeviceFacts(id="cuda:0", kind="cuda", title="Some card")
+    context.machine = MachineFacts(devices=(gpu, cpu))
+    page = SettingsPage(context)
+    qtbot.addWidget(page)
+    page.opened()
+    assert context.device == "auto" and context.device_facts == gpu
+    page._device.set("cpu")
+    page._device.changed.emit()
+    assert context.device == "cpu" and context.device_facts == cpu and context.settings.get("device") == "cpu"
+    context.set_device("cuda:0")
+    context.machine = MachineFacts(devices=(cpu,))
+    assert context.device == "auto" and context.device_facts == cpu
