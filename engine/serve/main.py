@@ -2,7 +2,7 @@
 
 It listens on the loopback interface only, writes its address and token into the project, and lives as long as its owner (a process), or
 until Ctrl-C. HTTP answers from the first moment; torch loads meanwhile, in the engine's own thread. The process is polite: low priority
-for the processor from the start, few threads while a training run has the device (engine.py).
+for the processor from the start, few threads (engine.py).
 """
 
 import argparse
@@ -151,7 +151,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _be_polite() -> None:
-    """A chat yields to training and to the window: with nothing else to run, a low priority costs nothing."""
+    """A chat yields to training and to the window: with nothing else to run, a low priority costs nothing. And threads that wait for work
+    sleep instead of spinning (read when torch is loaded, which is later)."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.platform == "win32":
         with suppress(psutil.Error):
             psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
