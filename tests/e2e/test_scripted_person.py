@@ -68,14 +68,18 @@ class Person:
         def answer() -> None:
             dialog = QApplication.activeModalWidget()
             if not isinstance(dialog, QFileDialog):
-                QTimer.singleShot(50, answer)
                 return
             field = dialog.findChild(QLineEdit)
-            QTest.keyClick(field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
-            QTest.keyClicks(field, str(path))
-            QTest.keyClick(field, Qt.Key.Key_Return)
-        QTimer.singleShot(50, answer)
+            if field is not None and field.isVisible():
+                QTest.keyClick(field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+                QTest.keyClicks(field, str(path))
+                QTest.keyClick(field, Qt.Key.Key_Return)
+        ask = QTimer()  # looks again while the dialog is open: it fills itself in its own time
+        ask.setInterval(300)
+        ask.timeout.connect(answer)
+        ask.start()
         self.click(words)
+        ask.stop()
 
     def press(self, key: Qt.Key, keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
         QTest.keyClick(QApplication.focusWidget() or self.app.window, key, keys)
