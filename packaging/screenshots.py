@@ -1,8 +1,8 @@
 """Pictures of every page, in both themes and sizes, without a display: `python packaging/screenshots.py OUT [--page ID] [--theme light]`.
 
-The project shown is the recorded one of tests/recordings, written into a folder of its own with the machine it was made on; or any
-project by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be clipped.
-Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
+The project shown was made for real by tests/recordings/make.py (under a minute, once a machine and engine; --recording names one made
+before), or is any by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be
+clipped. Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
 """
 
 import argparse
@@ -30,17 +30,19 @@ SIZES = ("1280x800", "1920x1080")
 THEMES = ("light", "dark")
 SETTLE_SECONDS = 1.2
 CHAT_SECONDS = 60.0
-CHAT_PROMPT = "The ferry left the quay"
+CHAT_PROMPT = "Hanna's job is"
+RECORDED, EMPTY, NONE = "recorded", "empty", ""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One picture: a page opened with `args`, after `prepare(app)` did what a person would have. Without a project: the first start."""
+    """One picture: a page opened with `args`, after `prepare(app)` did what a person would have, in the recorded project, an empty one, or
+    none (the first start). An argument `run` may name a run of the recorded project by its title."""
 
     name: str
     page: str
     args: dict[str, Any] = field(default_factory=dict)
-    project: bool = True
+    project: str = RECORDED
     prepare: Callable[["App"], None] | None = None
 
 
@@ -52,29 +54,55 @@ def open_new_project(app: "App") -> None:
     app.window.new_project()
 
 
-def ask_both(app: "App") -> None:
-    """Two checkpoints continue one prompt, and one token's alternatives stand open. A project without a model stays as it is."""
-    page: Any = app.window.pages["chat"]
-    until = time.monotonic() + CHAT_SECONDS
+def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
+    """Checkpoints continue one prompt, and one token's alternatives stand open. A project without a model stays as it is."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["chat"]
+        until = time.monotonic() + CHAT_SECONDS
 
-    def wait(done: Callable[[], bool]) -> bool:
-        while not done() and time.monotonic() < until:
-            app.qt.processEvents()
-            time.sleep(0.005)
-        return done()
+        def wait(done: Callable[[], bool]) -> bool:
+            while not done() and time.monotonic() < until:
+                app.qt.processEvents()
+                time.sleep(0.005)
+            return done()
 
-    if not wait(lambda: page.client.listed) or not page.client.models:
-        return
-    if all(pane.current is None for pane in page.panes):
-        prompt = page.composer.prompt.value() or CHAT_PROMPT
-        page.composer.prompt.set(prompt)
-        page.send()
-        wait(lambda: not page._answers and not page._pending)
-    text = page.panes[1].current
-    written = [i for i, cell in enumerate(text.cells) if cell.tokens and cell.text.strip()] if text is not None else []
-    if written:
-        text.setFocus()
-        text.choose(written[min(20, len(written) - 1)])
+        if not wait(lambda: page.client.listed) or not page.client.models:
+            return
+        if page.sides.value() != sides:
+            page.sides.set(sides)
+            page._sides_changed(sides)
+        if sides == 1:
+            page.panes[0].pick(next(m.id for m in page.client.models if bool(m.untrained) == untrained))
+        if not all(pane.current for pane in page._active()):
+            page.composer.prompt.set(CHAT_PROMPT)
+            page.send()
+            wait(lambda: not page._answers and not page._pending)
+        text = page.panes[sides - 1].current
+        written = [i for i, cell in enumerate(text.cells) if cell.tokens and cell.text.strip()] if text is not None else []
+        if written and not (sides == 1 and untrained):
+            text.setFocus()
+            text.choose(written[min(20, len(written) - 1)])
+    return show
+
+
+def add_sources(app: "App") -> None:
+    page: Any = app.window.pages["corpus"]
+    page._take([str(file) for file in sorted(text_folder(app).iterdir())])
+
+
+def text_folder(app: "App") -> Path:
+    assert app.context.project is not None
+    return app.context.project.dir.parent / "text"
+
+
+def new_tokenizer(app: "App") -> None:
+    page: Any = app.window.pages["tokenizer"]
+    page._want_new()
+
+
+def cut_text(app: "App") -> None:
+    """The lab has cut its text: the picture waits for it."""
+    settle(app, 1.0)
 
 
 def wizard(step: str) -> Callable[["App"], None]:
@@ -92,47 +120,59 @@ def lay_over(app: "App") -> None:
     """Three runs on one chart."""
     page: Any = app.window.pages["runs"]
     settle(app, 0.5)
-    page._select({"3-pretrain", "4-pretrain", "6-pretrain"})
+    page._select({run.id for run in page.project.runs.list("pretrain") if run.title in ("world-100k", "world-wide", "world-200k")})
     page._chosen()
 
 
 MOMENTS: tuple[Moment, ...] = (
-    Moment("first-start", "home", project=False),
-    Moment("new-project", "home", project=False, prepare=open_new_project),
+    Moment("first-start", "home", project=NONE),
+    Moment("new-project", "home", project=NONE, prepare=open_new_project),
+    Moment("home-empty", "home", project=EMPTY),
+    Moment("corpus-empty", "corpus", project=EMPTY),
+    Moment("corpus-sources", "corpus", project=EMPTY, prepare=add_sources),
+    Moment("tokenizer-empty", "tokenizer", project=EMPTY),
+    Moment("pretrain-empty", "pretrain", project=EMPTY),
+    Moment("chat-empty", "chat", project=EMPTY),
+    Moment("runs-empty", "runs", project=EMPTY),
     Moment("home", "home"),
     Moment("corpus", "corpus"),
-    Moment("tokenizer", "tokenizer"),
+    Moment("tokenizer", "tokenizer", prepare=cut_text),
+    Moment("tokenizer-new", "tokenizer", prepare=new_tokenizer),
     Moment("pretrain-size", "pretrain", prepare=wizard("size")),
     Moment("pretrain-data", "pretrain", prepare=wizard("data")),
     Moment("pretrain-schedule", "pretrain", prepare=wizard("schedule")),
     Moment("pretrain-fit", "pretrain", prepare=wizard("fit")),
     Moment("pretrain-start", "pretrain", prepare=wizard("start")),
-    Moment("pretrain", "pretrain", {"run": "6-pretrain"}),
-    Moment("pretrain-done", "pretrain", {"run": "4-pretrain"}),
-    Moment("pretrain-interrupted", "pretrain", {"run": "3-pretrain"}),
-    Moment("pretrain-error", "pretrain", {"run": "5-pretrain"}),
-    Moment("chat", "chat", prepare=ask_both),
+    Moment("pretrain", "pretrain", {"run": "world-300k"}),
+    Moment("pretrain-done", "pretrain", {"run": "world-200k"}),
+    Moment("pretrain-interrupted", "pretrain", {"run": "world-wide"}),
+    Moment("pretrain-error", "pretrain", {"run": "world-giant"}),
+    Moment("chat", "chat", prepare=chat(2)),
+    Moment("chat-one", "chat", prepare=chat(1, untrained=False)),
+    Moment("chat-untrained", "chat", prepare=chat(1)),
     Moment("runs", "runs"),
     Moment("runs-overlay", "runs", prepare=lay_over),
-    Moment("settings", "settings"),
-    Moment("keys", "settings", prepare=open_keys),
+    Moment("settings", "settings", project=NONE),
+    Moment("keys", "settings", project=NONE, prepare=open_keys),
 )
 
 
-def recorded_project(into: Path) -> "Project":
-    """The recorded newspaper project with a run under way, four other recent projects, and the machine they were made on."""
+def make_projects(into: Path, recording: Path | None) -> dict[str, Path]:
+    """The recorded project (when asked for), an empty one, four other recent projects, and the machine they were made on."""
     from engine.project import layout, recent
     from engine.project.project import Project
     from engine.stages.corpus.spec import CorpusSpec
     from engine.stages.pretrain.spec import PretrainSpec
-    from tests.recordings.record import Story, newspaper, simple_run, write_run
+    from tests.recordings.make import copy_into
+    from tests.recordings.record import Story, simple_run, write_run
     layout.user_state().mkdir(parents=True)
-    shutil.copy(RECORDINGS / "machine.json", layout.machine_file())
+    machine = recording / "home" / layout.machine_file().name if recording is not None else RECORDINGS / "machine.json"
+    shutil.copy(machine, layout.machine_file())
     day, now = 86_400.0, time.time()
     stories = (("Court rulings", 19, None), ("Verse, byte level", 12, Story(steps=2000, upto=1400, end="", seed=5)),
-               ("Tiny world", 3, Story(steps=1200, upto=1200, seed=6)), ("Clinic leaflets", 1, Story(steps=900, upto=900, seed=8)))
+               ("Lowland Gazette", 3, Story(steps=1200, upto=1200, seed=6)), ("Clinic leaflets", 1, Story(steps=900, upto=900, seed=8)))
     for name, age, story in stories:
-        made = Project.create(into / name.lower().replace(", ", "-").replace(" ", "-"), name, "demo" if name == "Tiny world" else "")
+        made = Project.create(into / name.lower().replace(", ", "-").replace(" ", "-"), name)
         simple_run(made.runs.create(CorpusSpec(sources=("text",))), [("read", "Read")], 60)
         with made.artifacts.create("corpus", title="Corpus 1") as corpus:
             corpus.finish(documents=1200)
@@ -148,7 +188,11 @@ def recorded_project(into: Path) -> "Project":
         raw = json.loads(layout.recent_file().read_text("utf-8"))
         raw[0]["opened"] = now - age * day
         layout.recent_file().write_text(json.dumps(raw), "utf-8")
-    return newspaper(into / "gazette")
+    made_now = {EMPTY: Project.create(into / "harbour-diaries", "Harbour diaries").dir}
+    if recording is not None:
+        shutil.copytree(recording / "text", into / "text")
+        made_now[RECORDED] = copy_into(into / "tiny-world", recording).dir
+    return made_now
 
 
 def settle(app: "App", seconds: float) -> None:
@@ -181,7 +225,11 @@ def restore_recent(kept: bytes | None) -> None:
 def picture(app: "App", moment: Moment, file: Path, width: int, height: int) -> str:
     """Save one picture; what is wrong with its size, "" when nothing is."""
     app.window.resize(width, height)
-    app.window.show_page(moment.page, dict(moment.args))
+    args = dict(moment.args)
+    project = app.context.project
+    if "run" in args and project is not None:
+        args["run"] = next((run.id for run in project.runs.list() if run.title == args["run"]), "")
+    app.window.show_page(moment.page, args)
     if moment.prepare is not None:
         moment.prepare(app)
     settle(app, SETTLE_SECONDS)
@@ -212,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", action="append", help="as 1280x800")
     parser.add_argument("--scale", type=float, default=1.0, help="text size: 1, 1.25 or 1.5")
     parser.add_argument("--project", type=Path, help="a project's folder instead of the recorded one")
+    parser.add_argument("--recording", type=Path, help="what `python -m tests.recordings.make` printed, instead of making one for this engine")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     wanted = [m for m in MOMENTS if not chosen.page or m.name in chosen.page or m.page in chosen.page]
@@ -219,12 +268,18 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as aside:
         os.environ["FLEDGE_HOME"] = str(Path(aside) / "home")
         alive = None
-        if chosen.project is None:
-            recorded = recorded_project(Path(aside) / "Documents")
-            project, alive = recorded.dir, recorded.runs.list()[-1].lock()
-            assert alive.acquire()  # the last run has no worker: its lock makes it look as if it had
+        if chosen.project is not None:
+            projects = dict.fromkeys((RECORDED, EMPTY), chosen.project.resolve())
         else:
-            project = chosen.project.resolve()
+            recording = chosen.recording
+            if recording is None and any(m.project == RECORDED for m in wanted):
+                from tests.recordings.make import cached
+                recording = cached()
+            projects = make_projects(Path(aside) / "Documents", recording)
+            if RECORDED in projects:
+                from engine.project.project import Project
+                alive = Project.open(projects[RECORDED]).runs.list()[-1].lock()
+                assert alive.acquire()  # the last run has no worker: its lock makes it look as if it had
         from desktop.app import build
         app = build()
         app.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]  # pictures show the machine that was recorded
@@ -232,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.scale != 1.0:
             app.context.set_scale(chosen.scale)
         for moment in wanted:
-            kept = show_project(app, project if moment.project else None)
+            kept = show_project(app, projects.get(moment.project))
             for size in chosen.size or SIZES:
                 width, height = (int(n) for n in size.split("x"))
                 for theme in chosen.theme or THEMES:
