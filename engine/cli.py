@@ -335,7 +335,7 @@ def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -
     code = 0
     if state.status == "failed" and state.finished:
         result |= {"error": state.finished.code, "sentence": state.finished.sentence, "remedy": state.finished.remedy}
-        code = exit_code_of(state.finished.code)
+        code = state.finished.exit_code
     elif state.status == "crashed":
         result |= {"error": "crashed", "sentence": tr("The worker died without a last word."), "log": made.log_tail(20)}
         code = 70
@@ -344,13 +344,6 @@ def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -
     else:
         progress.conclude(result, state)
     return code
-
-
-def exit_code_of(code: str) -> int:
-    """The exit code of an error's code, wherever in the hierarchy it stands."""
-    def classes(root: type[FledgeError]) -> list[type[FledgeError]]:
-        return [root, *(c for sub in root.__subclasses__() for c in classes(sub))]
-    return next((c.exit_code for c in classes(FledgeError) if c.code == code), 70 if code == "internal" else 1)
 
 
 def main() -> None:

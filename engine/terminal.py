@@ -24,6 +24,12 @@ from engine.project.run_state import RunState
 from engine.project.runs import Run
 
 PLAIN_SECONDS = 5.0
+CONTROLS = {code: 0xFFFD for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def harmless(text: str) -> str:
+    """A model's text for a terminal: control characters, which could move the cursor or worse, become the replacement character."""
+    return text.translate(CONTROLS)
 
 
 def bar(console: Console) -> Progress:
@@ -68,7 +74,7 @@ class RunProgress:
                 self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
             case ev.Sample():
                 self._say(tr("step {step} writes: {text}", step=units.number(event.step),
-                             text=" ".join((event.prompt + event.text).split())[:160]))
+                             text=harmless(" ".join((event.prompt + event.text).split()))[:160]))
             case ev.Notice() if not event.cleared:
                 self._say(": ".join(x for x in (event.title, event.text) if x) + (f" {event.remedy}" if event.remedy else ""))
             case ev.Waiting() if not event.over:
@@ -158,7 +164,7 @@ def talk(ref: ModelRef, prompt: str | None, sampling: dict[str, Any], device: st
         for piece in made:
             written += piece
             if not as_json:
-                print(piece, end="", flush=True)
+                print(harmless(piece) if sys.stdout.isatty() else piece, end="", flush=True)
         if as_json:
             print(json.dumps({"checkpoint": ref.id, "prompt": text, "text": written, "tokens": made.tokens, "finish": made.finish}))
         else:

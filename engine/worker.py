@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -108,12 +109,12 @@ class Worker:
 
     def _finish(self, context: RunContext, event: Finished, code: int) -> int:
         log.info("%s", event.status)
-        context.emit(event)
+        context.emit(replace(event, exit_code=code))
         return code
 
     def _attempts(self) -> int:
         """How many attempts the event file has seen."""
-        return max((e.attempt for e in read_events(layout.events_file(self.run_dir)) if isinstance(e, Started)), default=0)
+        return max((e.attempt for e in read_events(layout.events_file(self.run_dir))), default=0)
 
     def _open_device(self) -> tuple[str, str, int]:
         """(device, its name for people, threads): the one asked for, or the best there is."""

@@ -78,7 +78,7 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Event):
-    """Columns of equal length, one value a step: always "step", and say loss, lr, grad_norm, tokens, tokens_per_second, elapsed, mfu, memory.
+    """Columns of equal length, one value a step: always "step"; loss, lr, grad_norm, tokens, tokens_per_second, elapsed, mfu, memory.
     NaN and infinity travel as null."""
 
     columns: dict[str, list[float | None]] = field(default_factory=dict)
@@ -161,10 +161,12 @@ class ArtifactMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(Event):
-    """The last event of an attempt. status: done, stopped, paused, failed. A failure carries the error's code, sentence and remedy."""
+    """The last event of an attempt. status: done, stopped, paused, failed. A failure carries the error's code, sentence and remedy.
+    `exit_code` is the worker's."""
 
     status: str = "done"
     code: str = ""
+    exit_code: int = 0
     sentence: str = ""
     remedy: str = ""
     field: str = ""

@@ -50,7 +50,7 @@ def option(default: Any = ..., *, label: str, help: str, unit: str = "", advance
 class Spec(BaseModel):
     """Frozen settings of one run. Unknown keys are refused. `seed` and `device` are common to all stages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     stage: ClassVar[str] = ""
 
@@ -103,18 +103,37 @@ class Spec(BaseModel):
             known = ", ".join(sorted(cls.model_fields))
             return SettingError(tr("There is no setting called {name}.", name=name), tr("Settings of this stage: {known}.", known=known),
                                 code="unknown_setting", field=name)
-        label, (low, high) = cls.option_of(name).label, cls.bounds(name)
+        label = cls.option_of(name).label
         if error["type"] == "missing":
             return SettingError(tr("{label} is missing.", label=label), tr("Choose a value for it."), code="missing_setting", field=name)
+        return SettingError(tr("{label} cannot be {value}.", label=label, value=repr(error.get("input"))),
+                            cls._remedy(name, str(error["msg"])), field=name)
+
+    @classmethod
+    def _remedy(cls, name: str, message: str) -> str:
+        """What a field takes, in words; pydantic's own where there are none."""
+        annotation, choices = cls.model_fields[name].annotation, cls.option_of(name).choices
+        kinds = set(get_args(annotation)) - {type(None)} or {annotation}
+        rules: dict[str, Any] = {}
+        for rule in cls.model_fields[name].metadata:
+            rules |= {key: f"{getattr(rule, key):,}" for key in ("ge", "gt", "le", "lt") if getattr(rule, key, None) is not None}
+        low, high = rules.get("ge", rules.get("gt")), rules.get("le", rules.get("lt"))
+        if choices:
+            return tr("Choose one of: {choices}.", choices=", ".join(str(value) for value, _ in choices))
+        if bool in kinds:
+            return tr("Choose true or false.")
         if low is not None and high is not None:
-            remedy = tr("Choose a value from {low} to {high}.", low=f"{low:,}", high=f"{high:,}")
-        elif low is not None:
-            remedy = tr("Choose {low} or more.", low=f"{low:,}")
-        elif high is not None:
-            remedy = tr("Choose {high} or less.", high=f"{high:,}")
-        else:
-            remedy = str(error["msg"]) + "."
-        return SettingError(tr("{label} cannot be {value}.", label=label, value=repr(error.get("input"))), remedy, field=name)
+            if "gt" in rules:
+                return tr("Choose a value above {low}, up to {high}.", low=low, high=high)
+            if "lt" in rules:
+                return tr("Choose a value from {low} to under {high}.", low=low, high=high)
+            return (tr("Choose a whole number from {low} to {high}.", low=low, high=high) if int in kinds else
+                    tr("Choose a value from {low} to {high}.", low=low, high=high))
+        if low is not None:
+            if "gt" in rules:
+                return tr("Choose a value above {low}.", low=low)
+            return tr("Choose a whole number, {low} or more.", low=low) if int in kinds else tr("Choose {low} or more.", low=low)
+        return tr("Choose {high} or less.", high=high) if high is not None else message + "."
 
     @classmethod
     def parse_settings(cls, pairs: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from engine.contract.events import Event
+from engine.contract.events import Event, Finished
 from engine.project import launch, layout
 from engine.project.event_log import EventReader
 from engine.project.run_state import RunState, apply
@@ -13,20 +13,24 @@ POLL_SECONDS = 0.05
 
 
 def follow(run: Run, pid: int, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
-    """Apply events as they come until the worker is gone. A worker that dies without a last word leaves status "crashed"."""
-    state, reader = RunState(stage=run.stage), EventReader(layout.events_file(run.dir))
-    before = layout.events_file(run.dir).stat().st_size if layout.events_file(run.dir).exists() else 0
+    """Apply events as they come until the worker is gone; those of attempts before this one are not handed on. A worker that dies without
+    a last word leaves status "crashed"."""
+    state, reader, ended = RunState(stage=run.stage), EventReader(layout.events_file(run.dir)), False
+    before = reader.pending()
+    while reader.offset < before and (events := reader.read(before - reader.offset)):
+        for event in events:
+            apply(state, event)
     while True:
         alive = launch.running(pid)
         events = reader.read()
         for event in events:
             apply(state, event)
-            if reader.offset > before:
-                on_event(state, event)
+            ended |= isinstance(event, Finished)
+            on_event(state, event)
         if not events:
             if not alive:
                 break
             time.sleep(POLL_SECONDS)
-    if state.finished is None or state.finished.attempt != state.attempt or state.status in ("running", "waiting", "created"):
+    if not ended:
         state.status = "crashed"
     return state

@@ -7,9 +7,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import cli, exit_code_of
-from engine.contract.errors import FledgeError
+from engine.cli import cli
 from engine.pipeline import STAGES
+from engine.project.project import Project
+from engine.stages.pretrain.spec import PretrainSpec
+from engine.terminal import harmless
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -81,9 +83,27 @@ def test_mistakes_have_exit_codes_and_remedies(tmp_path: Path, monkeypatch: pyte
     assert told["sentence"].endswith(".") and told["remedy"].endswith(".")
 
 
-def test_exit_codes_cover_the_whole_hierarchy() -> None:
-    def classes(root: type[FledgeError]) -> list[type[FledgeError]]:
-        return [root, *(c for sub in root.__subclasses__() for c in classes(sub))]
-    for kind in classes(FledgeError):
-        assert exit_code_of(kind.code) == kind.exit_code
-    assert exit_code_of("internal") == 70
+@pytest.mark.parametrize(("name", "content", "error"), [
+    ("none.txt", "", "no_text"),
+    ("table.jsonl", '{"a": 1}\n', "unreadable"),
+])
+def test_a_run_that_fails_ends_with_the_exit_code_of_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str,
+                                                               error: str) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    (tmp_path / name).write_text(content, "utf-8")
+    assert call("new", str(tmp_path / "p"))[0] == 0
+    code, out = call("run", str(tmp_path / "p"), "corpus", "--source", str(tmp_path / name), "--json")
+    assert (code, json.loads(out)["error"]) == (3, error)
+
+
+def test_a_device_that_is_not_there_is_named_at_the_first_and_a_later_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    made = Project.create(tmp_path / "p").runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1"))
+    for attempt in (1, 2):
+        code, out = call("resume", str(tmp_path / "p"), made.id, "--device", "toaster", "--json")
+        assert (code, json.loads(out)["error"]) == (5, "device_unavailable")
+        assert made.state().finished is not None and made.state().finished.attempt == attempt
+
+
+def test_a_models_text_cannot_steer_the_terminal() -> None:
+    assert harmless("a\x1b[2Jb\x07\x9bc\x7f\r\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\ufffd\n\td"

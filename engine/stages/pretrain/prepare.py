@@ -188,7 +188,8 @@ class Builder:
         return {"val_loss": measured.per_token, "bpb": measured.bits_per_byte}
 
     def prompts(self) -> list[tuple[str, list[int]]]:
-        """(text, ids) of what the model is asked to continue: the spec's prompts, else beginnings of validation documents."""
+        """(text, ids) of what the model is asked to continue: the spec's prompts, else beginnings of validation documents. What is too long
+        for the context is cut, the text too: half of a short context is left for what it reads, since nothing follows from nothing."""
         tokenizer, first = self.inputs.tokenizer, [] if self.inputs.tokenizer.bos_id is None else [self.inputs.tokenizer.bos_id]
         if self.spec.sample_prompts:
             found = [(text, first + tokenizer.encode(text)) for text in self.spec.sample_prompts]
@@ -202,8 +203,10 @@ class Builder:
             parts = [[int(t) for t in split.slice(at, min(at + SAMPLE_PROMPT_TOKENS, split.tokens)) if int(t) not in special]
                      for at in starts]
             found = [(tokenizer.decode(ids), first + ids) for ids in parts if ids]
-        most = max(1, self.plan.config.max_seq_len - self.plan.sample_tokens)
-        return [(text, ids[:most] or [self.inputs.end_id]) for text, ids in found]
+        context = self.plan.config.max_seq_len
+        most = max(context - self.plan.sample_tokens, context // 2)
+        return [(text if len(ids) <= most else tokenizer.decode(ids[len(first):most]), ids[:most] or [self.inputs.end_id])
+                for text, ids in found]
 
     def sample(self, model: Decoder, step: int) -> None:
         """Let the model continue the prompts; its random numbers are its own."""

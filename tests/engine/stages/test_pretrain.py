@@ -31,6 +31,7 @@ from engine.stages.pretrain.spec import PretrainSpec
 from engine.text import bpe
 from engine.text.corpus_writer import CorpusWriter
 from engine.text.shards import TokenShards
+from engine.text.tokenizer import Tokenizer
 from engine.training.evaluate import TextEvaluation, unigram_bits_per_byte
 from engine.training.ranks import Ranks
 
@@ -139,6 +140,24 @@ def test_phases_facts_samples_and_every_step_are_told(done):
     assert facts["steps"] == 80 and facts["tokens_per_step"] == 128 and facts["plan"]["estimate"]["memory"] > 0 and facts["compile_reason"]
     assert {s.step for s in done.of(Sample)} == {*range(0, 80, 6), 80} and all(s.prompt for s in done.of(Sample))
     assert done.of(Progress)[-1].done == 80
+
+
+@pytest.mark.parametrize("more", [{}, {"sample_prompts": ("the cat sat on a mat and saw one red bird by the old sea " * 3,)}])
+def test_samples_longer_than_the_context_still_begin_with_the_text_they_show(tmp_path, monkeypatch, more):
+    asked = []
+
+    def generate(model, prompts, sampling, **rest):
+        asked.extend(prompts)
+        return real(model, prompts, sampling, **rest)
+    real = prepare.generate
+    monkeypatch.setattr(prepare, "generate", generate)
+    project = make_project(tmp_path / "p", documents=16)
+    told = Attempt(project, "1-pretrain", spec_of(steps=1, sample_tokens=64, max_seq_len=16, **more)).run().of(Sample)
+    tokenizer = Tokenizer.load(project.artifacts.get("tokenizer-1").path)
+    assert told and len(told) == len(asked)
+    for event, ids in zip(told, asked, strict=True):
+        assert event.text and len(ids) > 4
+        assert tokenizer.decode([id for id in ids if id != tokenizer.bos_id]) == event.prompt
 
 
 def test_the_untrained_model_is_kept_as_weights_only(project, done):
