@@ -35,12 +35,15 @@ class Stage:
 
 STAGES: dict[str, Stage] = {stage.id: stage for stage in (
     Stage("corpus", tr("Corpus"), tr("Import"), CorpusSpec, "engine.stages.corpus.run:run", (), "corpus"),
-    Stage("tokenizer", tr("Tokenizer"), tr("Train the tokenizer"), TokenizerSpec, "engine.stages.tokenizer.run:run", ("corpus",), "tokenizer"),
-    Stage("pretrain", tr("Pretrain"), tr("Pretrain"), PretrainSpec, "engine.stages.pretrain.run:run", ("corpus", "tokenizer"), "model", True),
+    Stage("tokenizer", tr("Tokenizer"), tr("Train the tokenizer"), TokenizerSpec, "engine.stages.tokenizer.run:run", ("corpus",),
+          "tokenizer"),
+    Stage("pretrain", tr("Pretrain"), tr("Pretrain"), PretrainSpec, "engine.stages.pretrain.run:run", ("corpus", "tokenizer"), "model",
+          device=True),
 )}
 
 
 def stage(id: str) -> Stage:
     if id not in STAGES:
-        raise SettingError(tr("There is no stage called {id}.", id=id), tr("Stages: {known}.", known=", ".join(STAGES)), code="unknown_stage")
+        raise SettingError(tr("There is no stage called {id}.", id=id), tr("Stages: {known}.", known=", ".join(STAGES)),
+                           code="unknown_stage")
     return STAGES[id]

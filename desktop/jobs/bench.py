@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
+from PySide6.QtCore import QObject, QProcess
 
+from desktop.jobs.engine_process import engine_process
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project import launch
@@ -62,12 +63,7 @@ class Bench(QObject):
         self._process.write((json.dumps([number, question, given]) + "\n").encode())
 
     def _start(self) -> None:
-        process = QProcess(self)
-        env = QProcessEnvironment()
-        for key, value in launch.environment().items():
-            env.insert(key, value)
-        process.setProcessEnvironment(env)
-        process.setWorkingDirectory(str(launch.source_root()))
+        process = engine_process(self)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._died)
         process.errorOccurred.connect(self._broken)

@@ -1,11 +1,12 @@
-"""Asks a module of the engine a question in a process of its own: JSON in, JSON out, a limit in time. Nothing it does can stop the window."""
+"""Asks a module of the engine a question in a process of its own: JSON in, JSON out, limited in time. It cannot stop the window."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer
+from PySide6.QtCore import QObject, QProcess, QTimer
 
+from desktop.jobs.engine_process import engine_process
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project import launch
@@ -14,7 +15,7 @@ LIMIT_SECONDS = 60.0
 
 
 class Inquiry(QObject):
-    """`ask(module, question, given, then, failed)`; a new question makes an old one void (its process is killed, its answer never comes)."""
+    """`ask(module, question, given, then, failed)`; a new question voids an old one (its process is killed, its answer never comes)."""
 
     def __init__(self, parent: QObject | None = None, limit: float = LIMIT_SECONDS) -> None:
         super().__init__(parent)
@@ -34,12 +35,7 @@ class Inquiry(QObject):
             failed: Callable[[FledgeError], object]) -> None:
         self.stop()
         self._then, self._failed = then, failed
-        process = QProcess(self)
-        env = QProcessEnvironment()
-        for key, value in launch.environment().items():
-            env.insert(key, value)
-        process.setProcessEnvironment(env)
-        process.setWorkingDirectory(str(launch.source_root()))
+        process = engine_process(self)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process = process

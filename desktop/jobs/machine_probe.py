@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 
+from desktop.jobs.engine_process import engine_process
 from engine.contract.machine import MachineFacts
 from engine.project import layout
 
@@ -28,12 +29,7 @@ class MachineProbe(QObject):
         if self._process is not None:
             return
         from engine.project import launch  # it knows runs, and these numpy: not before the first paint
-        process = QProcess(self)
-        env = QProcessEnvironment()
-        for key, value in launch.environment().items():
-            env.insert(key, value)
-        process.setProcessEnvironment(env)
-        process.setWorkingDirectory(str(launch.source_root()))
+        process = engine_process(self)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._not_started)
         self._process = process

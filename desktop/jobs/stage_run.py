@@ -4,7 +4,9 @@ from PySide6.QtCore import QObject, Signal
 
 from desktop.jobs.process import RunProcess
 from desktop.jobs.run_follow import RunFollower
+from engine.contract.errors import FledgeError
 from engine.contract.spec import Spec
+from engine.contract.words import tr
 from engine.project.project import Project
 from engine.project.runs import Run
 
@@ -35,6 +37,19 @@ class StageRun(QObject):
         assert self.process is not None
         self.process.start()
         return run
+
+    def trouble(self) -> FledgeError | None:
+        """Why the run that is over made nothing, with what to do; None when it is done. Never called while it is under way."""
+        assert self.follower is not None
+        status, end = self.follower.status, self.follower.state.finished
+        if status == "done":
+            return None
+        if status == "failed" and end is not None:
+            return FledgeError(end.sentence, end.remedy, code=end.code, field=end.field)
+        if status in ("crashed", "interrupted"):
+            return FledgeError(tr("The run broke off."), tr("Try again. Its last words: {words}", words=self.follower.log_tail(3) or "–"),
+                               code="crashed")
+        return FledgeError(tr("The run was stopped."), tr("Nothing was kept. Start it again when you like."), code="stopped")
 
     def forget(self) -> None:
         """Follow nothing."""

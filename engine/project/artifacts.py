@@ -77,7 +77,8 @@ class Writer:
             for number in self._store.free_numbers(self._kind):
                 id = f"{self._kind}-{number}"
                 manifest = {"id": id, "kind": self._kind, "title": self._title or id, "created": time.time(),
-                            "parents": list(self._parents), "run": self._run, "spec": self._spec, "facts": facts, "files": hashes, "engine_version": __version__}
+                            "parents": list(self._parents), "run": self._run, "spec": self._spec, "facts": facts, "files": hashes,
+                            "engine_version": __version__}
                 (self.path / layout.MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
                 files.sync_tree(self.path)
                 try:
@@ -138,7 +139,7 @@ class ArtifactStore:
         return [a for a in self.list() if id in a.parents]
 
     def delete(self, id: str) -> None:
-        """Remove one artifact's folder. The caller has asked about what depends on it. Its number is not given again: a tombstone keeps it."""
+        """Remove one artifact's folder. The caller has asked about what depends on it. A tombstone keeps its number from being reused."""
         made = self.get(id)
         files.write_json(self.folder / f".gone-{id}", {"id": id, "title": made.title, "deleted": time.time()})
         files.remove_tree(made.path)

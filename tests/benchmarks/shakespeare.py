@@ -27,10 +27,8 @@ from engine.training.allocator import keep_memory
 from engine.training.batches import TokenRows
 from engine.training.checkpoints import Checkpoints
 from engine.training.devices import usable_processors
-from engine.training.evaluate import TextEvaluation
 from engine.training.loop import LoopSettings, Trainer
 from engine.training.optim import Optimizer, OptimizerSettings
-from engine.training.ranks import Ranks
 from engine.training.schedule import Schedule
 
 TEXT = Path(__file__).parents[2] / ".." / "shared" / "data" / "tinyshakespeare.txt"
@@ -115,15 +113,18 @@ class Plain:
         self.step = min(self.step + steps, self.steps)
         self.seconds += time.perf_counter() - began
 
-    @torch.no_grad()
-    def validation_loss(self, validation):
-        self.model.eval()
-        ids, total = torch.from_numpy(validation.ids.astype(np.int64)), 0.0
-        rows = (len(ids) - 1) // CONTEXT
-        xs, ys = ids[:rows * CONTEXT].view(rows, CONTEXT), ids[1:rows * CONTEXT + 1].view(rows, CONTEXT)
-        for x, y in zip(xs.split(256), ys.split(256), strict=True):
-            total += self.model(x, y).item() * y.numel()
-        return total / ys.numel()
+
+@torch.no_grad()
+def validation_loss(model, loss, validation):
+    """Nats per character over the whole validation text in windows of the context, one after the other: the same for both models.
+    `loss(model, x, y)` is the mean over a batch of windows."""
+    model.eval()
+    ids, total = torch.from_numpy(validation.ids.astype(np.int64)), 0.0
+    rows = (len(ids) - 1) // CONTEXT
+    xs, ys = ids[:rows * CONTEXT].view(rows, CONTEXT), ids[1:rows * CONTEXT + 1].view(rows, CONTEXT)
+    for x, y in zip(xs.split(256), ys.split(256), strict=True):
+        total += loss(model, x, y).item() * y.numel()
+    return total / ys.numel()
 
 
 # ---- ours
@@ -162,8 +163,9 @@ def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rate
         trainer.train()
     seconds = time.perf_counter() - began - apart
     assert done == steps
-    text = TextEvaluation(validation, np.ones(vocab), seq_len=CONTEXT, batch_size=256, first_input=0, pad=0)
-    return text.measure(model, 10**9, Ranks(0, 1, torch.device("cpu"))).per_token, seconds, config.parameters
+    model.compute_dtype = None
+    loss = validation_loss(model, lambda decoder, x, y: decoder(x, targets_BT=y, reduction="mean"), validation)
+    return loss, seconds, config.parameters
 
 
 def main(arguments=None):
@@ -181,7 +183,7 @@ def main(arguments=None):
     torch.set_num_threads(usable_processors())
     text = TEXT.read_text("utf-8")
     letters = sorted(set(text))
-    ids = np.array([letters.index(c) for c in text], dtype=np.uint16) if len(letters) < 2 else _ids(text, letters)
+    ids = _ids(text, letters)
     cut = int(0.9 * len(ids))
     train, validation = Characters(ids[:cut]), Characters(ids[cut:])
     beside = None if asked.ours_only else Plain(train, len(letters), asked.steps, asked.seed)
@@ -191,7 +193,8 @@ def main(arguments=None):
     print(f"fledge: {parameters:,} parameters, {asked.optimizer}, {asked.dtype}, {'compiled' if asked.compile else 'eager'}")
     if beside:
         beside.go(asked.steps - beside.step)
-        print(f"plain eager loop: validation loss {beside.validation_loss(validation):.3f} nats per character in {beside.seconds:.1f} s")
+        plain = validation_loss(beside.model, lambda model, x, y: model(x, y), validation)
+        print(f"plain eager loop: validation loss {plain:.3f} nats per character in {beside.seconds:.1f} s")
         print(f"wall time against the plain loop: {took / beside.seconds:.2f}")
     print(f"validation loss {loss:.3f} nats per character in {took:.1f} s")
     return 0

@@ -50,8 +50,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def tiny(title: str) -> PretrainSpec:
-    return PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", title=title, depth=1, width=32, num_heads=2, max_seq_len=32, steps=STEPS,
-                        tokens_per_step=256, micro_batch_size=4, compile="off", dtype="float32", checkpoint_every_steps=7,
+    return PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", title=title, depth=1, width=32, num_heads=2, max_seq_len=32,
+                        steps=STEPS, tokens_per_step=256, micro_batch_size=4, compile="off", dtype="float32", checkpoint_every_steps=7,
                         checkpoint_every_minutes=0, eval_every=25, eval_tokens=1000, sample_every=40, sample_tokens=8, keep_checkpoints=2)
 
 

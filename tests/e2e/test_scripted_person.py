@@ -1,4 +1,4 @@
-"""A scripted person goes from the first window to a chat with a trained model, by mouse and keyboard only, through the real window, the real
+"""A scripted person goes from the first window to a chat with a trained model, by mouse and keyboard only: the real window, the real
 workers and the real server. (tests/e2e/person_xdotool.py does the same from outside, on a virtual screen.)
 """
 
@@ -50,11 +50,12 @@ class Person:
         raise AssertionError(f"waited {seconds} s for {what}; on the screen: {self.words()}")
 
     def words(self) -> list[str]:
-        return [b.text().strip() or b.accessibleName() for root in self.screen() for b in root.findChildren(QAbstractButton) if b.isVisible()]
+        buttons = [b for root in self.screen() for b in root.findChildren(QAbstractButton) if b.isVisible()]
+        return [b.text().strip() or b.accessibleName() for b in buttons]
 
     def click(self, words: str, seconds: float = 30.0) -> None:
         button = self.wait(f"the button {words!r}", lambda: self.find(QAbstractButton, words), seconds)
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(button.width() // 2, button.height() // 2))
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton, pos=QPoint(button.width() // 2, button.height() // 2))
 
     def type_into(self, name: str, text: str) -> None:
         field = self.wait(f"the field {name!r}", lambda: self.find(QLineEdit, name) or self.find(QPlainTextEdit, name))

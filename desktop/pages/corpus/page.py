@@ -125,8 +125,8 @@ class CorpusPage(Page):
 
     def _empty(self) -> EmptyState:
         return EmptyState(self.theme, tr("No text yet"),
-            tr("A model learns from text: stories, articles, letters, code. A few megabytes are enough to see it learn; more teaches it more. "
-               "Drop files or folders anywhere on this page."),
+            tr("A model learns from text: stories, articles, letters, code. A few megabytes are enough to see it learn; more teaches it "
+               "more. Drop files or folders anywhere on this page."),
             Button(self.theme, tr("Add a folder"), "primary", icon="folder", on_click=self._add_folder),
             Button(self.theme, tr("Add files"), on_click=self._add_files),
             steps=[(tr("Text"), tr("stays on this machine"), False), (tr("A tokenizer"), tr("cuts text into tokens"), False),
@@ -149,8 +149,8 @@ class CorpusPage(Page):
         self._flow.set(goes_in=(trn("{count} file", "{count} files", int(facts.get("files", 0))), units.size(sum(
             s.get("size", 0) for s in facts.get("sources", [])) or facts.get("bytes", 0))),
             happens=(tr("Read, split, write"), tr("{size} kept for validation", size=units.size(kept))),
-            came_out=(made.title, trn("{count} document, about {tokens} tokens", "{count} documents, about {tokens} tokens", documents_of(made),
-                                     tokens=units.count(facts.get("tokens_estimate", 0)))), tense="did")
+            came_out=(made.title, trn("{count} document, about {tokens} tokens", "{count} documents, about {tokens} tokens",
+                                      documents_of(made), tokens=units.count(facts.get("tokens_estimate", 0)))), tense="did")
         return True
 
     def _choose(self, id: str) -> None:
@@ -217,18 +217,12 @@ class CorpusPage(Page):
         follower = self._run.follower
         if follower is None:
             return
-        self._seen, end, project = follower.run.id, follower.state.finished, self.context.project
+        self._seen, trouble = follower.run.id, self._run.trouble()
         self.context.look()
-        if status == "done" and project is not None:
+        if trouble is None:
             self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
             self._sources.forget()
             self._refresh()
             return
         self._show("sources")
-        if status == "failed" and end is not None:
-            self._notes.show_error(FledgeError(end.sentence, end.remedy, code=end.code), title=tr("The import failed. Nothing was kept."))
-        elif status in ("crashed", "interrupted"):
-            last = follower.log_tail(3)
-            self._notes.show_error(FledgeError(tr("The import broke off."), tr("Try again. Its last words: {words}", words=last or "–")))
-        else:
-            self._notes.show_error(FledgeError(tr("The import was stopped."), tr("Nothing was kept. Start it again when you like.")))
+        self._notes.show_error(trouble, title=tr("The import made nothing"))

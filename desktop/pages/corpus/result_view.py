@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.context import AppContext
 from desktop.jobs.inquiry import Inquiry
 from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.columns import Columns
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice
 from desktop.widgets.layout import Scroll, col, fixed, row, show_if
@@ -39,14 +40,14 @@ class ResultView(QWidget):
         self._on_choose: Callable[[str], None] = lambda id: None
         self._files = Table(theme, [
             Column(tr("File"), lambda r: Cell(r["name"], tone="danger" if r.get("reason") else "")),
-            Column(tr("Note"), _note, width=220),
+            Column(tr("Note"), _note, width=180),
             Column(tr("Documents"), lambda r: "" if r.get("reason") else units.number(r.get("documents", 0)), width=96, right=True,
                    key=lambda r: r.get("documents", 0)),
             Column(tr("Text"), lambda r: "" if r.get("reason") else units.size(r.get("bytes", 0)), width=96, right=True,
                    key=lambda r: r.get("bytes", 0))], name=tr("Files"), fit=True, max_rows=6)
         self._left_out = small()
-        self._splits = Segments(theme, [("train", tr("Training")), ("validation", tr("Validation"))], "train", name=tr("Part of the corpus"),
-                                on_change=self._split_chosen)
+        self._splits = Segments(theme, [("train", tr("Training")), ("validation", tr("Validation"))], "train",
+                                name=tr("Part of the corpus"), on_change=self._split_chosen)
         self._back = Button(theme, "", "icon", icon="left", name=tr("Document before"), on_click=lambda: self._turn(-1))
         self._on = Button(theme, "", "icon", icon="right", name=tr("Next document"), on_click=lambda: self._turn(1))
         self._where = small()
@@ -62,8 +63,9 @@ class ResultView(QWidget):
         self._facts, self._size_words = Facts([]), Text("", wrap=True)
         self._frontier = small("", wrap=True)
         side = col(Panel(Text(tr("What is in it"), "section"), self._facts, pad=(16, 10, 16, 14)),
-                   Panel(Text(tr("How big is that?"), "section"), self._size_words, self._frontier, pad=(16, 10, 16, 14), gap=6), "+", gap=12)
-        row((col(files, (reader, 1), gap=12), 1), fixed(side, theme.px(264)), gap=12, host=self)
+                   Panel(Text(tr("How big is that?"), "section"), self._size_words, self._frontier, pad=(16, 10, 16, 14), gap=6), "+",
+                   gap=12)
+        col((Columns(theme, col(files, (reader, 1), gap=12), side, side_width=264, gap=12, room=530), 1), gap=0, host=self)
 
     def load(self, made: Artifact, corpora: list[Artifact], choose: Callable[[str], None]) -> None:
         self._on_choose = choose
@@ -86,9 +88,9 @@ class ResultView(QWidget):
         tokens = float(facts.get("tokens_estimate", 0) or 0)
         self._size_words.set(tr("Enough for {parameters} parameters in one pass, at {per} tokens a parameter.",
                                 parameters=units.count(tokens / TOKENS_PER_PARAMETER), per=TOKENS_PER_PARAMETER))
-        times = FRONTIER_TOKENS / max(tokens, 1)
+        times = float(f"{FRONTIER_TOKENS / max(tokens, 1):.2g}")
         self._frontier.set(tr("A frontier corpus has about 30 trillion tokens, {times} times this one. A small model knows what its text "
-                              "knows, and little else.", times=units.count(round(times, -int(len(str(int(times)))) + 2) if times > 1 else 1)))
+                              "knows, and little else.", times=units.count(times)))
         self._splits.set_enabled("validation", bool(facts.get("splits", {}).get("validation", {}).get("documents")),
                                  tr("This corpus keeps nothing for validation."))
         self._split, self._place = "train", 0

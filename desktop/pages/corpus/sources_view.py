@@ -146,7 +146,8 @@ class SourcesView(QWidget):
 
     def _source_row(self, source: str) -> QWidget:
         path = Path(source)
-        drop = Button(self.theme, "", "icon", icon="close", name=tr("Leave out {name}", name=path.name), on_click=lambda: self._drop(source))
+        drop = Button(self.theme, "", "icon", icon="close", name=tr("Leave out {name}", name=path.name),
+                      on_click=lambda: self._drop(source))
         return row(Text(path.name, "medium"), (Text(str(path.parent), "small", "text3", elide=True), 1), drop, gap=8)
 
     def _drop(self, source: str) -> None:
@@ -166,7 +167,8 @@ class SourcesView(QWidget):
         options = {k: values[k] for k in wanted if values.get(k) is not None}
         self._found_words.set(tr("Looking into the files …"))
         self.changed.emit()
-        self._inquiry.ask("engine.text.probe", "preview", {"sources": self.sources, "options": options}, self._show_found, self._cannot_look)
+        given = {"sources": self.sources, "options": options}
+        self._inquiry.ask("engine.text.probe", "preview", given, self._show_found, self._cannot_look)
 
     def _cannot_look(self, wrong: FledgeError) -> None:
         self._found_words.set("")
@@ -186,7 +188,8 @@ class SourcesView(QWidget):
                              found["unread"]))
         bad = sum(f["bad"] for f in found["files"])
         if bad:
-            words.append(trn("{count} line cannot be read and will be left out.", "{count} lines cannot be read and will be left out.", bad))
+            words.append(trn("{count} line cannot be read and will be left out.", "{count} lines cannot be read and will be left out.",
+                             bad))
         self._found_words.set(" ".join(words))
         show_if(self._found_words, bool(words))
         box = self._texts.layout()

@@ -65,12 +65,13 @@ class LabView(QWidget):
             Column(tr("Vocabulary"), lambda r: units.number(r["vocab_size"]), width=96, right=True)],
             name=tr("Tokenizers on this text"), fit=True, max_rows=5, selectable=False)
         clear_button = Button(theme, tr("Clear"), "quiet", on_click=lambda: self._typed.setPlainText(""))
-        lab = Panel(row(Text(tr("Lab"), "section"), small(tr("type or paste; every colour is a token")), "+", clear_button, gap=10), self._typed,
-                    self._notes, (self._colours, 1), row(self._words, "+"), pad=(16, 10, 16, 10), gap=8)
+        lab = Panel(row(Text(tr("Lab"), "section"), small(tr("type or paste; every colour is a token")), "+", clear_button, gap=10),
+                    self._typed, self._notes, (self._colours, 1), row(self._words, "+"), pad=(16, 10, 16, 10), gap=8)
         lab.setMinimumHeight(theme.px(340))
         self._costs = Table(theme, [
             Column(tr("Vocabulary"), lambda r: Cell(units.number(r[0]), strong=r[0] == r[-1]), width=120, right=True),
-            *(Column(tr("depth {depth}", depth=depth), lambda r, i=i: units.percent(r[1 + i]), right=True) for i, depth in enumerate(DEPTHS))],
+            *(Column(tr("depth {depth}", depth=depth), lambda r, i=i: units.percent(r[1 + i]), right=True)
+              for i, depth in enumerate(DEPTHS))],
             name=tr("Share of a model's parameters that the vocabulary takes"), fit=True, max_rows=4, selectable=False)
         self._which_table = Segments(theme, [("text", tr("On this text")), ("costs", tr("Share of a model"))], "text",
                                      name=tr("What to compare"), on_change=self._show_table)
@@ -108,7 +109,8 @@ class LabView(QWidget):
                                                  all=units.size(facts.get("corpus_bytes", 0)))))
         self._facts.set(shown)
         self._costs.set_rows(shares(int(facts.get("vocab_size", 0)), COMPARED))
-        rows = [(script_name(name), units.number(v["bytes"] / v["tokens"], 2)) for name, v in facts.get("by_script", {}).items() if v["tokens"]]
+        scripts = facts.get("by_script", {}).items()
+        rows = [(script_name(name), units.number(v["bytes"] / v["tokens"], 2)) for name, v in scripts if v["tokens"]]
         self._scripts.set(rows[:6])
         show_if(self._scripts_panel, bool(rows))
         self._show_unused(facts)
@@ -133,9 +135,9 @@ class LabView(QWidget):
         if not count:
             self._unused_words.set(tr("Every learned token occurs in the training text."))
             return
-        self._unused_words.set(trn("{count} of {learned} learned tokens never occurs in {size} of the training text: it only served to make "
-            "longer ones.", "{count} of {learned} learned tokens never occur in {size} of the training text: they only served to make longer "
-            "ones.", count, learned=units.number(learned), size=units.size(facts.get("unused_measured_bytes", 0))))
+        self._unused_words.set(trn("{count} of {learned} learned tokens never occurs in {size} of the training text: it only served to "
+            "make longer ones.", "{count} of {learned} learned tokens never occur in {size} of the training text: they only served to make "
+            "longer ones.", count, learned=units.number(learned), size=units.size(facts.get("unused_measured_bytes", 0))))
         assert self._artifact is not None
         ids = [int(i) for i in facts.get("unused_ids", [])[:UNUSED_SHOWN]]
         self._bench.ask("tokens", {"tokenizer": str(self._artifact.path), "ids": ids},

@@ -10,9 +10,10 @@ from desktop.jobs.stage_run import StageRun
 from desktop.pages.tokenizer.costs import DEPTHS, shares
 from desktop.pages.tokenizer.lab_view import LabView
 from desktop.widgets.buttons import Button
+from desktop.widgets.columns import Columns
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.flow_strip import FlowStrip
-from desktop.widgets.layout import Item, clear, col, fill, fixed, row
+from desktop.widgets.layout import Item, clear, col, fill
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
@@ -58,15 +59,16 @@ class TokenizerPage(Page):
         self.form = SpecForm(theme, TokenizerSpec, exclude=("seed", "source"), artifacts=self.context.choices, title=tr("Settings"))
         self.form.changed.connect(self._settings_changed)
         self._costs = Table(theme, [
-            Column(tr("Vocabulary"), lambda r: Cell(units.number(r[0]), strong=r[0] == r[-1]), width=96, right=True),
+            Column(tr("Vocabulary"), lambda r: Cell(units.number(r[0]), strong=r[0] == r[-1]), right=True, least=80),
             *(Column(tr("depth {depth}", depth=d), lambda r, i=i: Cell(units.percent(r[1 + i]), tone="warn" if r[1 + i] > 0.6 else ""),
-                     right=True) for i, d in enumerate(DEPTHS))],
+                     width=76, right=True) for i, d in enumerate(DEPTHS))],
             name=tr("Share of the parameters"), fit=True, max_rows=len(SIZES), selectable=False)
         explained = small(tr("The embedding holds a row for each token. In a small model a large vocabulary leaves little for the rest: "
                              "with 1 to 4 MB of text, 1,000 to 4,000 tokens do well; with 100 MB, 8,000 to 16,000."), wrap=True)
-        side = Panel(Text(tr("What a vocabulary costs"), "section"), small(tr("Share of the model's parameters in the embedding, by size.")),
-                     self._costs, explained, pad=(16, 10, 16, 14), gap=8)
-        return row((col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=12), 1), fixed(col(side, "+"), theme.px(448)), gap=12)
+        side = Panel(Text(tr("What a vocabulary costs"), "section"),
+                     small(tr("Share of the model's parameters in the embedding, by size.")), self._costs, explained,
+                     pad=(16, 10, 16, 14), gap=8)
+        return col((Columns(theme, col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=12), col(side, "+"), side_width=448, gap=12), 1), gap=0)
 
     def opened(self, **args: Any) -> None:
         project = self.context.project
@@ -239,21 +241,16 @@ class TokenizerPage(Page):
         follower = self._run.follower
         if follower is None:
             return
-        self._seen, end = follower.run.id, follower.state.finished
+        self._seen, trouble = follower.run.id, self._run.trouble()
         self.context.look()
-        if status == "done":
+        if trouble is not None:
+            self._notes.show_error(trouble, title=tr("No tokenizer was made"))
+        else:
             self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
             self._wants_new = False
             for notice in follower.state.notices:
                 self._notes.show_note(Note(self.theme, "warn" if notice.level == "warning" else "info", notice.title,
                                            f"{notice.text} {notice.remedy}".strip()))
-        elif status == "failed" and end is not None:
-            self._notes.show_error(FledgeError(end.sentence, end.remedy, code=end.code), title=tr("No tokenizer was made"))
-        elif status in ("crashed", "interrupted"):
-            self._notes.show_error(FledgeError(tr("Training the tokenizer broke off."),
-                                               tr("Try again. Its last words: {words}", words=follower.log_tail(3) or "–")))
-        else:
-            self._notes.show_error(FledgeError(tr("Training the tokenizer was stopped."), tr("Nothing was kept. Start it again when you like.")))
         self._refresh()
 
 

@@ -10,7 +10,7 @@ SIZES = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
 
 
 def recommended(corpus_bytes: int) -> int:
-    """A vocabulary for a corpus of this size: 2,048 for a megabyte, 16,384 for a gigabyte; a power of 2 from 512 to 65,536. A rule of thumb:
+    """A vocabulary for a corpus of this size: 2,048 for a megabyte, 16,384 for a gigabyte; a power of 2, 512 to 65,536. A rule of thumb:
     each token should occur some hundreds of times, and small corpora train small models, whose embedding must not eat them up."""
     megabytes = max(corpus_bytes, 1) / 2**20
     return int(2 ** min(16, max(9, round(11 + 0.35 * math.log2(megabytes)))))

@@ -36,7 +36,7 @@ def test_empty_page_says_what_to_do(page: CorpusPage) -> None:
     assert button(page, "Add a folder").isEnabled() and button(page, "Add files").isEnabled()
 
 
-def test_dropped_files_are_looked_at_imported_and_read(page: CorpusPage, project: Project, context: AppContext, tmp_path: Path, qtbot) -> None:
+def test_dropped_files_are_looked_at_imported_and_read(page: CorpusPage, project: Project, tmp_path: Path, qtbot) -> None:
     text = tmp_path / "ferry.txt"
     text.write_text("The ferry left the quay.\n\n" * 200)
     table = tmp_path / "letters.csv"

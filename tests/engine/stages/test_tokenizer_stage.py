@@ -9,8 +9,8 @@ from engine.contract.context import Command, RunContext
 from engine.contract.errors import Mismatch, NotFound, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Notice, Phase
 from engine.project.project import Project
-from engine.stages.tokenizer.run import chosen_texts, run, sample
 from engine.stages.tokenizer.lab import recommended
+from engine.stages.tokenizer.run import chosen_texts, run, sample
 from engine.stages.tokenizer.spec import SMALLEST, TokenizerSpec
 from engine.text import bpe
 from engine.text.corpus import Corpus
@@ -119,4 +119,5 @@ def test_wrong_inputs_are_named(project):
 
 
 def test_the_vocabulary_follows_the_corpus_unless_set() -> None:
-    assert [recommended(size) for size in (1_000, 1_048_576, 10_000_000, 100_000_000, 2**30, 2**40)] == [512, 2048, 4096, 8192, 16384, 65536]
+    sizes = (1_000, 1_048_576, 10_000_000, 100_000_000, 2**30, 2**40)
+    assert [recommended(size) for size in sizes] == [512, 2048, 4096, 8192, 16384, 65536]
