@@ -13,6 +13,18 @@ PROGRESS_SECONDS = 0.5
 SMOOTHING = 0.9
 
 
+class ProcessorShare:
+    """Call it later: how much of the time that its torch threads could have had on the processor this process got since then, 0 to 1."""
+
+    def __init__(self) -> None:
+        self._began = time.process_time(), time.monotonic()
+
+    def __call__(self) -> float:
+        import torch
+        cpu, wall = self._began
+        return min(1.0, (time.process_time() - cpu) / max(1e-9, (time.monotonic() - wall) * torch.get_num_threads()))
+
+
 class Meter:
     """`flops_per_token` and `peak` (operations a second) give MFU; 0 leaves it out. Times are this attempt's unless said."""
 

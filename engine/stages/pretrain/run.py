@@ -19,11 +19,14 @@ from engine.training import devices
 from engine.training.allocator import keep_memory
 from engine.training.checkpoints import Checkpoints
 from engine.training.evaluate import unigram_bits_per_byte
+from engine.training.metrics import ProcessorShare
 from engine.training.ranks import Ranks, process_group
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Tokenize")], ["prepare", tr("Prepare")], ["compile", tr("Compile")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
 FINAL_EVALUATION = 4
+UNDISTURBED = 0.7
+"""Share of its threads' time that a run on a CPU must have got for its speed to be remembered."""
 
 
 def run(spec: PretrainSpec, context: RunContext) -> None:
@@ -59,8 +62,10 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
             trainer, checkpoints = parts.trainer, parts.trainer.checkpoints
             if context.is_main and trainer.state.step == 0:
                 checkpoints.save(trainer.state, None, "start")
+            share = ProcessorShare()
             state = trainer.train()
-            tell_speed(plan, facts, trainer.meter.tokens_per_second(plan.tokens_per_step), state.dtype)
+            if context.device != "cpu" or share() > UNDISTURBED:  # what other programs slowed down says nothing about the next run
+                tell_speed(plan, facts, trainer.meter.tokens_per_second(plan.tokens_per_step), state.dtype)
         with context.phase("evaluate", tr("Evaluate")):
             kept = state.best_step if spec.patience and state.best_step > 0 else state.step
             if kept != state.step:

@@ -1,11 +1,14 @@
 """Figures of a step on numbers worked by hand."""
 
+import time
+
 import pytest
+import torch
 
 from engine.contract.context import RunContext
 from engine.contract.events import Metrics, Progress
 from engine.training import metrics
-from engine.training.metrics import Meter
+from engine.training.metrics import Meter, ProcessorShare
 
 
 @pytest.fixture
@@ -36,3 +39,15 @@ def test_waiting_for_the_person_is_not_training(tmp_path, clock):
     clock[0] += 60.0
     meter.waited(50.0)
     assert meter.elapsed() == 10.0
+
+
+def test_the_processor_share_tells_a_sleeper_from_a_worker() -> None:
+    torch.set_num_threads(1)
+    sleeper = ProcessorShare()
+    time.sleep(0.3)
+    assert sleeper() < 0.5
+    worker = ProcessorShare()
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    assert worker() > sleeper()
