@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer
 from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QStackedWidget, QWidget
 
@@ -27,6 +27,8 @@ from engine.contract.words import tr
 from engine.project import recent
 
 MEMORY_MS, SLOW_MEMORY_MS = 2000, 5000
+OPENS = QSize(1280, 800)
+FRAME_MS = (0, 250, 1000)  # a window manager puts its frame round the window some time after it is shown
 RECENT = 8
 
 
@@ -40,7 +42,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(960, 600)
         self.pages: dict[str, Page] = {}
         self.shown = ""
-        self._asking = False
+        self._asking = self._fitted = False
         self._memory = QTimer(self)
         self._memory.setInterval(MEMORY_MS)
         self._memory.timeout.connect(self._read_memory)
@@ -266,8 +268,20 @@ class MainWindow(QMainWindow):
     def _restore_geometry(self) -> None:
         kept = self.context.settings.get("geometry")
         if not (isinstance(kept, str) and self.restoreGeometry(QByteArray.fromBase64(kept.encode()))):
-            room = self.screen().availableGeometry() if self.screen() is not None else None
-            self.resize(min(1280, room.width()) if room else 1280, min(800, room.height()) if room else 800)
+            self.resize(OPENS)
+
+    def _fit_screen(self) -> None:
+        """The whole window, its frame included, stands inside what the screen leaves free."""
+        if self.screen() is None or self.isMaximized() or self.isFullScreen() or QGuiApplication.platformName() == "offscreen":
+            return  # offscreen has no real screen: pictures and tests set the size they want
+        room, frame = self.screen().availableGeometry(), self.frameGeometry()
+        fitting = frame.size().boundedTo(room.size())
+        if fitting != frame.size():
+            self.resize(self.size() - (frame.size() - fitting))
+            frame.setSize(fitting)
+        if not room.contains(frame):
+            self.move(max(room.left(), min(frame.left(), room.right() + 1 - frame.width())),
+                      max(room.top(), min(frame.top(), room.bottom() + 1 - frame.height())))
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -278,6 +292,11 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         self._memory.start()
         QTimer.singleShot(0, self._read_memory)
+        if not self._fitted:
+            self._fitted = True
+            self._fit_screen()
+            for wait in FRAME_MS:
+                QTimer.singleShot(wait, self, self._fit_screen)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.context.remember("geometry", bytes(self.saveGeometry().toBase64().data()).decode())

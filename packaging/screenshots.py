@@ -1,8 +1,7 @@
 """Pictures of every page, in both themes and sizes, without a display: `python packaging/screenshots.py OUT [--page ID] [--theme light]`.
 
-The project shown was made for real by tests/recordings/make.py (under a minute, once a machine and engine; --recording names one made
-before), or is any by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be
-clipped. Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
+The project shown was made for real by tests/recordings/make.py (a minute, once a machine and engine; --recording names one made before), or
+is any by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be clipped. Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
 """
 
 import argparse
@@ -23,7 +22,6 @@ sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
     from desktop.app import App
-    from engine.project.project import Project
 
 RECORDINGS = ROOT / "tests" / "recordings"
 SIZES = ("1280x800", "1920x1080")
@@ -73,6 +71,7 @@ def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
             page._sides_changed(sides)
         if sides == 1:
             page.panes[0].pick(next(m.id for m in page.client.models if bool(m.untrained) == untrained))
+            page._picked(page.panes[0])
         if not all(pane.current for pane in page._active()):
             page.composer.prompt.set(CHAT_PROMPT)
             page.send()
@@ -260,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", action="append", help="as 1280x800")
     parser.add_argument("--scale", type=float, default=1.0, help="text size: 1, 1.25 or 1.5")
     parser.add_argument("--project", type=Path, help="a project's folder instead of the recorded one")
-    parser.add_argument("--recording", type=Path, help="what `python -m tests.recordings.make` printed, instead of making one for this engine")
+    parser.add_argument("--recording", type=Path, help="a folder that `python -m tests.recordings.make` printed, instead of a new one")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     wanted = [m for m in MOMENTS if not chosen.page or m.name in chosen.page or m.page in chosen.page]

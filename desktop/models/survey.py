@@ -70,8 +70,10 @@ class Survey:
         return [a for a in reversed(self.artifacts) if a.kind == kind]
 
     def choices(self, kind: str) -> list[tuple[str, str]]:
-        """(id, words) for a form, newest first."""
-        return [(a.id, a.title if a.title == a.id else f"{a.title} ({a.id})") for a in self.of_kind(kind)]
+        """(id, words) for a form, newest first; the id is said where the title alone does not tell them apart."""
+        found = self.of_kind(kind)
+        titles = [a.title for a in found]
+        return [(a.id, a.title if a.title == a.id or titles.count(a.title) == 1 else f"{a.title} ({a.id})") for a in found]
 
     def of_stage(self, stage: str) -> list[RunGlance]:
         """Runs of a stage, newest first."""

@@ -48,7 +48,7 @@ class MachineParts(QWidget):
         if not lines:
             threads = tr("{count} threads", count=psutil.cpu_count() or 1)
             lines.append(self._part("chip", tr("Processor"), threads, tr("devices not looked at yet"), None))
-        lines.append(self._part("scale", tr("Memory"), size(memory.total), tr("{free} free", free=size(memory.available)),
+        lines.append(self._part("memory", tr("Memory"), size(memory.total), tr("{free} free", free=size(memory.available)),
                                 1 - memory.available / memory.total))
         place = next(p for p in (folder, *folder.parents) if p.exists())
         disk = shutil.disk_usage(place)

@@ -35,7 +35,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """`width` in design pixels, 0 takes what is left. `cell` makes the cell of a row; `key` its sort key (None: cannot be sorted)."""
+    """`width` in design pixels, 0 takes what is left, but no less than `least`. `cell` makes the cell of a row; `key` its sort key (None:
+    cannot be sorted). `drop`: where there is no room, 1 goes first, then 2; 0 stays, and the table is never narrower than those."""
 
     title: str
     cell: Callable[[Any], Cell | str]
@@ -43,6 +44,12 @@ class Column:
     right: bool = False
     key: Callable[[Any], Any] | None = None
     tip: str = ""
+    drop: int = 0
+    least: int = STRETCH_WIDTH
+
+    @property
+    def needs(self) -> int:
+        return self.width or self.least
 
 
 class RowsModel(QAbstractTableModel):
@@ -252,8 +259,7 @@ class Table(QTableView):
             head.setSectionResizeMode(i, QHeaderView.ResizeMode.Fixed if column.width else QHeaderView.ResizeMode.Stretch)
             if column.width:
                 head.resizeSection(i, theme.px(column.width))
-        wide = [c.width for c in self.rows_model.columns]
-        self.setMinimumWidth(theme.px(sum(wide) + STRETCH_WIDTH * wide.count(0)))
+        self.setMinimumWidth(theme.px(sum(c.needs for c in self.rows_model.columns if not c.drop)))
         head.sectionClicked.connect(self._sort_clicked)
         self._order: tuple[int, bool] | None = None
         self.activated.connect(lambda index: self.opened.emit(self.rows_model.row(index.row())))
@@ -352,6 +358,12 @@ class Table(QTableView):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.horizontalHeader().setMinimumSectionSize(self.theme.px(24))
+        columns = self.rows_model.columns
+        over = self.theme.px(sum(c.needs for c in columns)) - self.viewport().width()
+        for place in sorted((i for i, c in enumerate(columns) if c.drop), key=lambda i: columns[i].drop):
+            if self.isColumnHidden(place) != (over > 0):
+                self.setColumnHidden(place, over > 0)
+            over -= self.theme.px(columns[place].needs) if over > 0 else 0
 
 
 STATE_CELLS = {  # status of a run -> (icon, tone)

@@ -1,5 +1,5 @@
 """Makes the recorded project for real: the generated world, a corpus and a tokenizer of it, and five pretraining runs by the engine's own
-worker: one done, one killed, one refused, one done again with another size, one cut in mid-course. Under a minute on two cores, once a machine.
+worker: one done, one killed, one refused, one done with another size, one cut in mid-course. About a minute on two cores, once a machine.
 
     folder = cached()                 # made on the first call, kept in the temporary folder under a hash of what it is made by
     project = copy_into(place, folder)   # the project, its clocks moved to now; hold the last run's lock to make it look alive

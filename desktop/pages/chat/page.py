@@ -317,6 +317,7 @@ class ChatPage(Page):
         if sides == 1 and 1 in self._answers:
             self._answers[1].cancel()
         show_if(self.panes[1], sides == 2)
+        self.popover.hide()
         self.composer.set_both(sides == 2)
         if sides == 2 and self.mode.value() == "chat" and self.panes[0].history and not self.panes[1].history:
             self.new_chat()

@@ -79,7 +79,7 @@ class RunsPage(Page):
         self.table.opened.connect(self._open)
         self.count = small()
         self.details.setMinimumHeight(theme.px(240))
-        top = Beside(theme, Panel((self.chart, 1), pad=(16, 12, 12, 6)), self.details, side_width=328, least=300)
+        top = Beside(theme, Panel((self.chart, 1), pad=(16, 12, 12, 6)), self.details, side_width=300, needed=800, least=300)
         table = Panel(row(heading(tr("All runs"), "", self.count), pad=(8, 0, 8, 0)), (self.table, 1), pad=(8, 10, 8, 6), gap=6)
         table.setMinimumHeight(theme.px(180))
         self.full = col(QueuePanel(theme, self.queue), (top, 3), (table, 2), gap=12, host=Flexible())
@@ -121,14 +121,14 @@ class RunsPage(Page):
             return STAGES[r.stage].title if r.stage in STAGES else r.stage
 
         return [Column(tr("Run"), lambda r: str(r.number), 52, key=lambda r: r.number),
-                Column(tr("Stage"), stage, 96, key=stage),
-                Column(tr("Name"), lambda r: Cell(r.title, strong=True), key=lambda r: r.title),
-                Column(tr("From"), lambda r: r.inputs, key=lambda r: r.inputs),
-                Column(tr("Steps"), steps, 120, right=True, key=lambda r: r.step),
+                Column(tr("Stage"), stage, 84, key=stage),
+                Column(tr("Name"), lambda r: Cell(r.title, strong=True), key=lambda r: r.title, least=150),
+                Column(tr("From"), lambda r: r.inputs, key=lambda r: r.inputs, drop=2, least=168),
+                Column(tr("Steps"), steps, 108, right=True, key=lambda r: r.step),
                 Column(tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 104, right=True,
                        key=lambda r: r.best[0] if r.best else float("inf"), tip=tr("The best on the validation text; lower is better.")),
-                Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True, key=lambda r: r.seconds),
-                Column(tr("On disk"), lambda r: size(r.size), 84, right=True, key=lambda r: r.size),
+                Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 80, right=True, key=lambda r: r.seconds, drop=3),
+                Column(tr("On disk"), lambda r: size(r.size), 76, right=True, key=lambda r: r.size, drop=1),
                 Column(tr("State"), lambda r: state_cell(r.status), 128, key=lambda r: r.status)]
 
     def _look_soon(self) -> None:

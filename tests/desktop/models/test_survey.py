@@ -114,5 +114,5 @@ def test_equal_projects_give_equal_surveys(made: Project) -> None:
     with made.artifacts.create("corpus", title="Books") as corpus:
         corpus.finish(documents=1)
     found = survey(made)
-    assert found.choices("corpus") == [("corpus-1", "Books (corpus-1)")]
+    assert found.choices("corpus") == [("corpus-1", "Books")]
     assert [s.state for s in found.stages] == ["done", "ready", "failed"]
