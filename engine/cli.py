@@ -167,6 +167,7 @@ def runs(project: Path, as_json: bool) -> None:
     from engine.project import queue
     from engine.project.project import Project
     opened = Project.open(project)
+    queue.ensure_runner()
     rows = []
     for found in opened.runs.list():
         state = found.state()

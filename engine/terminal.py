@@ -36,6 +36,11 @@ def bar(console: Console) -> Progress:
     return Progress(TextColumn("{task.description:<18}"), BarColumn(bar_width=28), TextColumn("{task.fields[words]}"), console=console)
 
 
+def tell(console: Console, words: str, style: str = "") -> None:
+    """Print as it stands: brackets are no markup, and where no terminal reads it, lines are not wrapped."""
+    console.print(words, style=style, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
 class RunProgress:
     """Show one run's events. Ctrl-C asks it to save and stop; a second one leaves it alone and raises KeyboardInterrupt."""
 
@@ -84,18 +89,17 @@ class RunProgress:
         """The last lines: ids, status, where it stands, what to do after a failure."""
         out = Console()
         if result.get("artifact"):
-            out.print(tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]), highlight=False)
+            tell(out, tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]))
         else:
-            out.print(tr("Run {run}: {status}.", run=result["run"], status=result["status"]), highlight=False)
+            tell(out, tr("Run {run}: {status}.", run=result["run"], status=result["status"]))
         if result.get("sentence"):
-            self.console.print(result["sentence"], style="red", highlight=False)
+            tell(self.console, result["sentence"], style="red")
             if result.get("remedy"):
-                self.console.print(result["remedy"], highlight=False)
-        if result["status"] in ("stopped", "paused") and state.checkpoints:
-            out.print(tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id),
-                      highlight=False)
+                tell(self.console, result["remedy"])
         if result["status"] == "crashed":
-            self.console.print(result["log"], highlight=False, markup=False)
+            tell(self.console, result["log"])
+        if result["status"] in ("stopped", "paused", "crashed") and state.checkpoints:
+            tell(out, tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id))
 
     def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:
         steps = state.facts.get("steps")
@@ -120,7 +124,7 @@ class RunProgress:
             self._say(words)
 
     def _say(self, words: str) -> None:
-        (self._progress.console if self.live else self.console).print(words, highlight=False, markup=False)
+        tell(self._progress.console if self.live else self.console, words)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         if self._asked or not launch.running(self.pid):
@@ -190,7 +194,7 @@ class DemoProgress:
     def say(self, words: str) -> None:
         """A line between stages."""
         if not self.quiet:
-            Console(stderr=True).print(words, highlight=False, markup=False)
+            tell(Console(stderr=True), words)
 
     def watch(self, run: Run, pid: int) -> RunProgress:
         """What shows one of the demo's runs; enter it, and hand it to `follow`."""

@@ -24,7 +24,7 @@ from engine.contract.errors import DeviceUnavailable, FledgeError, Locked, Machi
 from engine.contract.events import Event, Finished, Started, Waiting
 from engine.contract.words import tr
 from engine.pipeline import stage as stage_of
-from engine.project import control, layout
+from engine.project import control, layout, queue
 from engine.project.event_log import EventWriter, read_events
 from engine.project.locks import FileLock
 from engine.project.runs import RunStore
@@ -106,6 +106,8 @@ class Worker:
             if device_lock:
                 device_lock.release()
             lock.release()
+            if stage.device and self.rank == 0:
+                queue.ensure_runner()  # whoever started the ones that wait may have been killed
 
     def _finish(self, context: RunContext, event: Finished, code: int) -> int:
         log.info("%s", event.status)

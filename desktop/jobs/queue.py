@@ -29,6 +29,8 @@ class RunQueue(QObject):
         self._net.timeout.connect(self.look)
 
     def start(self) -> None:
+        """Watch; and when runs wait but nobody is there to start them (the machine was switched off), start who does."""
+        queue.ensure_runner()
         self._net.start()
         self.look()
 

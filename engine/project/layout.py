@@ -110,6 +110,11 @@ def device_lock(device: str) -> Path:
     return user_state() / "devices" / (device.replace(":", "-") + ".lock")
 
 
+def device_start(device: str) -> Path:
+    """Which worker was started last to take the device."""
+    return device_lock(device).with_suffix(".start")
+
+
 def queue_file() -> Path:
     return user_state() / "queue.json"
 

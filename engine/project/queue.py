@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from engine.contract.errors import FledgeError, Locked
 from engine.contract.machine import MachineFacts
 from engine.contract.words import tr
@@ -78,8 +80,30 @@ def position(project: Path, run: str) -> int | None:
 
 
 def device_free(device: str) -> bool:
-    """Whether no run holds the device. "auto" stands for the one device that runs use unless told otherwise."""
-    return not FileLock(layout.device_lock(resolve_device(device))).taken()
+    """Whether no run holds the device, nor is about to: a worker needs seconds until it has its lock. "auto" stands for the one device
+    that runs use unless told otherwise."""
+    name = resolve_device(device)
+    return not FileLock(layout.device_lock(name)).taken() and not _coming(name)
+
+
+def _started(device: str, pid: int) -> None:
+    """Remember that a worker was started to take the device."""
+    files.write_json(layout.device_start(resolve_device(device)), {"pid": pid, "born": _born(pid)})
+
+
+def _coming(device: str) -> bool:
+    """Whether the worker that was started last for the device is still there."""
+    note = files.read_json(layout.device_start(device), {})
+    pid = note.get("pid") if isinstance(note, dict) else None
+    return isinstance(pid, int) and launch.running(pid) and note.get("born") == _born(pid)
+
+
+def _born(pid: int) -> float:
+    """When a process began, so that another one with the same number is not mistaken for it; 0 when it is gone."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
 
 
 def resolve_device(device: str) -> str:
@@ -100,10 +124,14 @@ def ensure_runner() -> None:
 
 def submit(project: Path, run: str, device: str = "auto") -> int | None:
     """Start a run now when its device is free and nobody waits for it, else queue it. The worker's process number, None when queued."""
-    if any(resolve_device(e.device) == resolve_device(device) for e in entries()) or not device_free(device):
-        add(project, run, device)
-        return None
-    return launch.start(RunStore(project).get(run), device, wait_for_device=True)
+    with _changing() as found:
+        mine = any((e.project, e.run) == (str(project), run) for e in found)
+        if not mine and device_free(device) and not any(resolve_device(e.device) == resolve_device(device) for e in found):
+            pid = launch.start(RunStore(project).get(run), device, wait_for_device=True)
+            _started(device, pid)
+            return pid
+    add(project, run, device)
+    return None
 
 
 def start_next(start: Callable[[Waiting], None]) -> bool:
@@ -124,16 +152,12 @@ def start_next(start: Callable[[Waiting], None]) -> bool:
 
 
 def _start(entry: Waiting) -> None:
-    """Start a worker and wait (a minute at most) until it holds its device, so that nobody else is started on it."""
-    run = RunStore(Path(entry.project)).get(entry.run)
+    """Start a worker; its device is not free from then on."""
     try:
-        pid = launch.start(run, entry.device, wait_for_device=True)
+        run = RunStore(Path(entry.project)).get(entry.run)
+        _started(entry.device, launch.start(run, entry.device, wait_for_device=True))
     except FledgeError as wrong:
         print(f"{entry.project} {entry.run}: {wrong}", file=sys.stderr, flush=True)
-        return
-    until = time.monotonic() + 60
-    while time.monotonic() < until and device_free(entry.device) and launch.running(pid):
-        time.sleep(0.1)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from engine.contract.context import RunContext
 from engine.contract.errors import DiskFull, Mismatch, NonFinite, OutOfMemory, Stopped
 from engine.contract.events import Evaluation, Notice, Waiting
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.training.checkpoints import Checkpoint, Checkpoints, TrainState, free_space
 from engine.training.devices import synchronize
 from engine.training.metrics import Meter
@@ -247,7 +247,8 @@ class Trainer:
         over = bool(patience) and state.evaluations_without_best >= patience
         if over:
             self.context.emit(Notice(level="info", code="early_stop", title=tr("Stopped early"), step=state.step,
-                text=tr("{count} validations without a new best since step {step}.", count=patience, step=f"{state.best_step:,}")))
+                text=trn("{count} validation without a new best since step {step}.",
+                         "{count} validations without a new best since step {step}.", patience, step=f"{state.best_step:,}")))
         return over
 
     def _save(self, why: str, best: bool = False) -> bool:

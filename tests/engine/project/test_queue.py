@@ -1,5 +1,7 @@
 """The queue: order, one at a time, nothing lost between looks."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,22 @@ def test_runs_that_are_gone_or_under_way_leave_the_queue(project: Project) -> No
     assert lock.acquire()
     assert not queue.start_next(lambda e: None)
     assert queue.entries() == []
+
+
+def test_one_that_was_just_started_has_the_device_before_it_holds_the_lock(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(launch, "start", lambda run, device, wait_for_device: loading.pid)
+    a, b, c = [project.runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1")).id for _ in range(3)]
+    try:
+        assert queue.submit(project.dir, a, "cpu") == loading.pid
+        assert queue.submit(project.dir, b, "cpu") is None and queue.submit(project.dir, c, "cpu") is None
+        assert not queue.start_next(queue._start)
+        assert [e.run for e in queue.entries()] == [b, c]
+    finally:
+        loading.kill()
+        loading.wait()
+    assert queue.start_next(queue._start), "its death frees the device"
+    assert [e.run for e in queue.entries()] == [c]
 
 
 def test_submit_starts_at_once_only_on_a_free_device(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
