@@ -128,3 +128,11 @@ def test_a_missing_compiler_is_told(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     assert devices.compiler() is None
     assert "compiler" in devices.compile_lacks(devices.choose("cpu"))
+
+
+def test_the_peak_of_memory_is_the_process_s_own_not_its_starter_s() -> None:
+    held = bytearray(400_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    code = "from engine.training.devices import _resident_peak; print(_resident_peak())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]).stdout
+    assert 5_000_000 < int(said) < 200_000_000
