@@ -1,7 +1,8 @@
 """Pictures of every page, in both themes and sizes, without a display: `python packaging/screenshots.py OUT [--page ID] [--theme light]`.
 
 The project shown was made for real by tests/recordings/make.py (a minute, once a machine and engine; --recording names one made before), or
-is any by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be clipped. Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
+is any by --project. A page that needs another window size than asked is named at the end, and the exit code is 1: nothing may be clipped.
+Pages show what the folder holds, nothing is invented. MOMENTS lists what is pictured; page authors add theirs.
 """
 
 import argparse

@@ -126,8 +126,7 @@ class NewProjectDialog(QDialog):
             if self.draft.step == "machine" and self.context.machine is None:
                 self.context.probe.ask()
             self._show()
-            if self.draft.step == "place":
-                self.name.setFocus()
+            (self.name if self.draft.step == "place" else self._next).setFocus()  # Enter goes on, whatever button stands first
 
     def _go_back(self) -> None:
         self.draft.back()
