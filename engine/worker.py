@@ -56,10 +56,12 @@ class Worker:
         self.stopping = False
 
     def run(self) -> int:
-        record = RunStore(self.project_dir).get(self.run_dir.name)
-        stage = stage_of(record.stage)
-        spec = stage.spec.check(record.spec)
-        lock, device_lock = FileLock(layout.lock_file(self.run_dir)), None
+        try:
+            record = RunStore(self.project_dir).get(self.run_dir.name)
+        except FledgeError as wrong:
+            print(str(wrong), file=sys.stderr)
+            return wrong.exit_code
+        lock, device_lock, holds_device = FileLock(layout.lock_file(self.run_dir)), None, False
         writer: EventWriter | None = None
         self._catch_signals()
         if self.rank == 0:
@@ -68,10 +70,13 @@ class Worker:
                 return Locked.exit_code
             writer = EventWriter(layout.events_file(self.run_dir), attempt=1 + self._attempts())
         reader = control.ControlReader(self.run_dir)
-        context = RunContext(run_dir=self.run_dir, project_dir=self.project_dir, run_id=record.id, seed=spec.seed, rank=self.rank,
+        context = RunContext(run_dir=self.run_dir, project_dir=self.project_dir, run_id=record.id, rank=self.rank,
                              world_size=self.world_size, attempt=writer.attempt if writer else 1,
                              emitter=writer.write if writer else _silent, reader=self._commands(reader))
         try:
+            stage = stage_of(record.stage)
+            spec = stage.spec.check(record.spec)
+            context.seed, holds_device = spec.seed, stage.device
             if stage.device:
                 context.device, title, context.facts["threads"] = self._open_device()
                 if self.rank == 0 or context.device != "cpu":  # processes that share a CPU share its lock; each GPU has its own
@@ -101,13 +106,16 @@ class Worker:
                 what=f"{type(ours).__name__}: {ours}"), remedy=tr("What was saved is intact. The log has the details; please report it.")),
                 CRASH_CODE)
         finally:
-            if writer:
-                writer.close()
-            if device_lock:
-                device_lock.release()
-            lock.release()
-            if stage.device and self.rank == 0:
-                queue.ensure_runner()  # whoever started the ones that wait may have been killed
+            try:
+                if writer:
+                    control.clear(self.run_dir)
+                    writer.close()
+            finally:
+                if device_lock:
+                    device_lock.release()
+                lock.release()
+                if holds_device and self.rank == 0:
+                    queue.ensure_runner()  # whoever started the ones that wait may have been killed
 
     def _finish(self, context: RunContext, event: Finished, code: int) -> int:
         log.info("%s", event.status)

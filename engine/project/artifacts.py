@@ -6,6 +6,7 @@ Ids are `<kind>-<n>` and never reused. What an artifact holds is its stage's mat
 import builtins
 import itertools
 import json
+import re
 import shutil
 import time
 import uuid
@@ -19,6 +20,9 @@ from engine import __version__
 from engine.contract.errors import Corrupt, NotFound
 from engine.contract.words import tr
 from engine.project import files, layout
+
+NAME = re.compile(r"[a-z_]+-[1-9][0-9]*")
+"""Folders with other names (a copy made by hand, say) are nobody's artifacts."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +120,23 @@ class ArtifactStore:
         found = []
         if self.folder.is_dir():
             for entry in self.folder.iterdir():
-                if not entry.name.startswith(".") and (kind is None or entry.name.rpartition("-")[0] == kind):
+                if NAME.fullmatch(entry.name) and (kind is None or entry.name.rpartition("-")[0] == kind):
                     made = self._read(entry.name)
                     if made:
                         found.append(made)
         return sorted(found, key=lambda a: (a.created, a.number))
 
     def get(self, id: str) -> Artifact:
-        made = self._read(id) if id and "/" not in id and "\\" not in id and not id.startswith(".") else None
+        made = self._read(id) if NAME.fullmatch(id) else None
         if made is None:
             known = ", ".join(a.id for a in self.list())
             raise NotFound(tr("There is no artifact called {id} in this project.", id=id or "\"\""),
                            tr("It has: {known}.", known=known) if known else tr("It has none yet."))
         return made
+
+    def made_by(self, run: str, kind: str) -> Artifact | None:
+        """What a run made already: a run killed right after it finished its artifact takes it as it is, instead of making it twice."""
+        return next((a for a in self.list(kind) if a.run == run), None)
 
     def find(self, kind: str, parents: Iterable[str]) -> Artifact | None:
         """The newest artifact of a kind with exactly these parents."""

@@ -1,4 +1,8 @@
-"""How a person reaches a run under way: one small file in its folder, replaced at each command, looked at each step."""
+"""How a person reaches a run under way: one small file in its folder, replaced at each command, looked at each step.
+
+The file belongs to one attempt: whoever starts a worker clears it, and so does the worker when it leaves. What lies there when a worker
+looks for the first time was therefore asked of it, be it while it was still starting.
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +10,7 @@ from pathlib import Path
 from engine.contract.context import Command
 from engine.project import files, layout
 
+NOTHING = (0, 0, 0)
 WORDS = ("stop", "stop_save", "pause", "save", "resume")
 
 
@@ -18,12 +23,17 @@ def send(run_dir: Path, word: str) -> None:
     files.write_json(path, {"word": word, "serial": serial})
 
 
+def clear(run_dir: Path) -> None:
+    """Forget what was asked: an attempt is over, or one begins."""
+    layout.control_file(run_dir).unlink(missing_ok=True)
+
+
 class ControlReader:
-    """Gives each command once. A look costs one stat while nothing has changed. Commands from before this attempt are ignored."""
+    """Gives each command once. A look costs one stat while nothing has changed."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = layout.control_file(run_dir)
-        self._seen = self._stamp()
+        self._seen = NOTHING
 
     def __call__(self) -> Command | None:
         stamp = self._stamp()
@@ -39,5 +49,5 @@ class ControlReader:
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
-            return (0, 0, 0)
+            return NOTHING
         return (found.st_mtime_ns, found.st_ino, found.st_size)

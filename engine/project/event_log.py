@@ -3,6 +3,7 @@
 The writer gathers the metrics of every step and writes them as columns a few times a second; everything else is written at once.
 """
 
+import errno
 import os
 import threading
 import time
@@ -11,13 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from engine.contract.errors import DiskFull
 from engine.contract.events import Event, Metrics, from_line, to_line
+from engine.project import files
 
 FLUSH_SECONDS = 0.25
 
 
 class EventWriter:
-    """Append events, flushed to the operating system (a kill of this process loses nothing that was written)."""
+    """Append events, handed to the operating system (a kill of this process loses nothing that was written).
+
+    A full disk does not end a run: what finds no room waits here and is written, from the very byte, as soon as there is some.
+    """
 
     def __init__(self, path: Path, attempt: int) -> None:
         self.path, self.attempt = path, attempt
@@ -27,9 +33,8 @@ class EventWriter:
         self._flushed = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self._file: IO[bytes] = open(path, "ab")
-        if torn:
-            self._file.write(b"\n")
+        self._file: IO[bytes] = files.append(path)
+        self._unwritten = b"\n" if torn else b""
 
     def write(self, event: Event) -> None:
         """Metrics wait up to a quarter of a second for more; any other event is on its way at once, after the metrics before it."""
@@ -46,17 +51,19 @@ class EventWriter:
         with self._lock:
             self._flush_metrics()
 
-    def sync(self) -> None:
-        """To the disk itself: before a checkpoint counts as saved, its metrics must be there."""
-        with self._lock:
-            self._flush_metrics()
-            os.fsync(self._file.fileno())
-
     def close(self) -> None:
+        """The last lines, to the disk itself. DiskFull when they find no room even now."""
         with self._lock:
-            self._flush_metrics()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                self._flush_metrics()
+                self._write()
+                os.fsync(self._file.fileno())
+                if self._unwritten:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as wrong:
+                raise files.disk_error(wrong, self.path) from wrong
+            finally:
+                self._file.close()
 
     def _gather(self, event: Metrics) -> None:
         count = len(next(iter(event.columns.values()), []))
@@ -74,8 +81,17 @@ class EventWriter:
 
     def _append(self, event: Event) -> None:
         line = to_line(replace(event, time=time.time(), attempt=self.attempt)) + "\n"
-        self._file.write(line.encode("utf-8", "surrogatepass"))
-        self._file.flush()
+        self._unwritten += line.encode("utf-8", "surrogatepass")
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            while self._unwritten:
+                written = self._file.write(self._unwritten)
+                self._unwritten = self._unwritten[written or 0:]
+        except OSError as wrong:
+            if not isinstance(files.disk_error(wrong, self.path), DiskFull):
+                raise
 
 
 def _ends_with_newline(path: Path) -> bool:
@@ -91,7 +107,15 @@ class EventReader:
         self.path, self.offset = path, offset
 
     def read(self, limit: int = 1 << 18) -> list[Event]:
-        """New events; [] when there are none. A line that is not whole yet waits; one that is longer than `limit` is read whole."""
+        """New events; [] when there are none. A line that is not whole yet waits; one that is longer than `limit` is read whole; torn and
+        unknown ones are passed over, however many."""
+        while True:
+            before = self.offset
+            found = self._next(limit)
+            if found or self.offset == before:
+                return found
+
+    def _next(self, limit: int) -> list[Event]:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)

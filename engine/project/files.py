@@ -14,13 +14,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from engine.contract.errors import DiskFull
+from engine.contract.errors import DiskFull, ProjectError
 from engine.contract.units import size
 from engine.contract.words import tr
 
 TEMPORARY = ".tmp-"
+PATIENCE, PAUSE_SECONDS = 40, 0.05
 
 
 def sync_file(path: Path) -> None:
@@ -41,16 +42,15 @@ def sync_folder(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename over `target`. On Windows a virus scanner may hold a file for a moment: tried for two seconds."""
-    for _ in range(40 if sys.platform == "win32" else 1):
+    """Rename over `target`. On Windows a virus scanner or a reader may hold a file for a moment: tried for two seconds."""
+    for chance in range(PATIENCE):
         try:
             os.replace(source, target)
             return
         except PermissionError:
-            if sys.platform != "win32":
+            if sys.platform != "win32" or chance == PATIENCE - 1:
                 raise
-            time.sleep(0.05)
-    os.replace(source, target)
+            time.sleep(PAUSE_SECONDS)
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -75,11 +75,18 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """The value of a JSON file; `default` when there is none or it is torn."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return default
+    """The value of a JSON file; `default` when there is none or it is torn. Windows refuses a file that is being replaced this moment:
+    tried for two seconds."""
+    for chance in range(PATIENCE):
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+            return default
+        except PermissionError:
+            if sys.platform != "win32" or chance == PATIENCE - 1:
+                raise
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("unreachable")
 
 
 @contextmanager
@@ -119,17 +126,36 @@ def remove_tree(folder: Path) -> None:
 
 
 def sweep(folder: Path, older_than: float = 3600.0) -> None:
-    """Remove what crashes left aside in `folder`, once it is an hour old, so that a writer at work is never swept."""
+    """Remove what crashes left aside in `folder`, once nothing in it has changed for an hour, so that a writer at work is never swept."""
     if not folder.is_dir():
         return
     now = time.time()
     for entry in folder.iterdir():
+        if entry.name.startswith(TEMPORARY) and now - _last_change(entry) > older_than:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _last_change(path: Path) -> float:
+    """When anything at `path` or below was written last: a folder's own time says nothing about the files that grow in it."""
+    newest = 0.0
+    for place in (path, *(Path(root, name) for root, folders, names in os.walk(path) for name in (*folders, *names))):
         try:
-            old = entry.name.startswith(TEMPORARY) and now - entry.stat().st_mtime > older_than
-        except FileNotFoundError:
-            continue
-        if old:
-            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+            newest = max(newest, os.lstat(place).st_mtime)
+        except FileNotFoundError:  # renamed or removed while we look: somebody is at work
+            return time.time()
+    return newest
+
+
+def append(path: Path) -> IO[bytes]:
+    """Open a file to append to it, unbuffered. A link is refused: projects come from other people, and a link could lead to any file."""
+    if path.is_symlink():
+        raise ProjectError(tr("{file} is a link to another place; Fledge does not write through it.", file=str(path)),
+                           tr("The project was changed by something else. Remove the link."), code="link")
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return open(os.open(path, flags, 0o644), "ab", buffering=0)
 
 
 def disk_error(wrong: OSError, path: Path) -> OSError | DiskFull:

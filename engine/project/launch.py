@@ -14,8 +14,10 @@ import psutil
 from engine import __version__
 from engine.contract.errors import Locked, Missing
 from engine.contract.words import language, tr
-from engine.project import files, layout
+from engine.project import control, files, layout
 from engine.project.runs import Run
+
+RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def interpreter() -> str:
@@ -43,8 +45,13 @@ def source_root() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What a worker inherits: the language, unbuffered output, and the folder of this engine on its path."""
+    """What a worker inherits: the language, unbuffered output, and the folder of this engine on its path. Not a place among the processes
+    of another run: a worker under torchrun starts the queue's runner."""
     env = dict(os.environ, FLEDGE_LANGUAGE=language(), PYTHONUNBUFFERED="1")
+    if "TORCHELASTIC_RUN_ID" in env:
+        env.pop("OMP_NUM_THREADS", None)  # torchrun sets it to 1
+        for name in [n for n in env if n in RANKS or n.startswith(("TORCHELASTIC_", "ROLE_", "GROUP_"))]:
+            del env[name]
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait sleep: beside other work, spinning made steps 10 times slower
     env["PYTHONPATH"] = os.pathsep.join(p for p in (str(source_root()), env.get("PYTHONPATH", "")) if p)
     return env
@@ -58,6 +65,7 @@ def start(run: Run, device: str = "auto", wait_for_device: bool = False, process
     """
     if run.alive():
         raise Locked(tr("Run {id} is under way already.", id=run.id), tr("Open it to watch it."))
+    control.clear(run.dir)
     command = [interpreter(), "-m", "engine.worker", str(run.dir), "--device", device]
     if processes > 1:
         command[1:3] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "engine.worker"]
@@ -68,7 +76,7 @@ def start(run: Run, device: str = "auto", wait_for_device: bool = False, process
 
 def detach(command: list[str], log: Path) -> int:
     """A process in a session of its own, deaf to the death of this one; output appended to `log`."""
-    with open(log, "ab") as out:
+    with files.append(log) as out:
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
             made = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment(), cwd=source_root(),
@@ -95,8 +103,9 @@ def running(pid: int) -> bool:
         return False
 
 
-def kill(pid: int) -> None:
-    """Kill a process and everything it started: after a grace period only, a worker asked to stop stops by itself."""
+def kill(pid: int, wait: float = 5.0) -> None:
+    """Kill a process and everything it started: after a grace period only, a worker asked to stop stops by itself. Waits up to `wait`
+    seconds until they are gone."""
     try:
         root = psutil.Process(pid)
         tree = [*root.children(recursive=True), root]
@@ -107,4 +116,5 @@ def kill(pid: int) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(tree, timeout=5)
+    if wait:
+        psutil.wait_procs(tree, timeout=wait)

@@ -36,7 +36,8 @@ class Waiting:
 def entries() -> list[Waiting]:
     """The queue in its order."""
     raw = files.read_json(layout.queue_file(), [])
-    return [Waiting(**{k: v for k, v in e.items() if k in Waiting.__dataclass_fields__}) for e in raw if isinstance(e, dict)]
+    return [Waiting(**{k: v for k, v in e.items() if k in Waiting.__dataclass_fields__}) for e in (raw if isinstance(raw, list) else [])
+            if isinstance(e, dict) and isinstance(e.get("project"), str) and isinstance(e.get("run"), str)]
 
 
 @contextmanager
@@ -152,11 +153,12 @@ def start_next(start: Callable[[Waiting], None]) -> bool:
 
 
 def _start(entry: Waiting) -> None:
-    """Start a worker; its device is not free from then on."""
+    """Start a worker; its device is not free from then on. One that cannot be started must not keep the others waiting: it leaves the
+    queue, and the runner's log says why."""
     try:
         run = RunStore(Path(entry.project)).get(entry.run)
         _started(entry.device, launch.start(run, entry.device, wait_for_device=True))
-    except FledgeError as wrong:
+    except (FledgeError, OSError) as wrong:
         print(f"{entry.project} {entry.run}: {wrong}", file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
 """Runs of a project: create, list, read their state. A run folder tells all about itself, so it can be carried away and back."""
 
 import json
-import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from engine.project.run_state import RunState, apply
 
 ACTIVE = ("running", "waiting")
 RESUMABLE = ("interrupted", "paused", "stopped", "failed", "crashed")
+NAME = re.compile(r"[1-9][0-9]*-[a-z_]+")
+"""Folders with other names (a copy made by hand, say) are nobody's runs."""
+CHECKPOINT = re.compile(r"step-[0-9]{8,}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,7 @@ class Run:
         return state
 
     def status_of(self, state: RunState, queued: bool = False) -> str:
-        """The status for people: the events' own, corrected by whether a worker is there (interrupted: found dead; crashed: died in this
-        attempt with a last word in the log), or queued."""
+        """The status for people: the events' own, corrected by whether a worker is there (interrupted: found dead), or queued."""
         if state.status in ACTIVE and not self.alive():
             return "interrupted"
         if state.status not in ACTIVE and queued:
@@ -76,7 +78,7 @@ class Run:
         if not folder.is_dir():
             return []
         return sorted(int(p.name.removeprefix("step-")) for p in folder.iterdir()
-                      if p.name.startswith("step-") and (p / layout.MANIFEST).is_file())
+                      if CHECKPOINT.fullmatch(p.name) and (p / layout.MANIFEST).is_file())
 
 
 class RunStore:
@@ -111,9 +113,9 @@ class RunStore:
     def get(self, id: str) -> Run:
         """By id ("3-pretrain") or by number ("3")."""
         name = id
-        if id.isdigit() and self.folder.is_dir():
-            name = next((p.name for p in self.folder.iterdir() if self._number(p.name) == int(id)), id)
-        run = self._read(self.folder / name) if name and os.sep not in name and "/" not in name else None
+        if id.isdecimal() and self.folder.is_dir():
+            name = next((p.name for p in self.folder.iterdir() if NAME.fullmatch(p.name) and self._number(p.name) == int(id)), id)
+        run = self._read(self.folder / name) if NAME.fullmatch(name) else None
         if run is None:
             known = ", ".join(r.id for r in self.list())
             raise NotFound(tr("There is no run called {id} in this project.", id=id), tr("It has: {known}.", known=known) if known else
@@ -124,16 +126,18 @@ class RunStore:
         """All runs, oldest first."""
         if not self.folder.is_dir():
             return []
-        found = [r for p in self.folder.iterdir() if not p.name.startswith(".") and (r := self._read(p))]
+        found = [r for p in self.folder.iterdir() if NAME.fullmatch(p.name) and (r := self._read(p))]
         return sorted((r for r in found if stage in (None, r.stage)), key=lambda r: r.number)
 
     def delete(self, id: str) -> None:
-        """Remove a run that is not under way, its checkpoints included."""
+        """Remove a run that is not under way, its checkpoints included. Its number is not given again: a tombstone keeps it, since what
+        the run made, and perhaps the queue, still name it."""
         run = self.get(id)
         lock = run.lock()
         if not lock.acquire():
             raise Locked(tr("Run {id} is under way.", id=id), tr("Stop it first."))
         lock.release()
+        files.write_json(self.folder / f".gone-{run.id}", {"id": run.id, "title": run.title, "deleted": time.time()})
         files.remove_tree(run.dir)
 
     def size(self, id: str) -> int:
@@ -142,8 +146,9 @@ class RunStore:
 
     @staticmethod
     def _number(name: str) -> int:
-        head = name.partition("-")[0]
-        return int(head) if head.isdigit() else 0
+        """The number that a folder or a tombstone stands for, 0 for any other name."""
+        name = name.removeprefix(".gone-")
+        return int(name.partition("-")[0]) if NAME.fullmatch(name) else 0
 
     def _read(self, path: Path) -> Run | None:
         raw = files.read_json(layout.spec_file(path))

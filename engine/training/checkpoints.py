@@ -24,6 +24,7 @@ from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice
 from engine.contract.words import tr
 from engine.model.checkpoint import load_tensors, save_tensors
 from engine.project import files, layout
+from engine.project.runs import CHECKPOINT
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -119,7 +120,7 @@ class Checkpoints:
         """Checkpoints that have a manifest, oldest first."""
         if not self.folder.is_dir():
             return []
-        found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if p.name.startswith("step-")
+        found = [Checkpoint(int(p.name.removeprefix("step-")), p) for p in self.folder.iterdir() if CHECKPOINT.fullmatch(p.name)
                  and self._whole(p)]
         return sorted(found, key=lambda c: c.step)
 

@@ -52,6 +52,7 @@ def main() -> int:
 
     def end(status: str, **more: str) -> int:
         writer.write(ev.Finished(status=status, step=step, **more))
+        control.clear(run_dir)
         writer.close()
         lock.release()
         return 0

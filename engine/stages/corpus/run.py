@@ -25,6 +25,10 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
     """List the files, read them, write the artifact."""
     project = Project.open(context.project_dir)
     context.emit(Phases(phases=[["look", tr("Looking at the files")], ["read", tr("Importing")], ["save", tr("Checking and saving")]]))
+    if context.attempt > 1 and (before := project.artifacts.made_by(context.run_id, "corpus")):  # killed right after it had finished
+        context.emit(Facts(facts=before.facts))
+        context.emit(ArtifactMade(id=before.id, kind="corpus"))
+        return
     context.emit(Phase(id="look", title=tr("Looking at the files")))
     files, skipped = list_files(spec.sources)
     if not files:

@@ -34,6 +34,10 @@ def run(spec: TokenizerSpec, context: RunContext) -> None:
     project = Project.open(context.project_dir)
     learn_phase = [] if spec.source else [["learn", tr("Learning tokens")]]
     context.emit(Phases(phases=[*learn_phase, ["measure", tr("Measuring")], ["save", tr("Saving")]]))
+    if context.attempt > 1 and (before := project.artifacts.made_by(context.run_id, "tokenizer")):  # killed right after it had finished
+        context.emit(Facts(facts=before.facts))
+        context.emit(ArtifactMade(id=before.id, kind="tokenizer"))
+        return
     parent = _corpus_of(project, spec.corpus) if spec.corpus else None
     corpus = Corpus.open(parent.path) if parent else None
     wanted = spec.vocab_size or recommended(corpus.counts("train").bytes if corpus else 0)

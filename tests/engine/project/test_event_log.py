@@ -1,11 +1,15 @@
 """The event file: every step in it, torn lines healed, readable from any byte."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contract import events as ev
+from engine.contract.errors import ProjectError
 from engine.project.event_log import EventReader, EventWriter, read_events
 
 
@@ -65,6 +69,54 @@ def test_reading_in_pieces_gives_the_whole(tmp_path_factory, texts: list[str], l
     while reader.pending():
         found += [e.text for e in reader.read(limit)]  # type: ignore[attr-defined]
     assert found == texts
+
+
+def test_a_stretch_of_unknown_lines_does_not_look_like_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"e":"from_the_future","t":1,"a":1}\n' * 200 + '{"e":"phase","t":1,"a":1,"id":"z"}\n')
+    assert [e.id for e in EventReader(path).read(64)] == ["z"]  # type: ignore[attr-defined]
+
+
+def test_a_full_disk_loses_no_event(tmp_path: Path) -> None:
+    """A real limit by the operating system (RLIMIT_FSIZE), lifted again as when somebody frees space."""
+    if sys.platform == "win32":
+        pytest.skip("no file size limits on Windows")
+    path = tmp_path / "events.jsonl"
+    code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from pathlib import Path
+from engine.contract.errors import DiskFull
+from engine.contract.events import Phase
+from engine.project.event_log import EventWriter
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, most))
+for attempt in (1, 2):
+    writer = EventWriter(Path({str(path)!r}), attempt)
+    for n in range(20):
+        writer.write(Phase(id=str(n), title="x" * 40))
+    if attempt == 1:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        writer.close()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, most))
+    else:
+        try:
+            writer.close()
+        except DiskFull:
+            print("told")
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "told"
+    assert [e.id for e in read_events(path)] == [str(n) for n in range(20)]  # type: ignore[attr-defined]
+
+
+def test_a_link_in_a_project_is_not_written_through(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "events.jsonl"
+    victim.write_text("mine")
+    path.symlink_to(victim)
+    with pytest.raises(ProjectError, match="link"):
+        EventWriter(path, 1)
+    assert victim.read_text() == "mine"
 
 
 def test_later_events_and_fields_are_skipped() -> None:

@@ -1,13 +1,16 @@
 """Project folders, runs, control, library, models."""
 
 import json
+import os
+import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
 from engine.contract.errors import Corrupt, FormatError, NotFound, ProjectError, TooNew
-from engine.project import control, files, layout, recent
+from engine.project import control, files, launch, layout, recent
 from engine.project.library import Library
 from engine.project.models import list_models, resolve
 from engine.project.project import Project, place_warning
@@ -60,14 +63,79 @@ def test_runs_are_numbered_across_stages_and_keep_their_spec(tmp_path: Path) -> 
         project.runs.get("../2-pretrain")
 
 
-def test_control_gives_each_command_once_and_none_from_before(tmp_path: Path) -> None:
-    control.send(tmp_path, "stop")
+def test_control_gives_each_command_once(tmp_path: Path) -> None:
     reader = control.ControlReader(tmp_path)
     assert reader() is None
-    control.send(tmp_path, "save")
-    got = reader()
-    assert got is not None and (got.word, got.serial) == ("save", 2)
-    assert reader() is None
+    for serial in (1, 2):
+        control.send(tmp_path, "save")
+        got = reader()
+        assert got is not None and (got.word, got.serial) == ("save", serial)
+        assert reader() is None
+
+
+def test_a_command_to_a_worker_that_is_still_starting_is_heard(tmp_path: Path) -> None:
+    control.send(tmp_path, "stop")
+    got = control.ControlReader(tmp_path)()
+    assert got is not None and got.word == "stop"
+
+
+def test_a_new_attempt_hears_nothing_that_the_one_before_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Project.create(tmp_path / "p").runs.create(TokenizerSpec(corpus="corpus-1"))
+    control.send(run.dir, "stop")
+    monkeypatch.setattr(launch, "detach", lambda command, log: 7)
+    launch.start(run)
+    assert control.ControlReader(run.dir)() is None
+
+
+def test_copies_made_by_hand_are_passed_over(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    run = project.runs.create(TokenizerSpec(corpus="corpus-1"))
+    with project.artifacts.create("model") as made:
+        made.finish()
+    for folder in (run.dir, project.dir / "artifacts" / "model-1"):
+        for name in (f"{folder.name} (copy)", f"copy of {folder.name}"):
+            shutil.copytree(folder, folder.with_name(name))
+    (layout.checkpoints(run.dir) / "step-last").mkdir(parents=True)
+    (layout.checkpoints(run.dir) / "step-last" / layout.MANIFEST).write_text("{}")
+    assert [r.id for r in project.runs.list()] == [run.id] and [a.id for a in project.artifacts.list()] == ["model-1"]
+    assert run.checkpoint_steps() == []
+    with pytest.raises(NotFound):
+        project.runs.get("1-tokenizer (copy)")
+
+
+def test_the_number_of_a_deleted_run_is_not_given_again(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    first = project.runs.create(TokenizerSpec(corpus="corpus-1"))
+    project.runs.delete(first.id)
+    assert project.runs.list() == []
+    assert project.runs.create(TokenizerSpec(corpus="corpus-1")).id == "2-tokenizer", "the queue and artifacts may still name the first"
+
+
+def test_a_project_opened_elsewhere_leaves_a_slow_writer_alone(tmp_path: Path) -> None:
+    """An import of hours writes into one file of a folder whose own time stands still."""
+    project = Project.create(tmp_path / "p")
+    long_ago = time.time() - 7200
+    with project.artifacts.create("corpus") as made:
+        (made.path / "train").mkdir()
+        (made.path / "train" / "data").write_text("still growing")
+        for place in (made.path / "train", made.path):
+            os.utime(place, (long_ago, long_ago))
+        Project.open(project.dir)
+        assert made.finish().id == "corpus-1"
+    left = layout.artifacts(project.dir) / ".tmp-corpus-dead"
+    (left / "train").mkdir(parents=True)
+    for place in (left / "train", left):
+        os.utime(place, (long_ago, long_ago))
+    Project.open(project.dir)
+    assert not left.exists()
+
+
+def test_a_worker_under_torchrun_hands_no_rank_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "OMP_NUM_THREADS": "1",
+                        "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    handed = launch.environment()
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "OMP_NUM_THREADS"} & handed.keys()
 
 
 def test_chats_are_on_disk_when_the_call_returns(tmp_path: Path) -> None:

@@ -96,3 +96,20 @@ def test_submit_starts_at_once_only_on_a_free_device(project: Project, monkeypat
     busy.release()
     assert not queue.submit(project.dir, c, "cpu"), "those who wait go first"
     assert [e.run for e in queue.entries()] == [b, c] and started == [a]
+
+
+def test_a_run_that_cannot_be_started_does_not_keep_the_others_waiting(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = add(project, 2)
+
+    def refused(run: Run, device: str, wait_for_device: bool) -> int:
+        raise PermissionError(13, "not yours")
+    monkeypatch.setattr(launch, "start", refused)
+    assert queue.start_next(queue._start)
+    assert [e.run for e in queue.entries()] == [b]
+
+
+def test_entries_of_something_else_are_passed_over(project: Project) -> None:
+    (a,) = add(project, 1)
+    file = layout.queue_file()
+    file.write_text(file.read_text().replace("[", '[{"run": 3}, 7,', 1))
+    assert [e.run for e in queue.entries()] == [a]

@@ -216,3 +216,12 @@ def test_a_damaged_file_keeps_what_was_read_before_it(tmp_path):
     files, _ = list_files([tmp_path])
     made = collect(files, ReadOptions(), 0.1, tmp_path / "out")
     assert made.total("documents") == 200 and [f.name.split("/")[1] for f in made.failed] == ["b.parquet"]
+
+
+def test_a_run_killed_right_after_it_had_finished_makes_nothing_twice(project, tmp_path):
+    (tmp_path / "book.txt").write_text(prose(20))
+    artifact, _ = import_text(project, tmp_path / "book.txt")
+    events = []
+    run(CorpusSpec(sources=(str(tmp_path / "book.txt"),)),
+        RunContext(run_dir=project.dir / "runs" / "1-corpus", project_dir=project.dir, run_id="1-corpus", attempt=2, emitter=events.append))
+    assert [a.id for a in project.artifacts.list()] == [artifact.id] == [e.id for e in events if isinstance(e, ArtifactMade)]

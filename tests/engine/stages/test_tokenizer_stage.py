@@ -121,3 +121,13 @@ def test_wrong_inputs_are_named(project):
 def test_the_vocabulary_follows_the_corpus_unless_set() -> None:
     sizes = (1_000, 1_048_576, 10_000_000, 100_000_000, 2**30, 2**40)
     assert [recommended(size) for size in sizes] == [512, 2048, 4096, 8192, 16384, 65536]
+
+
+def test_a_run_killed_right_after_it_had_finished_makes_nothing_twice(project):
+    artifact, _ = train(project, corpus="corpus-1", vocab_size=SMALLEST)
+    before, events = len(project.artifacts.list()), []
+    made = project.artifacts.made_by("2-tokenizer", "tokenizer")
+    context = RunContext(run_dir=project.dir, project_dir=project.dir, run_id="2-tokenizer", attempt=2, emitter=events.append)
+    run(TokenizerSpec(corpus="corpus-1", vocab_size=SMALLEST), context)
+    assert len(project.artifacts.list()) == before
+    assert [e.id for e in events if isinstance(e, ArtifactMade)] == [made.id]
