@@ -1,7 +1,7 @@
 """Rows, columns and scroll areas. Of their items a number is space, "+" is stretch, (widget, n) stretches the widget, None is nothing."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QBoxLayout, QFrame, QHBoxLayout, QLayout, QScrollArea, QVBoxLayout, QWidget
 
 Item = QWidget | QLayout | tuple[QWidget, int] | int | str | None
 Pad = tuple[int, int, int, int]
@@ -53,6 +53,7 @@ def fixed(widget: QWidget, width: int | None = None, height: int | None = None) 
 def show_if(widget: QWidget, on: bool) -> None:
     """Show or hide; safe before the widget has a parent (where show() would open a window of its own)."""
     if not on:
+        let_go(widget)
         widget.hide()
     elif widget.parentWidget() is not None:
         widget.show()
@@ -60,10 +61,18 @@ def show_if(widget: QWidget, on: bool) -> None:
         widget.setAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
 
 
+def let_go(widget: QWidget) -> None:
+    """The focus leaves what is about to go. Qt would pass it on as if Tab had been pressed: a ring would appear somewhere far off."""
+    focus = QApplication.focusWidget()
+    if focus is not None and (focus is widget or widget.isAncestorOf(focus)):
+        focus.clearFocus()
+
+
 def clear(layout: QLayout) -> None:
     """Take everything out of a layout and delete it."""
     while (item := layout.takeAt(0)) is not None:
         if (widget := item.widget()) is not None:
+            let_go(widget)
             widget.setParent(None)
             widget.deleteLater()
         elif (inner := item.layout()) is not None:

@@ -118,12 +118,12 @@ class ChatPage(Page):
     # -- shown and left ----------------------------------------------------------------------------------------------
 
     def opened(self, **args: Any) -> None:
-        """`model`: an id to pick at the left (from Runs and Pretrain)."""
+        """`model`: an id to pick (from Runs and Pretrain); side by side it stands at the right, its untrained self at the left."""
         self._wanted = str(args.get("model", ""))
         self.client.start()
         self.client.refresh()
         if self._wanted:
-            self.panes[0].pick(self._wanted)
+            self.panes[self.sides.value() - 1].pick(self._wanted)
         self._look()
         self.composer.prompt.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -175,6 +175,9 @@ class ChatPage(Page):
         ids = [m.id for m in models]
         newest = ids[0] if ids else ""
         untrained = next((m.id for m in models if m.untrained), newest)
+        if self._wanted in ids and self.sides.value() == 2:
+            run = next(m.run for m in models if m.id == self._wanted)
+            return next((m.id for m in models if m.untrained and m.run == run), untrained), self._wanted
         left = self._wanted if self._wanted in ids else kept[0] if len(kept) == 2 and kept[0] in ids else \
             untrained if self.sides.value() == 2 else newest
         return left, kept[1] if len(kept) == 2 and kept[1] in ids else newest
