@@ -4,7 +4,6 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, Signal
 
-from desktop.jobs.engine_process import engine_process
 from engine.contract.machine import MachineFacts
 from engine.project import layout
 
@@ -28,7 +27,8 @@ class MachineProbe(QObject):
         """Detect the devices, and with `measure` their matrix-product peak (a few seconds at full tilt)."""
         if self._process is not None:
             return
-        from engine.project import launch  # it knows runs, and these numpy: not before the first paint
+        from desktop.jobs.engine_process import engine_process  # these know runs, and runs numpy: not before the first paint
+        from engine.project import launch
         process = engine_process(self)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._not_started)

@@ -90,6 +90,7 @@ QMenu::separator { height: 1px; background: $line; margin: 4px 8px; }
 
 QAbstractItemView { background: transparent; border: none; outline: none; selection-background-color: $accent_soft;
   selection-color: $text; }
+QListView, QTreeView { background: $surface; }
 QHeaderView, QHeaderView::section { background: transparent; border: none; color: $text2; font-size: 12px; }
 QHeaderView::section { border-bottom: 1px solid $line; padding: 0 11px 4px 11px; }
 QTableCornerButton::section { background: transparent; border: none; }

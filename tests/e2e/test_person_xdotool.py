@@ -1,4 +1,4 @@
-"""The person at a real screen arrives (tests/e2e/person_xdotool.py): with a virtual screen, a mouse and a keyboard, outside the application."""
+"""The person at a real screen arrives (tests/e2e/person_xdotool.py): on a virtual screen, by mouse and keyboard, from outside the app."""
 
 from pathlib import Path
 
