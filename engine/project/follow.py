@@ -21,7 +21,7 @@ def follow(run: Run, pid: int, on_event: Callable[[RunState, Event], None] = lam
         for event in events:
             apply(state, event)
     while True:
-        alive = launch.running(pid)
+        alive = launch.running(pid) or run.alive()  # torchrun may die without its workers
         events = reader.read()
         for event in events:
             apply(state, event)

@@ -8,6 +8,7 @@ What decides the next step is the weights, the optimizer's tensors and TrainStat
 are drawn afresh for each step from seed, step and rank, so validation, samples and stops leave no trace.
 """
 
+import gc
 import hashlib
 import math
 import time
@@ -96,9 +97,9 @@ class Trainer:
         self._prepared: tuple[tuple[int, int], Sequence[Batch]] | None = None
         self._lr = optimizer.settings.learning_rate
 
-    def use(self, module: nn.Module) -> None:
-        """What forward and backward go through from here on: the model itself, or its compiled form."""
-        self.runner = DistributedDataParallel(module) if self.ranks.world_size > 1 else module
+    def use(self, module: nn.Module, share: bool = True) -> None:
+        """What forward and backward go through from here on: the model itself, or its compiled form; gradients are shared by the ranks."""
+        self.runner = DistributedDataParallel(module) if share and self.ranks.world_size > 1 else module
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take optimizer and state from a checkpoint; the caller has loaded the model's weights from it."""
@@ -111,6 +112,19 @@ class Trainer:
 
     def train(self) -> TrainState:
         """Until the last step, or until early stopping. Stopped when the person asks; NonFinite, OutOfMemory when it cannot go on."""
+        try:
+            return self._train()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give DDP up before the process group ends: freed later, it takes the group with it, and waits, holding Python, for threads of
+        gloo that wait for Python."""
+        if self.ranks.world_size > 1:
+            self.use(self.model, share=False)
+            gc.collect()
+
+    def _train(self) -> TrainState:
         state, settings = self.state, self.settings
         self.meter = Meter(self.context, settings.steps, self.flops_per_token, self.peak, state.step)
         self._elapsed_before = state.elapsed

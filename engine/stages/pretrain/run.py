@@ -7,7 +7,7 @@ the loop from engine/training.
 from dataclasses import replace
 
 from engine.contract.context import RunContext
-from engine.contract.events import ArtifactMade, Facts, Phases, Resumed
+from engine.contract.events import ArtifactMade, Facts, Notice, Phases, Resumed
 from engine.contract.words import tr
 from engine.model.checkpoint import WEIGHTS, load_into
 from engine.project import layout
@@ -92,6 +92,9 @@ def find_checkpoint(context: RunContext, ranks: Ranks):
     step = ranks.first(found.step if found else -1)
     if context.attempt > 1:
         context.emit(Resumed(step=step))
+        if step < 0:
+            notices = [*notices, Notice(level="info", code="from_the_beginning", title=tr("Training begins anew"), step=0,
+                                        text=tr("There is no checkpoint to continue from."))]
     for notice in notices:
         context.emit(notice)
     return found if context.is_main or step < 0 else next(c for c in checkpoints.all() if c.step == step)

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -235,6 +236,17 @@ def test_early_stopping_hands_over_the_best_weights(tmp_path, monkeypatch):
     assert artifact.facts["weights"] == "best" and artifact.facts["step"] == 4 and artifact.facts["steps"] == 8
     kept = layout.checkpoint(attempt.context.run_dir, 4) / "model.safetensors"
     assert kept.read_bytes() == (artifact.path / "model.safetensors").read_bytes()
+
+
+def test_a_resume_without_any_checkpoint_begins_anew_and_says_so(tmp_path):
+    project = make_project(tmp_path / "p")
+    with pytest.raises(Stopped):
+        Attempt(project, "1-pretrain", spec_of(), commands={6: "pause"}).run()
+    for folder in layout.checkpoints(layout.run(project.dir, "1-pretrain")).iterdir():
+        shutil.rmtree(folder)
+    again = Attempt(project, "1-pretrain", spec_of(), number=2).run()
+    assert [e.step for e in again.of(Resumed)] == [-1] and again.last_step() == STEPS
+    assert "from_the_beginning" in {e.code for e in again.of(Notice)}
 
 
 def test_a_resume_after_the_last_step_still_makes_the_artifact_and_only_once(tmp_path):
