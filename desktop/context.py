@@ -25,7 +25,7 @@ SETTLE_MS = 400
 
 
 class AppContext(QObject):
-    """`project` is None until one is open, `survey` None until it was looked at (at once, then every second, in a thread)."""
+    """`project` is None until one is open, `survey` None until it was looked at (in a thread, every second; small projects at once)."""
 
     project_changed = Signal()
     survey_changed = Signal()
@@ -90,9 +90,12 @@ class AppContext(QObject):
     def _take(self, project: "Project | None") -> None:
         self.project, self.survey, self._looking = project, None, False
         if project is not None:
-            from desktop.models.survey import survey
+            from desktop.models.survey import few_runs, survey
             recent.remember(project.dir, project.name)
-            self.survey = survey(project)
+            if few_runs(project):  # pages are whole at once; a folder of many runs is read in a thread, and they fill when it is there
+                self.survey = survey(project)
+            else:
+                self.look()
             self._look.start()
         else:
             self._look.stop()

@@ -17,7 +17,8 @@ from engine.contract.errors import Missing
 from engine.contract.words import tr
 from engine.project import layout
 
-WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine.training.devices")
+WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine.training.devices", "engine.serve.main",
+                  "engine.text.probe", "engine.stages.pretrain.measure", "torch.distributed.run")
 CRASH_BYTES = 64_000
 
 

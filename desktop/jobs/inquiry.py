@@ -39,7 +39,9 @@ class Inquiry(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process = process
-        process.start(launch.interpreter(), ["-m", module, question, json.dumps(given)])
+        process.start(launch.interpreter(), ["-m", module, question])
+        process.write(json.dumps(given).encode())  # not as an argument: a thousand files are too long for one
+        process.closeWriteChannel()
         self._limit.start()
 
     def stop(self) -> None:

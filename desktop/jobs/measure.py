@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
+from desktop.jobs.engine_process import engine_process
 from engine.contract.errors import FledgeError, MachineError
 from engine.contract.words import tr
 from engine.project import launch
@@ -47,12 +48,7 @@ class Measuring(QObject):
         if self.running:
             return
         self.key, self._said, self._cancelled = key, {}, False
-        process = QProcess(self)
-        environment = QProcessEnvironment()
-        for name, value in launch.environment().items():
-            environment.insert(name, value)
-        process.setProcessEnvironment(environment)
-        process.setWorkingDirectory(str(launch.source_root()))
+        process = engine_process(self)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)

@@ -5,7 +5,6 @@ A run that was asked to stop and does not within its grace period is killed with
 
 import time
 
-import psutil
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from desktop.jobs.run_follow import RunFollower
@@ -107,14 +106,5 @@ class RunProcess(QObject):
         pid = lock.holder().get("pid") if lock.taken() else None
         if not isinstance(pid, int):
             return
-        try:
-            root = psutil.Process(pid)
-            tree = [*root.children(recursive=True), root]
-        except psutil.NoSuchProcess:
-            return
-        for process in tree:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
+        launch.kill(pid, wait=0.0)
         self.killed.emit()

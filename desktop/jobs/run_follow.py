@@ -6,11 +6,10 @@ It only looks. Starting, stopping and killing are in process.py.
 import time
 from pathlib import Path
 
-import psutil
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from desktop.jobs.event_tail import EventTail
-from engine.project import layout, queue
+from engine.project import launch, layout, queue
 from engine.project.run_state import RunState
 from engine.project.runs import ACTIVE, RESUMABLE, Run
 
@@ -105,7 +104,7 @@ class RunFollower(QObject):
             if state.status in ACTIVE:
                 return "crashed" if self._last_words() else "interrupted"
         if self._launched and state.attempt == self._attempt_before:
-            if process_runs(self._pid) and time.monotonic() - self._launched < START_SECONDS:
+            if launch.running(self._pid) and time.monotonic() - self._launched < START_SECONDS:
                 return "starting"
             if state.status == "created" or self._last_words():
                 return "crashed"
@@ -116,11 +115,3 @@ class RunFollower(QObject):
     def _last_words(self) -> bool:
         tail = self.run.log_tail(60)
         return any(words in tail for words in LAST_WORDS)
-
-
-def process_runs(pid: int) -> bool:
-    """Whether a process of this number runs (one that ended and was not collected does not)."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

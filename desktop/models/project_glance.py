@@ -79,4 +79,4 @@ def when(opened: float, now: float | None = None) -> str:
         return time.strftime("%H:%M", then)
     if time.localtime(now - 86400)[:3] == then[:3]:
         return tr("yesterday")
-    return time.strftime("%-d %b" if then.tm_year == today.tm_year else "%-d %b %Y", then)
+    return f"{then.tm_mday} " + time.strftime("%b" if then.tm_year == today.tm_year else "%b %Y", then)  # Windows knows no %-d

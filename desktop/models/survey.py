@@ -6,6 +6,7 @@ run's whole curve follows it with desktop/jobs instead.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine.contract.events import Facts, from_line
@@ -19,6 +20,7 @@ from engine.project.run_state import RunState, apply
 from engine.project.runs import Run
 
 LOOK_BYTES = 1 << 16
+FEW_RUNS = 10
 ACTIVE = ("running", "waiting", "starting")
 BROKEN = ("failed", "crashed", "interrupted")
 
@@ -97,19 +99,38 @@ def survey(project: Project) -> Survey:
     return Survey(project.dir, artifacts, runs, tuple(stage_states(STAGES.values(), artifacts, runs)))
 
 
+def few_runs(project: Project) -> bool:
+    """Whether a first look is over in a blink."""
+    folder = layout.runs(project.dir)
+    return not folder.is_dir() or sum(1 for _ in folder.iterdir()) <= FEW_RUNS
+
+
 def glance(run: Run, queued: bool = False) -> RunGlance:
-    """One run from the head and the tail of its events."""
-    state = RunState(stage=run.stage)
-    for line in _ends(layout.events_file(run.dir)):
-        event = from_line(line)
-        if event is not None:
-            apply(state, event)
+    """One run from the head and the tail of its events, which are read again only when the file has changed."""
+    path = layout.events_file(run.dir)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        state = RunState(stage=run.stage)
+    else:
+        state = _read(path, run.stage, found.st_size, found.st_mtime_ns)
     status = run.status_of(state, queued)
     progress = state.progress
     return RunGlance(id=run.id, stage=run.stage, number=run.number, title=run.title, status=status, created=run.created, share=state.share,
                      step=state.step, steps=int(state.facts.get("steps") or 0), loss=state.metrics.last("loss"),
                      eta=progress.eta if progress is not None and status in ACTIVE else -1.0,
                      sentence=state.finished.sentence if state.finished is not None and status == "failed" else "")
+
+
+@lru_cache(maxsize=1024)
+def _read(path: Path, stage: str, size: int, changed: int) -> RunState:
+    """`size` and `changed` make a changed file another question. Nobody changes what comes back."""
+    state = RunState(stage=stage)
+    for line in _ends(path):
+        event = from_line(line)
+        if event is not None:
+            apply(state, event)
+    return state
 
 
 def _ends(path: Path) -> list[bytes]:

@@ -1,11 +1,11 @@
 """Looks into files and corpora for the window, in a process of its own: a file that makes a parser hang or die takes only this with it.
 
-    python -m engine.text.probe preview '{"sources": [...], "options": {...}}'
-    python -m engine.text.probe documents '{"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}'
-    python -m engine.text.probe lab '{"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}'
+    python -m engine.text.probe preview      {"sources": [...], "options": {...}}
+    python -m engine.text.probe documents    {"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}
+    python -m engine.text.probe lab          {"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}
     python -m engine.text.probe serve        # the same questions, [number, question, given] a line; [number, answer] a line back
 
-Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only.
+What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only.
 """
 
 import dataclasses
@@ -87,8 +87,8 @@ def serve() -> int:
 def main(arguments: list[str]) -> int:
     if arguments == ["serve"]:
         return serve()
-    question, given = arguments
-    made, code = answer(question, json.loads(given))
+    (question,) = arguments
+    made, code = answer(question, json.load(sys.stdin))
     print(json.dumps(made))
     return code
 

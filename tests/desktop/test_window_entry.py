@@ -1,6 +1,7 @@
 """The entry: worker modules before Qt, a plain word without a display, one window a person, and a log of what went wrong."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from desktop.main import CrashLog, main
+from desktop.main import WORKER_MODULES, CrashLog, main
 from desktop.single import Single
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,16 @@ def test_a_worker_entry_runs_without_qt() -> None:
 def test_other_modules_are_refused(capsys) -> None:
     assert main(["-m", "os"]) == 2
     assert "os" in capsys.readouterr().err
+
+
+def test_everything_the_window_starts_can_be_started_by_a_frozen_app() -> None:
+    started = set()
+    for file in [*(ROOT / "desktop").rglob("*.py"), *(ROOT / "engine").rglob("*.py")]:
+        text = file.read_text("utf-8")
+        started |= set(re.findall(r'"-m", "((?:engine|torch)[\w.]+)"', text))
+        if file.is_relative_to(ROOT / "desktop"):
+            started |= set(re.findall(r'(?:MODULE = |Bench\(|\.ask\()"(engine[\w.]+)"', text))
+    assert len(started) >= 7 and started == set(WORKER_MODULES)
 
 
 def test_an_exception_in_a_slot_is_written_down_and_told(tmp_path: Path, monkeypatch) -> None:

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from desktop.jobs.process import RunProcess
-from desktop.jobs.run_follow import RunFollower, process_runs
+from desktop.jobs.run_follow import RunFollower
 from engine.contract.errors import FledgeError
-from engine.project import layout, queue
+from engine.project import launch, layout, queue
 from engine.project.locks import FileLock
 from engine.project.project import Project
 from engine.stages.pretrain.spec import PretrainSpec
@@ -192,10 +192,10 @@ def test_a_process_that_ended_does_not_run() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     psutil.Process(ended.pid)
     deadline = time.monotonic() + 10
-    while process_runs(ended.pid) and time.monotonic() < deadline:
+    while launch.running(ended.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not process_runs(ended.pid)
-    assert process_runs(os.getpid())
+    assert not launch.running(ended.pid)
+    assert launch.running(os.getpid())
     ended.wait()
 
 

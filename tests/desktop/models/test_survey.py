@@ -116,3 +116,14 @@ def test_equal_projects_give_equal_surveys(made: Project) -> None:
     found = survey(made)
     assert found.choices("corpus") == [("corpus-1", "Books")]
     assert [s.state for s in found.stages] == ["done", "ready", "failed"]
+
+
+def test_only_runs_that_changed_are_read_again(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    import desktop.models.survey as module
+    found, reads = write(made, 5), []
+    run, ends = made.runs.get(found.id), module._ends
+    monkeypatch.setattr(module, "_ends", lambda path: reads.append(path) or ends(path))
+    assert glance(run) == glance(run) == found and reads == []
+    with open(layout.events_file(run.dir), "a") as file:
+        file.write(ev.to_line(ev.Finished(time=9.0, status="done")) + "\n")
+    assert glance(run).status == "done" and len(reads) == 1
