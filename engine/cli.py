@@ -3,9 +3,11 @@
 Exit codes: 0 done (also stopped as asked), 2 a setting, 3 an input, 4 the project, 5 the machine, 6 training, 70 our fault.
 """
 
+import errno
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,27 +17,53 @@ import click
 
 from engine import __version__
 from engine.contract import units
-from engine.contract.errors import FledgeError, InputError, SettingError
+from engine.contract.errors import FledgeError, InputError, ProjectError, SettingError
 from engine.contract.words import tr
 
 PROJECT = click.argument("project", metavar="DIR", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help=tr("Print one JSON object a line, for other programs."))
 
+REFUSALS = {getattr(errno, name) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "ENOENT", "ENOTDIR", "EISDIR")
+            if hasattr(errno, name)}
+"""What an operating system says of a folder that a person can mend; Windows knows fewer."""
+
 
 def boundary(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A typed error becomes its sentence, its remedy and its exit code; with --json an object on the last line."""
+    """A typed error becomes its sentence, its remedy and its exit code; with --json an object on the last line. A folder that cannot be
+    written is one too; any other exception is our fault, and its traceback is shown."""
     @wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except FledgeError as wrong:
-            if kwargs.get("as_json"):
-                click.echo(json.dumps({"error": wrong.code, "sentence": wrong.sentence, "remedy": wrong.remedy, "field": wrong.field}))
-            click.secho(wrong.sentence, fg="red", err=True)
-            if wrong.remedy:
-                click.echo(wrong.remedy, err=True)
-            sys.exit(wrong.exit_code)
+            told = wrong
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except OSError as wrong:
+            if wrong.errno not in REFUSALS or not wrong.filename:
+                told = our_fault(wrong)
+            else:
+                told = ProjectError(tr("{path} cannot be used: {reason}.", path=str(wrong.filename), reason=wrong.strerror),
+                                    tr("Check that the folder is there, that you may write to it, and that its disk has space."),
+                                    code="folder")
+        except Exception as wrong:  # the boundary
+            told = our_fault(wrong)
+        if kwargs.get("as_json"):
+            click.echo(json.dumps({"error": told.code, "sentence": told.sentence, "remedy": told.remedy, "field": told.field}))
+        click.secho(told.sentence, fg="red", err=True)
+        if told.remedy:
+            click.echo(told.remedy, err=True)
+        sys.exit(told.exit_code)
     return call
+
+
+def our_fault(wrong: Exception) -> FledgeError:
+    """What is said of an exception nobody expected."""
+    traceback.print_exception(wrong)
+    told = FledgeError(tr("Fledge made a mistake: {what}.", what=f"{type(wrong).__name__}: {wrong}"),
+                       tr("The lines above have the details; please report it."), code="internal")
+    told.exit_code = 70
+    return told
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -172,9 +200,9 @@ def runs(project: Path, as_json: bool) -> None:
     for found in opened.runs.list():
         state = found.state()
         status = found.status_of(state, queue.position(opened.dir, found.id) is not None)
-        best = state.best.values.get("bpb") if state.best else None
+        outcome = state.facts.get("outcome") or (state.best.values if state.best else {})
         rows.append({"run": found.id, "stage": found.stage, "title": found.title, "status": status, "step": state.step,
-                     "steps": state.facts.get("steps"), "bpb": best, "artifacts": state.artifacts, "attempt": state.attempt})
+                     "steps": state.facts.get("steps"), "bpb": outcome.get("bpb"), "artifacts": state.artifacts, "attempt": state.attempt})
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))

@@ -50,9 +50,10 @@ def watched(run: Run, pid: int, seconds: float = 60.0) -> RunState:
     follower = threading.Thread(target=lambda: found.append(follow(run, pid)), daemon=True)
     follower.start()
     follower.join(seconds)
-    if follower.is_alive():
+    hangs = follower.is_alive()
+    if hangs:
         launch.kill(pid)
-    assert found, f"did not end in {seconds} s: {run.log_tail()}"
+    assert not hangs, f"did not end in {seconds} s: {run.log_tail()}"
     return found[0]
 
 

@@ -105,5 +105,19 @@ def test_a_device_that_is_not_there_is_named_at_the_first_and_a_later_attempt(tm
         assert made.state().finished is not None and made.state().finished.attempt == attempt
 
 
+def test_a_folder_that_refuses_is_named_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_text("in the way")
+    code, out = call("new", str(tmp_path / "file" / "p"), "--json")
+    told = json.loads(out)
+    assert (code, told["error"]) == (4, "folder") and str(tmp_path / "file") in told["sentence"]
+
+
+def test_what_nobody_expected_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Project, "open", lambda folder: [][1])
+    code, out = call("runs", str(tmp_path), "--json")
+    assert (code, json.loads(out)["error"]) == (70, "internal")
+
+
 def test_a_models_text_cannot_steer_the_terminal() -> None:
     assert harmless("a\x1b[2Jb\x07\x9bc\x7f\r\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\ufffd\n\td"
