@@ -121,7 +121,7 @@ def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str,
         processes: int, detach: bool, as_json: bool) -> None:
     """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end.
 
-    Ctrl-C stops with a checkpoint; a second one returns and lets the run go on by itself.
+    Ctrl-C stops with a checkpoint; a second one returns at once, and the run saves and stops by itself.
     """
     from engine import pipeline
     from engine.project.project import Project

@@ -42,7 +42,7 @@ def tell(console: Console, words: str, style: str = "") -> None:
 
 
 class RunProgress:
-    """Show one run's events. Ctrl-C asks it to save and stop; a second one leaves it alone and raises KeyboardInterrupt."""
+    """Show one run's events. Ctrl-C asks it to save and stop; a second one raises KeyboardInterrupt and leaves it to itself."""
 
     def __init__(self, run: Run, pid: int, quiet: bool = False) -> None:
         self.run, self.pid, self.quiet = run, pid, quiet
@@ -71,6 +71,8 @@ class RunProgress:
             case ev.Phase():
                 if not self.live:
                     self._say(event.title)
+                if self._bar is not None:  # what is over stands still
+                    self._progress.update(self._bar, total=1, completed=1)
                 self._bar = self._progress.add_task(event.title, total=None, words="") if self.live else None
             case ev.Progress() | ev.Metrics():
                 self._advance(state, event)
@@ -103,13 +105,13 @@ class RunProgress:
 
     def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:
         steps = state.facts.get("steps")
-        if isinstance(event, ev.Metrics) and steps:
-            done, total = float(state.step), float(steps)
-            loss, speed, eta = (state.metrics.last(k) for k in ("loss", "tokens_per_second", "eta"))
+        loss, speed = (state.metrics.last(k) for k in ("loss", "tokens_per_second"))
+        if steps and state.phase == "train" and loss is not None:
+            done, total, eta = float(state.step), float(steps), state.progress.eta if state.progress else -1.0
             words = tr("{done} / {total} steps", done=units.number(done), total=units.number(total))
-            words += tr(", loss {loss}", loss=units.number(loss, 3)) if loss is not None else ""
+            words += tr(", loss {loss}", loss=units.number(loss, 3))
             words += tr(", {speed} tokens/s", speed=units.number(speed)) if speed else ""
-            words += tr(", {eta} left", eta=units.duration(eta)) if eta is not None and eta >= 0 else ""
+            words += tr(", {eta} left", eta=units.duration(eta)) if eta >= 0 else ""
         elif isinstance(event, ev.Progress):
             done, total = event.done, event.total
             words = f"{units.number(done)}" + (f" / {units.number(total)}" if total else "") + f" {event.unit}"
@@ -131,7 +133,7 @@ class RunProgress:
             raise KeyboardInterrupt
         self._asked = True
         control.send(self.run.dir, "stop_save")
-        self._say(tr("Asked to save and stop. Press Ctrl-C again to leave it running."))
+        self._say(tr("Asked to save and stop. Press Ctrl-C again to return without waiting for that."))
 
 
 def print_findings(findings: Sequence[Any], as_json: bool) -> int:

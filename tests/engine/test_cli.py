@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import cli
+from engine.contract import events as ev
 from engine.pipeline import STAGES
 from engine.project.project import Project
+from engine.project.run_state import RunState, apply
 from engine.stages.pretrain.spec import PretrainSpec
-from engine.terminal import harmless
+from engine.terminal import RunProgress, harmless
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -121,3 +123,16 @@ def test_what_nobody_expected_is_our_fault(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_models_text_cannot_steer_the_terminal() -> None:
     assert harmless("a\x1b[2Jb\x07\x9bc\x7f\r\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd\ufffd\n\td"
+
+
+def test_progress_of_training_has_loss_speed_and_what_is_left_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.terminal.PLAIN_SECONDS", -1.0)
+    made = Project.create(tmp_path / "p").runs.create(PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1"))
+    shown, state = RunProgress(made, 0), RunState()
+    for event in (ev.Facts(facts={"steps": 1000}), ev.Phase(id="train", title="Train"), ev.Progress(done=0, total=1000, unit="steps"),
+                  ev.Metrics(columns={"step": [1.0], "loss": [4.5], "tokens_per_second": [1234.0]}),
+                  ev.Progress(done=1, total=1000, unit="steps", rate=10.0, eta=90.0)):
+        shown(apply(state, event), event)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].replace("\u00a0", " ") == "1 / 1,000 steps, loss 4.500, 1,234 tokens/s, 1 min 30 s left"
