@@ -1,13 +1,45 @@
 """Notes on a soft ground: what was found, in plain words, and the remedy as a button. For hints, warnings and failures alike."""
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
 
 from desktop.theme.theme import Theme
-from desktop.widgets.layout import Item, clear, col, fill, row, show_if
+from desktop.widgets.layout import Item, clear, col, fill, show_if
 from desktop.widgets.text import Icon, Text
 from engine.contract.errors import FledgeError
 
 GLYPHS = {"info": ("info", "accent"), "warn": ("warn", "warn"), "danger": ("error", "danger")}
+
+
+class _Buttons(QWidget):
+    """Buttons side by side, or one under the other where the width does not suffice (small windows, large text)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        fill(self._box, (), 8)
+
+    def set(self, *actions: Item) -> None:
+        clear(self._box)
+        fill(self._box, (*actions, "+") if actions else (), 8, (0, 4, 0, 0))
+        if self.isVisible():
+            self._turn()
+
+    def _widths(self) -> list[int]:
+        return [item.widget().sizeHint().width() for i in range(self._box.count()) if (item := self._box.itemAt(i)).widget() is not None]
+
+    def _turn(self) -> None:
+        widths = self._widths()
+        below = self.width() < sum(widths) + self._box.spacing() * (len(widths) - 1)
+        self._box.setDirection(QBoxLayout.Direction.TopToBottom if below else QBoxLayout.Direction.LeftToRight)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(max(self._widths(), default=0), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._turn()
 
 
 class Note(QFrame):
@@ -18,7 +50,7 @@ class Note(QFrame):
         self.setProperty("kind", f"note-{kind}")
         glyph, tone = GLYPHS[kind]
         self._title, self._words = Text(title, "strong", wrap=True), Text(words, tone="text2", wrap=True)
-        self._actions: QWidget = row(gap=8)
+        self._actions = _Buttons()
         body = col(self._title, self._words, self._actions, gap=4)
         fill(QHBoxLayout(self), (col(2, Icon(theme, icon or glyph, tone), "+", gap=0), (body, 1)), 10, (12, 12, 16, 12))
         self.set(title, words)
@@ -31,9 +63,7 @@ class Note(QFrame):
         self.setAccessibleName(f"{title}. {words}")
 
     def set_actions(self, *actions: Item) -> None:
-        box = self._actions.layout()
-        clear(box)
-        fill(box, (*actions, "+") if actions else (), 8, (0, 4, 0, 0))
+        self._actions.set(*actions)
         show_if(self._actions, bool(actions))
 
 

@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QWidget
 from desktop.context import AppContext
 from desktop.jobs.inquiry import Inquiry
 from desktop.widgets.buttons import Button
-from desktop.widgets.layout import Scroll, clear, col, fill, fixed, row, show_if
+from desktop.widgets.columns import Columns
+from desktop.widgets.layout import Scroll, clear, col, fill, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.spec_form import SpecForm
@@ -46,8 +47,8 @@ class SourcesView(QWidget):
         self._list = col(gap=4)
         self._table = Table(theme, [
             Column(tr("File"), lambda r: Cell(r["name"], tone="" if not r["problem"] else "danger")),
-            Column(tr("Kind"), lambda r: KINDS.get(r["kind"], r["kind"]), width=104),
-            Column(tr("Read as"), _read_as, width=280),
+            Column(tr("Kind"), lambda r: KINDS.get(r["kind"], r["kind"]), width=104, drop=1),
+            Column(tr("Read as"), _read_as, least=150),
             Column(tr("Documents"), lambda r: "" if r["problem"] else ("" if r["exact"] else "≈ ") + units.number(r["documents"]), width=96,
                    right=True, key=lambda r: r["documents"]),
             Column(tr("Size"), lambda r: units.size(r["size"]) if r["size"] else "", width=88, right=True, key=lambda r: r["size"])],
@@ -65,7 +66,8 @@ class SourcesView(QWidget):
         self.form = SpecForm(theme, CorpusSpec, exclude=("sources", "seed"), title=tr("Settings"))
         self.form.changed.connect(self._settings_changed)
         side = col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=0)
-        col(files, (row((first, 1), fixed(side, theme.px(520)), gap=12), 1), gap=12, host=self)
+        first.setMinimumHeight(theme.px(160))
+        col(files, (Columns(theme, first, side, side_width=520, gap=12, room=270), 1), gap=12, host=self)
         self.restore()
 
     @property

@@ -121,7 +121,7 @@ class RunsPage(Page):
             return STAGES[r.stage].title if r.stage in STAGES else r.stage
 
         return [Column(tr("Run"), lambda r: str(r.number), 52, key=lambda r: r.number),
-                Column(tr("Stage"), stage, 84, key=stage),
+                Column(tr("Stage"), stage, 84, key=stage, drop=4),
                 Column(tr("Name"), lambda r: Cell(r.title, strong=True), key=lambda r: r.title, least=150),
                 Column(tr("From"), lambda r: r.inputs, key=lambda r: r.inputs, drop=2, least=168),
                 Column(tr("Steps"), steps, 108, right=True, key=lambda r: r.step),

@@ -11,9 +11,10 @@ from desktop.jobs.bench import Bench
 from desktop.pages.tokenizer.costs import DEPTHS, shares
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.columns import Columns
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice
-from desktop.widgets.layout import Scroll, col, fixed, row, show_if
+from desktop.widgets.layout import Scroll, col, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel
 from desktop.widgets.table import Cell, Column, Table
@@ -89,7 +90,7 @@ class LabView(QWidget):
         self._scripts_panel = Panel(Text(tr("Bytes a token by script"), "section"), small(tr("on the validation text")), self._scripts,
                                     pad=(16, 10, 16, 12), gap=6)
         side = col(Panel(self._which, self._facts, pad=(16, 12, 16, 12), gap=10), self._scripts_panel, (self._unused_panel, 1), gap=12)
-        row((col((lab, 1), compare, gap=12), 1), fixed(side, theme.px(300)), gap=12, host=self)
+        col((Columns(theme, col((lab, 1), compare, gap=12), side, side_width=300, gap=12, room=480), 1), gap=0, host=self)
 
     def load(self, made: Artifact, tokenizers: list[Artifact], choose: Callable[[str], None]) -> None:
         self._choose = choose

@@ -68,7 +68,8 @@ class TokenizerPage(Page):
         side = Panel(Text(tr("What a vocabulary costs"), "section"),
                      small(tr("Share of the model's parameters in the embedding, by size.")), self._costs, explained,
                      pad=(16, 10, 16, 14), gap=8)
-        return col((Columns(theme, col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=12), col(side, "+"), side_width=448, gap=12), 1), gap=0)
+        form = col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=0)
+        return col((Columns(theme, form, col(side, "+"), side_width=448, gap=12), 1), gap=0)
 
     def opened(self, **args: Any) -> None:
         project = self.context.project
