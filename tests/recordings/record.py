@@ -28,8 +28,8 @@ CONTINUATIONS = (
     " the of said and in the the to town a was. the",
     " of the town and the ferry of the harbour, where the council had been the said to the mayor.",
     " and the harbour master said that the boat was to be had in the evening, with the mail and the papers.",
-    " at seven on Tuesday morning with forty passengers and the mail, and was seen off the north light by noon in a stiff breeze. The mayor "
-    "was not on board.",
+    " at seven on Tuesday morning with forty passengers and the mail, and was seen off the north light by noon in a stiff breeze. The "
+    "mayor was not on board.",
 )
 
 
@@ -79,7 +79,8 @@ def write_run(run: Run, story: Story) -> None:
         now += after
         lines.append(ev.to_line(replace(event, time=now, attempt=1)))
 
-    emit(ev.Started(pid=999_999_999, stage=run.stage, device=story.device, device_title="", dtype="bfloat16", threads=2, engine_version="0.1.0"))
+    emit(ev.Started(pid=999_999_999, stage=run.stage, device=story.device, device_title="", dtype="bfloat16",
+                    threads=2, engine_version="0.1.0"))
     emit(ev.Phases(phases=[["load", "Load"], ["compile", "Compile"], ["train", "Train"], ["evaluate", "Evaluate"], ["save", "Save"]]))
     emit(ev.Phase(id="load", title="Load"))
     if story.upto:
@@ -136,8 +137,8 @@ def clock(moment: float) -> str:
 
 
 def newspaper(folder: Path, running: bool = True) -> Project:
-    """The project of the pictures: a newspaper archive, a tokenizer, three earlier runs, and one under way (without its worker: hold its lock
-    to make it look alive)."""
+    """The project of the pictures: a newspaper archive, a tokenizer, three earlier runs, and one under way (without its worker: hold its
+    lock to make it look alive)."""
     project = Project.create(folder, "Lowland Gazette")
     corpus_spec = CorpusSpec(sources=("gazette",), title="Gazette corpus")
     first = project.runs.create(corpus_spec)
@@ -158,7 +159,8 @@ def newspaper(folder: Path, running: bool = True) -> Project:
     write_run(project.runs.create(PretrainSpec(**base, title="gazette-17m", depth=6)),
               Story(steps=712, upto=700, floor=3.75, bpb=1.12, end="", began=time.time() - 5 * day, parameters=17_000_000, seed=2))
     write_run(project.runs.create(PretrainSpec(**base, title="gazette-54m", depth=9)),
-              Story(steps=2290, upto=2290, floor=3.46, bpb=1.04, end="done", began=time.time() - 2 * day, parameters=54_400_000, seed=3, odd=0))
+              Story(steps=2290, upto=2290, floor=3.46, bpb=1.04, end="done", began=time.time() - 2 * day, parameters=54_400_000, seed=3,
+                    odd=0))
     write_run(project.runs.create(PretrainSpec(**base, title="gazette-60m", depth=10, learning_rate=0.01)),
               Story(steps=2503, upto=0, end="failed", began=time.time() - 7200, error=("mismatch",
                     "The model expects 8,192 tokens, this tokenizer has 16,384.", "Use the tokenizer's vocabulary in the design, or choose "
