@@ -35,7 +35,7 @@ def world_spec(quick: bool) -> PretrainSpec:
     """Pretraining on the world. Few steps with a small batch, Muon, and a linear decay over the last half: measured best in this time.
     Nothing is compiled: starting that up costs more than it saves here."""
     full = PretrainSpec(
-        depth=4, width=160, num_heads=4, intermediate_size=448, max_seq_len=128, tie_embeddings=True, steps=800, tokens_per_step=32 * 128,
+        depth=4, width=160, num_heads=4, intermediate_size=448, max_seq_len=128, tie_embeddings=True, steps=700, tokens_per_step=32 * 128,
         learning_rate=4e-3, matrix_learning_rate=0.02, decay="linear", decay_share=0.5, compile="off", eval_every=200, eval_tokens=16_000,
         sample_every=400, sample_tokens=40, sample_temperature=0.7, checkpoint_every_steps=200, checkpoint_every_minutes=2.0)
     if not quick:
