@@ -3,7 +3,6 @@
 Known keys: theme, scale, language, geometry, last_project, engine_python (read by engine/project/launch.py), advanced.<form>, seen_crash.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ class Settings:
         raw = files.read_json(path, {})
         self._values: dict[str, Any] = raw if isinstance(raw, dict) else {}
         self._changed: set[str] = set()
-        self.touched = 0.0
 
     def get(self, key: str, default: Any = None) -> Any:
         return self._values.get(key, default)
@@ -32,7 +30,6 @@ class Settings:
         else:
             self._values[key] = value
         self._changed.add(key)
-        self.touched = time.monotonic()
 
     @property
     def waiting(self) -> bool:

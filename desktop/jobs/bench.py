@@ -102,4 +102,4 @@ class Bench(QObject):
         waiting, self._waiting = self._waiting, {}
         self._next.clear()
         for _, _, failed in waiting.values():
-            failed(FledgeError(tr("The lab's helper process died: {why}.", why=why), tr("Change the text to try again."), code="bench"))
+            failed(FledgeError(tr("The lab's process died: {why}.", why=why), tr("Change the text to try again."), code="bench"))

@@ -28,7 +28,6 @@ QFrame[kind="panel"] { background: $surface; border: 1px solid $line; border-rad
 QFrame[kind="chosen"] { background: $surface; border: 2px solid $accent; border-radius: 8px; }
 QFrame[kind="sunken"] { background: $sunken; border: none; border-radius: 6px; }
 QFrame[kind="rule"] { background: $line; border: none; max-height: 1px; min-height: 1px; }
-QFrame[kind="vrule"] { background: $line; border: none; max-width: 1px; min-width: 1px; }
 QFrame[kind="note-info"] { background: $accent_soft; border: none; border-radius: 8px; }
 QFrame[kind="note-warn"] { background: $warn_soft; border: none; border-radius: 8px; }
 QFrame[kind="note-danger"] { background: $danger_soft; border: 1px solid $danger; border-radius: 8px; }

@@ -1,4 +1,4 @@
-"""Small measures that draw themselves: progress and memory (Bar), a histogram (Bars), a curve without axes (Sparkline), a legend's line."""
+"""Small measures that draw themselves: progress and memory (Bar), a curve without axes (Sparkline), a legend's line."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from desktop.theme.theme import Theme
 from desktop.widgets.layout import row
 from desktop.widgets.painted import Painted
 from desktop.widgets.text import small
-from engine.contract.units import number, percent
+from engine.contract.units import percent
 
 
 class Bar(Painted):
@@ -35,37 +35,6 @@ class Bar(Painted):
                 painter.setBrush(QColor(ink))
                 painter.drawRoundedRect(QRectF(0, 0, max(rect.height(), rect.width() * share), rect.height()), rect.height() / 2,
                                         rect.height() / 2)
-
-
-class Bars(Painted):
-    """A small histogram with its own labels: [(label, count, tone)]."""
-
-    def __init__(self, theme: Theme, bars: Sequence[tuple[str, float, str]] = (), height: int = 120, name: str = "") -> None:
-        super().__init__(theme, 120, height)
-        self._name = name
-        self.set(bars)
-
-    def set(self, bars: Sequence[tuple[str, float, str]]) -> None:
-        self.bars = list(bars)
-        self.setAccessibleName(f"{self._name}: " + ", ".join(f"{label} {number(value)}" for label, value, _ in self.bars))
-        self.update()
-
-    def draw(self, painter: QPainter, rect: QRectF) -> None:
-        if not self.bars:
-            return
-        px = self.theme.px
-        top, base = px(18), rect.height() - px(20)
-        highest, slot = max(max(b[1] for b in self.bars), 1e-12), rect.width() / len(self.bars)
-        painter.setFont(self.theme.font("small"))
-        for i, (label, value, tone) in enumerate(self.bars):
-            tall = max(1.0, (base - top) * value / highest)
-            painter.fillRect(QRectF(i * slot + slot * 0.12, base - tall, slot * 0.76, tall), self.theme.colour(tone))
-            painter.setPen(self.theme.colour("text2"))
-            painter.drawText(QRectF(i * slot, base + 3, slot, px(17)), Qt.AlignmentFlag.AlignCenter, label)
-            painter.setPen(self.theme.colour("text"))
-            painter.drawText(QRectF(i * slot - 8, base - tall - px(18), slot + 16, px(16)), Qt.AlignmentFlag.AlignCenter, number(value))
-        painter.setPen(QPen(self.theme.colour("control"), 1))
-        painter.drawLine(QPointF(0, base + 0.5), QPointF(rect.width(), base + 0.5))
 
 
 def legend(theme: Theme, *lines: tuple[str, str, bool]) -> QWidget:

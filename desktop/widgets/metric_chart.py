@@ -107,10 +107,6 @@ class MetricChart(QWidget):
         """Another smoothing to begin with; the slider follows."""
         self._slider.setValue(round(beta * 100))
 
-    def set_tokens_known(self, known: bool) -> None:
-        """Whether there are tokens to count on the x axis."""
-        self.axis.set_enabled("tokens", known, "" if known else tr("This run does not count tokens."))
-
     def _build_menu(self) -> None:
         slider = self._slider = QSlider(Qt.Orientation.Horizontal)
         slider.setRange(0, 99)

@@ -219,9 +219,6 @@ class SpecForm(QWidget):
         self._views.set(advanced)
         self._refresh()
 
-    def is_advanced(self) -> bool:
-        return bool(self._views.value())
-
     # inside -----------------------------------------------------------------------------------------------------------
 
     def _make_row(self, name: str) -> SettingRow:

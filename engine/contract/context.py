@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engine.contract.events import Event, Phase, Progress
 
@@ -15,14 +15,6 @@ class Command:
 
     word: str
     serial: int = 0
-
-
-class ArtifactWriter(Protocol):
-    """A folder being filled; `finish` hashes it, writes the manifest last and renames it into place."""
-
-    path: Path
-
-    def finish(self, **facts: Any) -> str: ...
 
 
 @dataclass

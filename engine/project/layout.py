@@ -26,10 +26,6 @@ def artifacts(project: Path) -> Path:
     return project / "artifacts"
 
 
-def artifact(project: Path, id: str) -> Path:
-    return artifacts(project) / id
-
-
 def runs(project: Path) -> Path:
     return project / "runs"
 
@@ -40,16 +36,6 @@ def run(project: Path, id: str) -> Path:
 
 def spec_file(run_dir: Path) -> Path:
     return run_dir / "spec.json"
-
-
-def inputs(run_dir: Path) -> Path:
-    """Snapshots of the library rows a run needs."""
-    return run_dir / "inputs"
-
-
-def outputs(run_dir: Path) -> Path:
-    """Rows a run leaves for the library."""
-    return run_dir / "outputs"
 
 
 def work(run_dir: Path) -> Path:

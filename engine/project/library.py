@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any
 
 import sqlite_utils
 
-from engine.contract.errors import Corrupt, NotFound
+from engine.contract.errors import Corrupt, NotFound, ProjectError
 from engine.contract.words import tr
 from engine.project import files, layout, migrations
 
@@ -54,16 +55,22 @@ class Library:
     def __init__(self, project: Path) -> None:
         self.path = layout.library_file(project)
         self._lock = threading.RLock()
-        try:
-            connection = sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)
-            for pragma in ("trusted_schema=off", "journal_mode=wal", "synchronous=full", "foreign_keys=on"):
-                connection.execute(f"pragma {pragma}")
-            migrations.check(connection, self.path)
-        except sqlite3.DatabaseError as wrong:
-            raise Corrupt(tr("{file} cannot be read as a library: {why}.", file=self.path.name, why=str(wrong)),
-                          tr("Copies from before each upgrade are in the project's folder `backups`.")) from wrong
-        self.db = sqlite_utils.Database(connection)
-        migrations.migrate(self.db, project)
+        with ExitStack() as opening:
+            try:
+                connection = opening.enter_context(closing(sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)))
+                for pragma in ("trusted_schema=off", "journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+                    connection.execute(f"pragma {pragma}")
+                migrations.check(connection, self.path)
+            except sqlite3.OperationalError as wrong:  # the file may be well: its folder, its lock or the disk is not
+                raise ProjectError(tr("{file} could not be opened: {why}.", file=self.path.name, why=str(wrong)),
+                                   tr("Look whether another program holds the project's folder, and whether you may write in it."),
+                                   code="library") from wrong
+            except sqlite3.DatabaseError as wrong:
+                raise Corrupt(tr("{file} cannot be read as a library: {why}.", file=self.path.name, why=str(wrong)),
+                              tr("Copies from before each upgrade are in the project's folder `backups`.")) from wrong
+            self.db = sqlite_utils.Database(connection)
+            migrations.migrate(self.db, project)
+            opening.pop_all()  # open from here on; a library that was refused is not left open
 
     def close(self) -> None:
         with self._lock:
@@ -106,10 +113,6 @@ class Library:
             db.execute("update chats set updated = ? where id = ?", (now, chat))
         return Turn(role, content, place, side, model, id, now, facts or {})
 
-    def rename_chat(self, id: str, title: str) -> None:
-        with self._write() as db:
-            db.execute("update chats set title = ? where id = ?", (title, id))
-
     def delete_chat(self, id: str) -> None:
         with self._write() as db:
             db.execute("delete from turns where chat = ?", (id,))
@@ -136,7 +139,12 @@ class _Writing:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self._connection.__exit__(kind, value, trace)
+        except sqlite3.OperationalError as wrong:  # the disk may be full only when the rows are to be kept
+            kind, value = type(wrong), wrong
+            self._connection.rollback()
         finally:
             self._lock.release()
-        if isinstance(value, sqlite3.OperationalError) and "full" in str(value):
-            raise files.disk_error(OSError(errno.ENOSPC, str(value)), self._path) from value
+        if isinstance(value, sqlite3.OperationalError):
+            if getattr(value, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                raise files.disk_error(OSError(errno.ENOSPC, str(value)), self._path) from value
+            raise value

@@ -361,14 +361,14 @@ class _Left:
             pass
 
     async def unless_gone(self, work: Any) -> Any:
-        task = asyncio.ensure_future(work)
+        working = asyncio.ensure_future(work)
         try:
-            await asyncio.wait([task, self._gone], return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+            await asyncio.wait([working, self._gone], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
                 raise ClientDisconnect
-            return task.result()
+            return working.result()
         finally:
-            task.cancel()
+            working.cancel()
 
     def close(self) -> None:
         self._gone.cancel()

@@ -81,9 +81,6 @@ class Measure:
     def bytes_per_token(self) -> float:
         return self.bytes / self.tokens if self.tokens else 0.0
 
-    def script_bytes_per_token(self) -> dict[str, float]:
-        return {name: size / tokens for name, (size, tokens) in self.by_script.items() if tokens}
-
 
 def measure(tokenizer: Cutter, texts: Iterable[str]) -> Measure:
     """Bytes per token over all `texts`, overall and by script."""

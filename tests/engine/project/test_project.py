@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.contract.errors import Corrupt, FormatError, NotFound, ProjectError, TooNew
+from engine.contract.errors import Corrupt, DiskFull, FormatError, NotFound, ProjectError, TooNew
 from engine.project import control, files, launch, layout, recent
 from engine.project.library import Library
 from engine.project.models import list_models, resolve
@@ -201,3 +201,23 @@ def test_recent_projects_newest_first_once(tmp_path: Path, monkeypatch: pytest.M
 def test_synced_folders_are_warned_about(tmp_path: Path) -> None:
     assert place_warning(tmp_path / "Dropbox" / "p")
     assert not place_warning(tmp_path / "p")
+
+
+def test_a_library_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    layout.library_file(tmp_path).mkdir()
+    with pytest.raises(ProjectError) as told:
+        Library(tmp_path)
+    assert not isinstance(told.value, Corrupt) and told.value.remedy
+
+
+def test_a_full_disk_is_told_and_the_chat_stays_as_it_was(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    chat = library.new_chat("First", "complete")
+    pages = library.db.conn.execute("pragma page_count").fetchone()[0]
+    library.db.conn.execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(DiskFull):
+        library.add_turn(chat.id, "prompt", "x" * 100_000)
+    assert library.turns(chat.id) == []
+    library.db.conn.execute(f"pragma max_page_count = {pages + 1000}")
+    library.add_turn(chat.id, "prompt", "x" * 100_000)
+    assert len(library.turns(chat.id)) == 1
