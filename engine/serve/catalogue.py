@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import NotFound
-from engine.contract.events import Evaluation, from_line
+from engine.contract.events import Evaluation, Event, Resumed, from_line
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
 from engine.project import files, layout
@@ -18,7 +18,8 @@ from engine.project.models import ModelRef, list_models
 from engine.project.project import Project
 
 CONFIG = "config.json"
-MARK = f'"e":"{Evaluation.name}"'.encode()
+MARKS = tuple(f'{{"e":"{kind.name}"'.encode() for kind in (Evaluation, Resumed))
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ class Catalogue:
         except FileNotFoundError:
             return None
         if key not in self._shapes:
-            raw = files.read_json(path)
-            if not isinstance(raw, dict):
+            try:
+                self._shapes[key] = ModelConfig.model_validate(files.read_json(path))
+            except ValueError:  # pydantic's, for anything that is no shape
                 return None
-            self._shapes[key] = ModelConfig.model_validate(raw)
         bpb, best = ref.facts.get("bpb"), False
         if ref.run:
             measured = self._measured.setdefault(ref.run, _Measured(layout.events_file(layout.run(self.project.dir, ref.run))))
@@ -88,29 +89,39 @@ class Catalogue:
 
 
 class _Measured:
-    """What a run measured on validation text, by step; `look` reads on where it stopped. Only the lines of evaluations are parsed: a long
-    run has a million others."""
+    """What a run measured on validation text, by step; `look` reads on where it stopped, a block at a time. Only the lines of evaluations
+    and resumes are parsed: a long run has a million others."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.offset = path, 0
         self.bpb: dict[int, float] = {}
-        self.best = -1
+        self._bests: list[int] = []
+
+    @property
+    def best(self) -> int:
+        return self._bests[-1] if self._bests else -1
 
     def look(self) -> None:
+        rest = b""
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)
-                data = file.read()
+                while data := file.read(READ_BYTES):
+                    *lines, rest = (rest + data).split(b"\n")
+                    self.offset += sum(len(line) + 1 for line in lines)
+                    for line in lines:
+                        if line.startswith(MARKS):
+                            self._take(from_line(line))
         except FileNotFoundError:
             return
-        end = data.rfind(b"\n") + 1
-        self.offset += end
-        for line in data[:end].splitlines():
-            if MARK not in line:
-                continue
-            event = from_line(line)
-            if isinstance(event, Evaluation):
-                value = event.values.get("bpb")
-                if value is not None:
-                    self.bpb[event.step] = value
-                self.best = event.step if event.best else self.best
+
+    def _take(self, event: Event | None) -> None:
+        if isinstance(event, Resumed):  # what came past the checkpoint is void
+            self.bpb = {step: value for step, value in self.bpb.items() if step <= event.step}
+            self._bests = [step for step in self._bests if step <= event.step]
+        elif isinstance(event, Evaluation):
+            value = event.values.get("bpb")
+            if value is not None:
+                self.bpb[event.step] = value
+            if event.best:
+                self._bests.append(event.step)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from engine.contract.errors import DeviceUnavailable
+from engine.contract.errors import DeviceUnavailable, DiskFull
 from engine.contract.machine import DeviceFacts, MachineFacts
 from engine.contract.words import tr
 from engine.project import layout
@@ -394,7 +394,7 @@ def remember(section: str, value: dict[str, Any], merge: bool = False) -> None:
         stored = stored if isinstance(stored, dict) else {}
         stored[section] = {**stored.get(section, {}), **value} if merge else value
         write_json(file, stored)
-    except OSError:
+    except (OSError, DiskFull):
         return
     finally:
         lock.release()

@@ -1,6 +1,8 @@
 """Detection, choice, measuring and remembering, on the real machine; counters and limits on made-up files."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +138,12 @@ def test_the_peak_of_memory_is_the_process_s_own_not_its_starter_s() -> None:
     code = "from engine.training.devices import _resident_peak; print(_resident_peak())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]).stdout
     assert 5_000_000 < int(said) < 200_000_000
+
+
+def test_a_full_disk_at_home_costs_a_measurement_not_a_run(monkeypatch):
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", full)
+    devices.remember("speeds", {"a": 1})
+    assert not layout.machine_file().exists()
