@@ -119,7 +119,7 @@ def resolve(spec: PretrainSpec, vocab_size: int, corpus_tokens: int = 0, corpus_
     config = model_config(spec, vocab_size)
     corpus_tokens = corpus_tokens or round(corpus_bytes / BYTES_PER_TOKEN)
     scaled = config.matrix_parameters + vocab_size * config.hidden_size
-    wanted = spec.tokens or round(spec.tokens_per_parameter * scaled)
+    wanted = spec.tokens or round(min(spec.tokens_per_parameter * scaled, MOST_EPOCHS * corpus_tokens or math.inf))
     T = config.max_seq_len
     rows = max(world_size, round((spec.tokens_per_step or _batch(wanted)) / T), 1)
     rows += -rows % world_size
@@ -306,8 +306,8 @@ def _fit(plan: Plan, spec: PretrainSpec, device: DeviceFacts, world_size: int) -
 
 def _warnings(plan: Plan, corpus_tokens: int) -> list[Problem]:
     found = []
-    if plan.epochs > MOST_EPOCHS:
-        found.append(Problem("tokens_per_parameter",
+    if plan.epochs > 1.1 * MOST_EPOCHS:  # what the dial sets itself stays at about that
+        found.append(Problem("tokens",
                              tr("The corpus would be passed over {times} times: past about {most} the model learns it by heart.",
             times=number(plan.epochs), most=MOST_EPOCHS), tr("Choose a smaller size or fewer tokens, add text, or set dropout.")))
     if corpus_tokens and plan.config.max_seq_len > corpus_tokens:

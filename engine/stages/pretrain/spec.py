@@ -26,7 +26,7 @@ class PretrainSpec(Spec):
     tokens_per_parameter: float = option(11.0, label=tr("Tokens per parameter"), unit=tr("tokens"), gt=0, le=10_000, group=SCHEDULE,
         help=tr("Compute-optimal is near 11. Small corpora are passed over several times."))
     tokens: int | None = option(None, label=tr("Tokens to train on"), unit=tr("tokens"), ge=1, group=SCHEDULE,
-        help=tr("Set by the size and the tokens per parameter unless you say otherwise."))
+        help=tr("From the size and the tokens per parameter, but at most 40 passes over the corpus, unless you say otherwise."))
     tokens_per_step: int | None = option(None, label=tr("Batch"), unit=tr("tokens"), ge=16, le=2**24, group=SCHEDULE,
         help=tr("Tokens between two updates of the weights."))
     steps: int | None = option(None, label=tr("Steps"), unit=tr("steps"), ge=1, advanced=True, group=SCHEDULE,
