@@ -25,7 +25,7 @@ def send(run_dir: Path, word: str) -> None:
 
 def clear(run_dir: Path) -> None:
     """Forget what was asked: an attempt is over, or one begins."""
-    layout.control_file(run_dir).unlink(missing_ok=True)
+    files.remove(layout.control_file(run_dir))
 
 
 class ControlReader:

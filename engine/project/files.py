@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +72,18 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(), mode)
+
+
+def remove(path: Path) -> None:
+    """Delete a file that may be gone already. Windows refuses while somebody reads it: tried for two seconds."""
+    for chance in range(PATIENCE):
+        try:
+            path.unlink(missing_ok=True)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or chance == PATIENCE - 1:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def read_json(path: Path, default: Any = None) -> Any:
@@ -135,7 +147,8 @@ def sweep(folder: Path, older_than: float = 3600.0) -> None:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
-                entry.unlink(missing_ok=True)
+                with suppress(OSError):  # a project that may only be read stays as it is
+                    entry.unlink()
 
 
 def _last_change(path: Path) -> float:

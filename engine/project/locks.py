@@ -60,7 +60,11 @@ class FileLock:
             return True
         if not self.path.exists():
             return False
-        with open(self.path, "ab+") as file:
+        try:
+            file: IO[bytes] = open(self.path, "ab+")
+        except PermissionError:  # a project that may only be read: to look is allowed
+            file = open(self.path, "rb")
+        with file:
             if not _lock(file):
                 return True
             _unlock(file)

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
+import pytest
+
+from engine.project import locks
 from engine.project.locks import FileLock
 
 ROOT = Path(__file__).parents[3]
@@ -41,3 +45,19 @@ def test_a_look_never_costs_somebody_the_lock(tmp_path: Path) -> None:
                 lock.release()
         finally:
             other.kill()
+
+
+def test_a_folder_that_may_only_be_read_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The superuser may write anywhere, so the refusal is the test's own."""
+    lock = FileLock(tmp_path / "lock")
+    assert lock.acquire()
+    plainly = open
+
+    def read_only(path: Path, mode: str) -> IO[bytes]:
+        if mode != "rb":
+            raise PermissionError(13, "read-only", str(path))
+        return plainly(path, mode)
+    monkeypatch.setattr(locks, "open", read_only, raising=False)
+    assert FileLock(lock.path).taken()
+    lock.release()
+    assert not FileLock(lock.path).taken()
