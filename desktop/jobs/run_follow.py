@@ -15,7 +15,6 @@ from engine.project.runs import ACTIVE, RESUMABLE, Run
 
 LOOK_MS = 1000
 START_SECONDS = 60.0
-LAST_WORDS = ("Traceback (most recent call last)", "Fatal Python error", "Segmentation fault", "MemoryError")
 
 
 class RunFollower(QObject):
@@ -102,16 +101,12 @@ class RunFollower(QObject):
         if state.status in ACTIVE:
             self.tail.drain()  # the lock fell after the last line was written
             if state.status in ACTIVE:
-                return "crashed" if self._last_words() else "interrupted"
+                return "crashed" if self.run.has_last_words() else "interrupted"
         if self._launched and state.attempt == self._attempt_before:
             if launch.running(self._pid) and time.monotonic() - self._launched < START_SECONDS:
                 return "starting"
-            if state.status == "created" or self._last_words():
+            if state.status == "created" or self.run.has_last_words():
                 return "crashed"
         self._launched = 0.0
         self.queue_place = queue.position(self.project_dir, self.run.id)
         return "queued" if self.queue_place is not None else state.status
-
-    def _last_words(self) -> bool:
-        tail = self.run.log_tail(60)
-        return any(words in tail for words in LAST_WORDS)

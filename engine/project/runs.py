@@ -17,6 +17,7 @@ from engine.project.locks import FileLock
 from engine.project.run_state import RunState, apply
 
 ACTIVE = ("running", "waiting")
+LAST_WORDS = ("Traceback (most recent call last)", "Fatal Python error", "Segmentation fault", "MemoryError")
 RESUMABLE = ("interrupted", "paused", "stopped", "failed", "crashed")
 NAME = re.compile(r"[1-9][0-9]*-[a-z_]+")
 """Folders with other names (a copy made by hand, say) are nobody's runs."""
@@ -55,12 +56,18 @@ class Run:
         return state
 
     def status_of(self, state: RunState, queued: bool = False) -> str:
-        """The status for people: the events' own, corrected by whether a worker is there (interrupted: found dead), or queued."""
+        """The status for people: the events' own, corrected by whether a worker is there (interrupted: found dead; crashed: it had last
+        words), or queued."""
         if state.status in ACTIVE and not self.alive():
-            return "interrupted"
+            return "crashed" if self.has_last_words() else "interrupted"
         if state.status not in ACTIVE and queued:
             return "queued"
         return state.status
+
+    def has_last_words(self) -> bool:
+        """Whether the log of the latest attempt ends with what a dying interpreter says."""
+        latest = self.log_tail(80).rpartition(", attempt ")[2]
+        return any(words in latest for words in LAST_WORDS)
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of log.txt."""

@@ -14,6 +14,7 @@ from engine.project import control, files, launch, layout, recent
 from engine.project.library import Library
 from engine.project.models import list_models, resolve
 from engine.project.project import Project, place_warning
+from engine.project.run_state import RunState
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
@@ -221,3 +222,14 @@ def test_a_full_disk_is_told_and_the_chat_stays_as_it_was(tmp_path: Path) -> Non
     library.db.conn.execute(f"pragma max_page_count = {pages + 1000}")
     library.add_turn(chat.id, "prompt", "x" * 100_000)
     assert len(library.turns(chat.id)) == 1
+
+
+def test_a_worker_that_died_with_last_words_crashed_one_without_was_interrupted(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    run = project.runs.create(TokenizerSpec(corpus="corpus-1"))
+    dead = RunState(status="running")
+    log = layout.log_file(run.dir)
+    log.write_text("12:00:00 1-tokenizer, attempt 1, cpu, seed 42\nTraceback (most recent call last):\n  ...\nValueError: x\n")
+    assert run.status_of(dead) == "crashed"
+    log.write_text(log.read_text() + "12:01:00 1-tokenizer, attempt 2, cpu, seed 42\n")
+    assert run.status_of(dead) == "interrupted", "the words of an earlier attempt do not count"
