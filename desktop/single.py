@@ -43,13 +43,17 @@ class Single:
         self._server = server
 
     def _heard(self, called: Callable[[str], None]) -> None:
+        """A later start is at the door; what it says is read when it comes, so that a silent caller never holds the window up."""
         assert self._server is not None
         while (socket := self._server.nextPendingConnection()) is not None:
-            if not socket.canReadLine():
-                socket.waitForReadyRead(WAIT_MS)
-            folder = bytes(socket.readAll().data()).decode("utf-8", "replace").strip()
+            socket.readyRead.connect(lambda socket=socket: self._read(socket, called))
+            socket.disconnected.connect(socket.deleteLater)
+            self._read(socket, called)
+
+    def _read(self, socket: QLocalSocket, called: Callable[[str], None]) -> None:
+        if socket.canReadLine():
+            folder = bytes(socket.readLine().data()).decode("utf-8", "replace").strip()
             socket.close()
-            socket.deleteLater()
             called(folder)
 
     def close(self) -> None:
