@@ -118,14 +118,17 @@ class TokenRows:
     """The batch source of pretraining: `batches(step, micro_batch_size)` gives this rank's micro batches of a step.
 
     `first_input` is what the very first target of an epoch is predicted from (the end-of-text token); `pad` fills the two rows an epoch may
-    leave unfilled; `borders` tells rows where documents end, so that attention can stop there.
+    leave unfilled; `borders` tells rows where documents end, so that attention can stop there. `begin` is for a stream of few long
+    documents: every second row starts from this token instead of the one before it, so that a prompt, which begins with it, does not begin
+    with a token that training hardly ever showed.
     """
 
     def __init__(self, split: Split, *, seq_len: int, rows_per_step: int, seed: int, first_input: int, pad: int, borders: bool,
-                 rank: int = 0, world_size: int = 1) -> None:
+                 begin: int | None = None, rank: int = 0, world_size: int = 1) -> None:
         assert split.tokens > 0 and rows_per_step >= world_size
         self.stream, self.seq_len, self.rows_per_step, self.seed = Stream(split, seed), seq_len, rows_per_step, seed
         self.first_input, self.pad, self.borders, self.rank, self.world_size = first_input, pad, borders, rank, world_size
+        self.begin = begin
         self.rows_per_epoch = self.stream.length // seq_len + (1 if self.stream.length % seq_len or seq_len > 1 else 0)
         self._window = max(256, min(1 << 16, WINDOW_TOKENS // seq_len))
         self._orders: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
@@ -134,7 +137,7 @@ class TokenRows:
     def state(self) -> dict[str, Any]:
         """What must be equal for a step number to mean the same rows; kept in checkpoints."""
         return {"tokens": self.stream.length, "documents": len(self.stream._offsets) - 1, "seq_len": self.seq_len,
-                "rows_per_step": self.rows_per_step, "seed": self.seed, "borders": self.borders}
+                "rows_per_step": self.rows_per_step, "seed": self.seed, "borders": self.borders, "begin": self.begin}
 
     def epoch_of(self, step: int) -> float:
         """Epochs seen after `step` steps."""
@@ -161,6 +164,8 @@ class TokenRows:
             else:
                 tokens[b, 0], tokens[b, 1:count], targets[b, :count] = self.first_input, stream[:-1], stream
                 lengths = [1, *lengths]
+            if self.begin is not None and number % 2:
+                tokens[b, 0] = self.begin
             lengths[-1] -= 1
             if count < self.seq_len:
                 lengths.append(self.seq_len - count)

@@ -161,8 +161,8 @@ class Builder:
         state.dtype, state.compiled = str(dtype).removeprefix("torch."), compiled
         borders = wants_borders(self.shards)
         rows = TokenRows(self.shards.split("train"), seq_len=plan.config.max_seq_len, rows_per_step=plan.rows_per_step, seed=spec.seed,
-                         first_input=self.inputs.end_id, pad=self.inputs.end_id, borders=borders, rank=context.rank,
-                         world_size=context.world_size)
+                         first_input=self.inputs.end_id, pad=self.inputs.end_id, borders=borders,
+                         begin=None if borders else self.inputs.tokenizer.bos_id, rank=context.rank, world_size=context.world_size)
         evaluation = TextEvaluation(self.shards.split("validation"), self.inputs.token_bytes, seq_len=plan.config.max_seq_len,
                                     batch_size=max(EVALUATION_ROWS, plan.micro_batch_size), first_input=self.inputs.end_id,
                                     pad=self.inputs.end_id, borders=borders)

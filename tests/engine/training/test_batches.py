@@ -105,3 +105,11 @@ def test_a_huge_split_needs_no_table_of_its_tokens(monkeypatch):
     source.batches(30_000, 16)
     held = sum(a.nbytes + b.nbytes for a, b in source.stream._blocks.values()) + sum(o.nbytes for o in source._orders.values())
     assert len(source.stream._blocks) <= module.BLOCKS_KEPT and held < 5_000_000
+
+
+def test_every_second_row_of_a_stream_starts_from_the_begin_token_and_no_target_changes():
+    plain, begun = rows_of([500], 16, borders=False), rows_of([500], 16, borders=False, begin=END + 2)
+    a, b = plain.rows(range(plain.rows_per_epoch)), begun.rows(range(begun.rows_per_epoch))
+    assert a.targets_BT.tolist() == b.targets_BT.tolist() and a.weight == b.weight
+    assert b.tokens_BT[1::2, 0].tolist() == [END + 2] * (begun.rows_per_epoch // 2)
+    assert b.tokens_BT[0::2].tolist() == a.tokens_BT[0::2].tolist() and b.tokens_BT[1::2, 1:].tolist() == a.tokens_BT[1::2, 1:].tolist()
