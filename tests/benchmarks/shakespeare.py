@@ -2,13 +2,15 @@
 
 4 layers, 4 heads, 128 wide, context 64, batch 12, 2,000 steps, the last tenth of the text for validation. Both are measured on the whole
 validation text, in wall time from building the model to the last step (start-up of torch.compile included; the measuring is not). They
-take turns of 50 steps, so that a neighbour on the machine costs both alike.
+take turns of 50 steps, so that a neighbour on the machine costs both alike. The plain loop runs on as many threads as torch takes by
+itself, ours on --threads (one: for matrices so small a second one costs more than it brings).
 
-    python -m tests.benchmarks.shakespeare [--steps N] [--ours-only] [--optimizer muon|adamw] [--seed N]
+    python -m tests.benchmarks.shakespeare [--steps N] [--ours-only] [--optimizer muon|adamw] [--no-compile] [--seed N]
 """
 
 import argparse
 import math
+import os
 import sys
 import tempfile
 import time
@@ -130,9 +132,10 @@ def validation_loss(model, loss, validation):
 # ---- ours
 
 
-def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rates, beside):
+def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rates, threads, beside):
     """(validation loss, seconds, parameters) of the engine's decoder and loop; `beside` takes its turns after every 50 steps."""
     began = time.perf_counter()
+    torch.set_num_threads(threads)
     config = ModelConfig(vocab_size=vocab, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
                          head_dim=WIDTH // HEADS,
                          intermediate_size=352, max_seq_len=CONTEXT, qk_norm=True)
@@ -149,7 +152,9 @@ def ours(train, validation, vocab, steps, seed, optimizer, compiled, dtype, rate
             done += len(event.columns["step"])
             if beside and done % TURN == 0:
                 before = time.perf_counter()
+                torch.set_num_threads(usable_processors())
                 beside.go(TURN)
+                torch.set_num_threads(threads)
                 apart += time.perf_counter() - before
 
     with tempfile.TemporaryDirectory() as folder:
@@ -173,13 +178,16 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--rates", type=float, nargs=2, default=(4e-3, 2e-2))
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ours-only", action="store_true")
     asked = parser.parse_args(arguments)
     if not TEXT.is_file():
         sys.exit(f"{TEXT.name} is not beside the checkout (shared/data): nothing to train on.")
+    cache = tempfile.TemporaryDirectory()  # nothing compiled earlier helps: the start-up is counted whole
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
     torch.set_num_threads(usable_processors())
     text = TEXT.read_text("utf-8")
     letters = sorted(set(text))
@@ -189,9 +197,10 @@ def main(arguments=None):
     beside = None if asked.ours_only else Plain(train, len(letters), asked.steps, asked.seed)
     keep_memory()
     loss, took, parameters = ours(train, validation, len(letters), asked.steps, asked.seed, asked.optimizer, asked.compile, asked.dtype,
-                                  asked.rates, beside)
+                                  asked.rates, asked.threads, beside)
     print(f"fledge: {parameters:,} parameters, {asked.optimizer}, {asked.dtype}, {'compiled' if asked.compile else 'eager'}")
     if beside:
+        torch.set_num_threads(usable_processors())
         beside.go(asked.steps - beside.step)
         plain = validation_loss(beside.model, lambda model, x, y: model(x, y), validation)
         print(f"plain eager loop: validation loss {plain:.3f} nats per character in {beside.seconds:.1f} s")
