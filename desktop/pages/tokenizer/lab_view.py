@@ -123,7 +123,7 @@ class LabView(QWidget):
         self._table_words.set(tr("the embedding's share of the parameters") if which == "costs" else "")
 
     def rest(self) -> None:
-        """Nobody looks: the helper process may go."""
+        """Nobody looks: the process behind the lab may go."""
         self._bench.stop()
 
     def _chosen(self) -> None:
