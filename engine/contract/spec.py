@@ -53,6 +53,8 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     stage: ClassVar[str] = ""
+    rows: ClassVar[tuple[str, ...]] = ()
+    """What of the library is copied into a run's inputs when it is made (engine/project/snapshots.py)."""
 
     seed: int = option(42, label=tr("Seed"), help=tr("The same seed, settings and device give the same result."), ge=0, le=2**31 - 1,
                        advanced=True)
@@ -154,7 +156,7 @@ class Spec(BaseModel):
                 values[key] = json.loads(text)
             except json.JSONDecodeError:
                 values[key] = [x for x in text.split(",") if x] if get_origin(kind) is tuple else text
-            if str in get_args(kind) and not isinstance(values[key], (str, list, type(None))):
+            if get_origin(kind) is not dict and str in get_args(kind) and not isinstance(values[key], (str, list, type(None))):
                 values[key] = text
         return values
 

@@ -31,6 +31,7 @@ class SourceOptions(BaseModel):
 
 class CorpusSpec(Spec):
     stage: ClassVar[str] = "corpus"
+    rows: ClassVar[tuple[str, ...]] = ("decisions", "harm_labels")
 
     # sources
     sources: tuple[str, ...] = option((), label=tr("Sources"), hidden=True, help=tr("Files, folders and archives with text."))
