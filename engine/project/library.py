@@ -1,6 +1,7 @@
 """library.sqlite: what people curate. Written only here, by whichever process has the project open; every call is on disk when it returns.
 
-This version keeps chats. Examples, pairs, labels, problems and verifiers join by further migrations.
+It keeps chats, decisions about documents of corpora, and labels of harmful texts. Examples, pairs, problems and verifiers join by further
+migrations.
 """
 
 import errno
@@ -9,7 +10,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,49 @@ class Chat:
     created: float
     updated: float
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided about one document, by its id: `keep` it whatever a step says, or leave it out. `corpus` and `source` say where
+    it was seen; `decided` is when (seconds)."""
+
+    document: str
+    keep: bool
+    author: str
+    decided: float
+    corpus: str
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class DecisionChange:
+    """One step of the history: how many documents it touched, when, by whom, and whether it is undone now."""
+
+    number: int
+    made: float
+    author: str
+    documents: int
+    undone: bool
+
+
+@dataclass(frozen=True)
+class HarmLabel:
+    """A person's word on one document and one kind of harm. `text` is what was judged, cut to LABEL_CHARACTERS."""
+
+    document: str
+    kind: str
+    harmful: bool
+    corpus: str
+    text: str
+    author: str
+    labelled: float
+
+
+LABEL_CHARACTERS = 20_000
+DECISION = ("keep", "author", "decided", "corpus", "source", "note")
+"""Columns of a decision beside the document's id."""
 
 
 class Library:
@@ -118,12 +162,117 @@ class Library:
             db.execute("delete from turns where chat = ?", (id,))
             db.execute("delete from chats where id = ?", (id,))
 
+    # decisions about documents
+
+    def decide(self, documents: Iterable[str] | Mapping[str, bool | None], keep: bool | None = None, *, corpus: str = "", author: str = "",
+               note: str = "", sources: Mapping[str, str] | None = None) -> int:
+        """Keep (True) or leave out (False) documents by id, or withdraw what was decided (None); a mapping gives each its own. One step of
+        the history, however many they are; what was undone before can no longer be redone. `sources` names their files.
+        Returns how many decisions are different now (one that says the same again changes nothing).
+        """
+        wanted = documents if isinstance(documents, Mapping) else dict.fromkeys(documents, keep)
+        names, now = sources or {}, time.time()
+        rows = ((id, None if choice is None else int(choice), names.get(id, "")) for id, choice in wanted.items())
+        before = ", ".join(f"d.{name}" for name in DECISION)
+        columns = ", ".join(f"{side}_{name}" for side in ("before", "after") for name in DECISION)
+        with self._write() as db:
+            db.execute("create temp table wanted (document text primary key, keep integer, source text not null) without rowid")
+            db.executemany("insert into wanted values (?, ?, ?)", rows)
+            number = db.execute("insert into decision_changes (made, author, documents) values (?, ?, 0)", (now, author)).lastrowid
+            assert number is not None
+            # A null `keep` (withdrawn) leaves every other column null too.
+            said = ["?", "?", "?", "coalesce(nullif(w.source, ''), d.source, '')", "?"]
+            after = ", ".join(["w.keep", *(f"iif(w.keep is null, null, {what})" for what in said)])
+            changed = db.execute(
+                f"insert into decision_changed (change, document, {columns}) select ?, w.document, {before}, {after} from wanted w"
+                f" left join decisions d on d.document = w.document where w.keep is not d.keep"
+                f" or (w.keep is not null and d.note is not ?)", (number, author, now, corpus, note, note)).rowcount
+            if changed:
+                db.execute("delete from decision_changes where undone and number < ?", (number,))
+                db.execute("update decision_changes set documents = ? where number = ?", (changed, number))
+                _apply(db, number, "after")
+            else:
+                db.execute("delete from decision_changes where number = ?", (number,))
+            db.execute("drop table wanted")
+        return changed
+
+    def decisions(self, keep: bool | None = None) -> dict[str, Decision]:
+        """Every decision in force by document id, or only those that keep or that leave out."""
+        where, values = ("", []) if keep is None else (" where keep = ?", [int(keep)])
+        rows = self._rows(f"select document, {', '.join(DECISION)} from decisions{where} order by decided, document", values)
+        return {r[0]: Decision(r[0], bool(r[1]), *r[2:]) for r in rows}
+
+    def decision_counts(self) -> dict[str, int]:
+        """{"kept": restored or held against a step, "excluded": left out}."""
+        found = dict(self._rows("select keep, count(*) from decisions group by keep", []))
+        return {"kept": found.get(1, 0), "excluded": found.get(0, 0)}
+
+    def decision_history(self, limit: int = 100) -> list[DecisionChange]:
+        """Newest first. The first that is not undone is what undo takes back; the last that is undone is what redo brings again."""
+        rows = self._rows("select number, made, author, documents, undone from decision_changes order by number desc limit ?", [limit])
+        return [DecisionChange(r[0], r[1], r[2], r[3], bool(r[4])) for r in rows]
+
+    def undo_decision(self) -> DecisionChange | None:
+        """Take the newest step back: every document has the decision it had before, or none. None when there is nothing to undo."""
+        return self._step("select max(number) from decision_changes where not undone", "before")
+
+    def redo_decision(self) -> DecisionChange | None:
+        """Bring back what was undone last. None when there is nothing to redo."""
+        return self._step("select min(number) from decision_changes where undone", "after")
+
+    def _step(self, which: str, side: str) -> DecisionChange | None:
+        with self._write() as db:
+            db.execute("begin immediate")  # no other process may change the history between the look and the step
+            number = db.execute(which).fetchone()[0]
+            if number is None:
+                return None
+            _apply(db, number, side)
+            db.execute("update decision_changes set undone = ? where number = ?", (int(side == "before"), number))
+            r = db.execute("select number, made, author, documents, undone from decision_changes where number = ?", (number,)).fetchone()
+        return DecisionChange(r[0], r[1], r[2], r[3], bool(r[4]))
+
+    # labels of harmful texts
+
+    def label_harm(self, document: str, harmful: bool | None, *, kind: str = "", text: str = "", corpus: str = "",
+                   author: str = "") -> None:
+        """Say whether a document is harmful (of a kind; "" for any), or take that back (None). A later word replaces the earlier one."""
+        with self._write() as db:
+            if harmful is None:
+                db.execute("delete from harm_labels where document = ? and kind = ?", (document, kind))
+            else:
+                db.execute("insert or replace into harm_labels (document, kind, harmful, corpus, text, author, labelled)"
+                           " values (?, ?, ?, ?, ?, ?, ?)",
+                           (document, kind, int(harmful), corpus, text[:LABEL_CHARACTERS], author, time.time()))
+
+    def harm_labels(self, kind: str | None = None) -> list[HarmLabel]:
+        """In the order they were given; all kinds, or one."""
+        where, values = ("", []) if kind is None else (" where kind = ?", [kind])
+        rows = self._rows("select document, kind, harmful, corpus, text, author, labelled from harm_labels" + where +
+                          " order by labelled, document, kind", values)
+        return [HarmLabel(r[0], r[1], bool(r[2]), r[3], r[4], r[5], r[6]) for r in rows]
+
+    def harm_counts(self) -> dict[str, dict[str, int]]:
+        """{kind: {"harmful": n, "harmless": n}}."""
+        found: dict[str, dict[str, int]] = {}
+        for kind, harmful, count in self._rows("select kind, harmful, count(*) from harm_labels group by kind, harmful", []):
+            found.setdefault(kind, {"harmful": 0, "harmless": 0})["harmful" if harmful else "harmless"] = count
+        return found
+
     def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._lock:
             return list(self.db.conn.execute(query, list(values)).fetchall())
 
     def _write(self) -> "_Writing":
         return _Writing(self._lock, self.db.conn, self.path)
+
+
+def _apply(db: sqlite3.Connection, change: int, side: str) -> None:
+    """Put the decisions of one change in force as they were before or after it."""
+    db.execute(f"delete from decisions where document in (select document from decision_changed where change = ? and {side}_keep is null)",
+               (change,))
+    db.execute(f"insert or replace into decisions (document, {', '.join(DECISION)}) select document,"
+               f" {', '.join(f'{side}_{name}' for name in DECISION)} from decision_changed where change = ? and {side}_keep is not null",
+               (change,))
 
 
 class _Writing:

@@ -23,7 +23,22 @@ def _first(db: sqlite_utils.Database) -> None:
     db.execute("create table ingested (run text not null, row text not null, primary key (run, row))")
 
 
-MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
+def _second(db: sqlite_utils.Database) -> None:
+    """Decisions by hand about documents, with the history that undo goes back through; labels of harmful texts, to learn from."""
+    db.execute("create table decisions (document text primary key, keep integer not null check (keep in (0, 1)), author text not null,"
+               " decided real not null, corpus text not null, source text not null, note text not null) without rowid")
+    db.execute("create table decision_changes (number integer primary key autoincrement, made real not null, author text not null,"
+               " documents integer not null, undone integer not null default 0)")
+    # What each change found and left; a null `keep` stands for no decision.
+    sides = ", ".join(f"{side}_keep integer, {side}_author text, {side}_decided real, {side}_corpus text, {side}_source text,"
+                      f" {side}_note text" for side in ("before", "after"))
+    db.execute(f"create table decision_changed (change integer not null references decision_changes(number) on delete cascade,"
+               f" document text not null, {sides}, primary key (change, document)) without rowid")
+    db.execute("create table harm_labels (document text not null, kind text not null, harmful integer not null check (harmful in (0, 1)),"
+               " corpus text not null, text text not null, author text not null, labelled real not null, primary key (document, kind))")
+
+
+MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second)
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
