@@ -112,12 +112,13 @@ def new(project: Path, name: str, as_json: bool) -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
 @click.option("--input", "inputs", multiple=True, metavar="ID", help=tr("An artifact that goes in, by its id; its kind decides where."))
 @click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path), help=tr("A file or folder to import."))
+@click.option("--executor", default="", metavar="NAME", help=tr("What runs a corpus: local, or datatrove (writes a pipeline for clusters)."))
 @click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
 @click.option("--processes", default=1, type=click.IntRange(1, 1024), help=tr("Train on this many devices of this machine (torchrun)."))
 @click.option("--detach", is_flag=True, help=tr("Queue the run and return at once."))
 @JSON
 @boundary
-def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str, ...], sources: tuple[Path, ...], device: str,
+def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str, ...], sources: tuple[Path, ...], executor: str, device: str,
         processes: int, detach: bool, as_json: bool) -> None:
     """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end.
 
@@ -132,6 +133,10 @@ def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str,
         if "sources" not in kind.spec.model_fields:
             raise SettingError(tr("{stage} takes no --source.", stage=stage), tr("Use --input with an artifact's id."))
         values["sources"] = tuple(str(s.expanduser().resolve()) for s in sources)
+    if executor:
+        if "executor" not in kind.spec.model_fields:
+            raise SettingError(tr("{stage} takes no --executor.", stage=stage), tr("Leave it away; every stage but the corpus runs here."))
+        values["executor"] = executor
     values = with_inputs(opened, kind, values, inputs, say=lambda words: click.echo(words, err=True))
     spec = kind.spec.check(values)
     problems = spec.problems()

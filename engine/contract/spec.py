@@ -79,10 +79,13 @@ class Spec(BaseModel):
     def check(cls, values: dict[str, Any]) -> Self:
         """A spec from plain values; a value out of range is a SettingError that names the field in the words of the form."""
         try:
-            return cls(**values)
+            made = cls(**values)
         except ValidationError as wrong:
             first = wrong.errors()[0]
             raise cls._explain(first) from None
+        for wrong_choice in made._unknown_choices():
+            raise wrong_choice
+        return made
 
     @classmethod
     def field_problems(cls, values: dict[str, Any]) -> list[Problem]:
@@ -91,7 +94,16 @@ class Spec(BaseModel):
             made = cls(**values)
         except ValidationError as wrong:
             return [Problem(e.field, e.sentence, e.remedy) for e in (cls._explain(x) for x in wrong.errors())]
-        return made.problems()
+        return [Problem(e.field, e.sentence, e.remedy) for e in made._unknown_choices()] + made.problems()
+
+    def _unknown_choices(self) -> list[SettingError]:
+        """Values that are none of their field's choices."""
+        found = []
+        for name in type(self).model_fields:
+            choices, value = type(self).option_of(name).choices, getattr(self, name)
+            if choices and value not in [known for known, _ in choices]:
+                found.append(self._explain({"loc": (name,), "type": "choice", "input": value, "msg": ""}))
+        return found
 
     def problems(self) -> list[Problem]:
         """What the fields alone cannot tell: combinations that cannot work. Stages override this."""

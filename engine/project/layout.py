@@ -38,6 +38,11 @@ def spec_file(run_dir: Path) -> Path:
     return run_dir / "spec.json"
 
 
+def input_file(run_dir: Path, name: str) -> Path:
+    """Rows of the library as they were when the run was made."""
+    return run_dir / "inputs" / f"{name}.json"
+
+
 def work(run_dir: Path) -> Path:
     """Half-done work that a resume of the run can use; removed when it is done."""
     return run_dir / "work"

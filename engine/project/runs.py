@@ -110,6 +110,10 @@ class RunStore:
                 with files.atomic_folder(self.folder / id) as aside:
                     made = {"id": id, "stage": spec.stage, "created": time.time(), "title": title, "inputs": inputs,
                             "engine_version": __version__, "spec": json.loads(spec.model_dump_json())}
+                    if spec.rows:
+                        from engine.project import snapshots  # the library brings SQLite, which most runs do without
+
+                        snapshots.take(self.folder.parent, spec.rows, aside)
                     (aside / layout.spec_file(aside).name).write_text(json.dumps(made, ensure_ascii=False, indent=1), "utf-8")
             except OSError:
                 if (self.folder / id).exists():
