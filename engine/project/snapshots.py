@@ -1,4 +1,4 @@
-"""What of the library goes into a run's inputs when the run is made: workers never open the library, and a run stays what it was made from."""
+"""What of the library goes into a run's inputs when it is made: workers never open the library, a run stays what it was made from."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -2,36 +2,49 @@
 those that are there already; what is done to a document lives in engine/text."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.contract.errors import InputError
-from engine.contract.events import Notice
+from engine.contract import units
+from engine.contract.errors import DiskFull, FormatError, InputError
 from engine.contract.words import tr, trn
+from engine.project.project import Project
 from engine.stages.corpus.flow import Flow
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.corpus.write import read_again
 from engine.text import pool
-from engine.text.cleaning import clean, learned
-from engine.text.dedup import contamination, find, passages, signatures
+from engine.text.cleaning import clean, learned, lines
+from engine.text.dedup import find, signatures
 from engine.text.parts import Parts
-from engine.text.read_process import Limits, Standing, read
-from engine.text.readers import ReadOptions, SourceFile, list_files
+from engine.text.read_process import Standing, read
+from engine.text.readers import ReadOptions, list_files
 
 SMALL = 8_000_000
 """Bytes of text below which one process does everything: starting others takes longer."""
+ROOM = 3
+"""Times the text that a run needs on the disk while it works."""
 
 
 @dataclass
 class Gathered:
-    """The documents as read: `parts`, a row for each listed file, and what was left out. `roots` are the names of the sources."""
+    """The documents as read: `parts`, a row for each listed file, and what was left out. `sources` are the paths that were given."""
 
     parts: Parts
     files: list[dict[str, Any]]
     skipped: list[dict[str, str]]
-    roots: list[str]
-    bytes: int
+    sources: list[str]
+
+    @property
+    def roots(self) -> list[str]:
+        """The sources' names."""
+        return [Path(s).name or s for s in self.sources]
+
+    @property
+    def bytes(self) -> int:
+        return sum(row["bytes"] for row in self.files)
 
 
 @dataclass
@@ -47,8 +60,8 @@ class Cleaned:
 class Phases:
     """`labels` are the person's own decisions about harm."""
 
-    def __init__(self, spec: CorpusSpec, flow: Flow, labels: list[dict[str, Any]]) -> None:
-        self.spec, self.flow, self.labels = spec, flow, labels
+    def __init__(self, spec: CorpusSpec, flow: Flow, project: Project, labels: list[dict[str, Any]]) -> None:
+        self.spec, self.flow, self.project, self.labels = spec, flow, project, labels
         self._processes = 0
 
     @property
@@ -59,3 +72,110 @@ class Phases:
                  "overlap": bool(spec.held_out)}
         order = ["look", "read", "lines", "clean", "sign", "match", "passages", "overlap", "write", "save", "index"]
         return [name for name in order if asked.get(name, True)]
+
+    # ---- read
+
+    def gather(self) -> Gathered:
+        """Read the files, or an earlier corpus as it was read."""
+        return self._from_corpus() if self.spec.base else self._from_files()
+
+    def _from_files(self) -> Gathered:
+        spec, flow = self.spec, self.flow
+        with flow.enter("look"):
+            files, skipped = list_files(spec.sources)
+            left_out = [{"name": s.name, "reason": s.reason} for s in skipped]
+            if not files:
+                raise nothing_readable(left_out)
+            need, free = ROOM * sum(f.size for f in files), shutil.disk_usage(self.project.dir).free
+            if need > free:
+                raise DiskFull(tr("Making this corpus takes about {need} of room on the disk, and {free} are left.", need=units.size(need),
+                                  free=units.size(free)), tr("Free some space, or import less."))
+        with flow.enter("read"):
+            folder = flow.folder("read")
+            rows = [row.plain() for row in read(files, self._read_options(), folder, report=self._read_standing, check=flow.check)]
+        left_out += [{"name": row["name"], "reason": row["problem"]} for row in rows if row["problem"]]
+        parts = Parts(folder)
+        if not parts.documents:
+            raise nothing_readable(left_out)
+        return Gathered(parts, rows, left_out, list(spec.sources))
+
+    def _from_corpus(self) -> Gathered:
+        """The documents of an earlier corpus, as they were read from its files."""
+        base, flow = self.project.artifacts.get(self.spec.base), self.flow
+        if not (base.path / "documents.parquet").exists():
+            raise InputError(tr("{corpus} was made by an earlier Fledge, which kept no removed documents.", corpus=base.id),
+                             tr("Import its files again."), code="old_corpus")
+        with flow.enter("read"):
+            folder = flow.folder("read")
+            read_again(base.path, folder, lambda done, total: flow.at(done, total, tr("documents")))
+        listed = json.loads((base.path / "sources.json").read_text("utf-8"))
+        files = [{**row, "documents": row["documents_read"], "bytes": row["bytes_read"]} for row in listed["sources"]]
+        return Gathered(Parts(folder), files, listed["skipped"], list(self.spec.sources or base.spec["sources"]))
+
+    def _read_options(self) -> list[ReadOptions]:
+        spec = self.spec
+        return [ReadOptions(one.encoding or spec.encoding, spec.text_column if one.text_column is None else one.text_column,
+                            one.split_by or spec.split_by, spec.max_document_bytes) for one in map(spec.options_of, spec.sources)]
+
+    def _read_standing(self, standing: Standing) -> None:
+        self.flow.at(standing.done, standing.total, "B", trn("{count} document", "{count} documents", standing.documents))
+
+    # ---- clean
+
+    def clean(self, gathered: Gathered) -> Cleaned:
+        """Run the cleaning steps over every part."""
+        flow, spec = self.flow, self.spec
+        self._processes = 1 if gathered.bytes < SMALL else 0
+        boilerplate, shown = self._boilerplate(gathered) if spec.repeated_lines else (None, [])
+        with flow.enter("clean"):
+            taught = None
+            if spec.harmful != "off" and spec.harm_learned:
+                taught = learned.train([(row["text"], row["harmful"]) for row in self.labels])
+            plan = clean.CleanPlan.of(spec.plain(), taught.plain() if taught else None)
+            folder = flow.folder("clean")
+            parts = gathered.parts
+            jobs = [clean.CleanJob(path, folder / path.name, plan, boilerplate, parts.first(n)) for n, path in enumerate(parts.paths)]
+            counts = self._each(clean.clean_part, jobs, parts)
+        total = clean.CleanCounts()
+        for part in sorted(counts):
+            total = total + counts[part]
+        return Cleaned(Parts(folder), total.plain(), shown)
+
+    def _boilerplate(self, gathered: Gathered) -> tuple[Path, list[dict[str, Any]]]:
+        with self.flow.enter("lines"):
+            folder, parts = self.flow.folder("lines"), gathered.parts
+            self._each(lines.count_lines, [lines.LineJob(path, folder / path.name) for path in parts.paths], parts)
+            return lines.merge_lines(folder, self.spec.repeated_lines_documents)
+
+    # ---- duplicates
+
+    def duplicates(self, cleaned: Cleaned) -> find.Duplicates:
+        flow, settings = self.flow, find.DedupSettings.of(self.spec.plain())
+        folder, parts = flow.folder("dup"), cleaned.parts
+        with flow.enter("sign"):
+            self._each(signatures.sign_part, [signatures.SignJob(path, folder / path.stem, settings) for path in parts.paths], parts)
+        with flow.enter("match"):
+            return find.find(folder, settings, report=lambda done, total: flow.at(done, total), check=flow.check)
+
+    # ---- held-out sets
+
+    def overlap(self, cleaned: Cleaned) -> dict[int, str]:
+        return {}
+
+    def _each(self, work: Callable[[Any], Any], jobs: Sequence[Any], parts: Parts) -> dict[int, Any]:
+        """Do every job, one a part, telling how many documents are done; the results by part."""
+        results, done = {}, 0
+        for number, result in pool.each(work, jobs, self._processes, check=self.flow.check):
+            results[number] = result
+            done += parts.lengths[number]
+            self.flow.at(done, parts.documents, tr("documents"))
+        return results
+
+
+def nothing_readable(skipped: list[dict[str, str]]) -> InputError:
+    """Nothing to make a corpus of: the file's own reason where there is one file, else the first reasons."""
+    if len(skipped) == 1:
+        return FormatError(skipped[0]["reason"], code="unreadable")
+    reasons = "; ".join(f"{s['name']}: {s['reason']}" for s in skipped[:5])
+    return InputError(tr("No text was found in what was given. {reasons}", reasons=reasons).strip(), tr("Choose other files."),
+                      code="no_text")

@@ -9,11 +9,13 @@ import numpy as np
 
 from engine.contract.words import tr, trn
 from engine.stages.corpus.decide import Fates
+from engine.stages.corpus.phases import Cleaned, Gathered
 from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import EDGES, STEP_NAMES, Written
 from engine.text.dedup.find import Duplicates
 from engine.text.removal import STEPS
 
+_NOTHING = [0, 0]
 BYTES_PER_TOKEN = 4
 """Of the estimate that stands until the corpus is tokenized."""
 
@@ -29,29 +31,31 @@ def removed_by_step(fates: Fates) -> tuple[int, dict[str, int]]:
     return int(any_kept.sum()), {step: found[step] for step in STEPS if step in found}
 
 
-def report(spec: CorpusSpec, fates: Fates, found: Duplicates, written: Written, cleaned: dict[str, Any], *, files: list[dict[str, Any]],
-           skipped: list[dict[str, str]], boilerplate: list[dict[str, Any]], sets: list[dict[str, Any]], roots: list[str],
-           seconds: dict[str, float], passages: dict[str, Any]) -> dict[str, Any]:
-    """`cleaned` is CleanCounts.plain(); `sets` the held-out sets with their items and hits; `roots` the names of the sources."""
+def report(spec: CorpusSpec, fates: Fates, found: Duplicates, written: Written, cleaned: Cleaned, gathered: Gathered,
+           sets: list[dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
+    """`sets` are the held-out sets with their items and hits."""
     kept, removed = removed_by_step(fates)
     splits = written.splits
     size = int(fates.bytes[fates.kept].sum())
-    touched = {**cleaned.get("touched", {}), **passages}
+    counts, skipped = cleaned.counts, gathered.skipped
+    files = [{**row, "documents": written.files.get(number, _NOTHING)[0], "bytes": written.files.get(number, _NOTHING)[1],
+              "documents_read": row["documents"], "bytes_read": row["bytes"]} for number, row in enumerate(gathered.files)]
     made: dict[str, Any] = {
         "documents": kept, "read": kept + sum(removed.values()), "parts": int(fates.kept.sum()), "originals": kept,
         "bytes": size, "characters": sum(s["characters"] for s in splits.values()), "tokens_estimate": round(size / BYTES_PER_TOKEN),
-        "removed": removed, "rules": written.rules, "touched": touched, "funnel": _funnel(kept, removed, found, written),
+        "removed": removed, "rules": written.rules, "touched": {**counts["steps"], **cleaned.passages},
+        "funnel": _funnel(kept, removed, found, written),
         "languages": [{"code": code, "documents": n, "bytes": b}
                       for code, (n, b) in sorted(written.languages.items(), key=lambda item: -item[1][1])],
         "lengths": {"edges_bytes": EDGES, "counts": written.lengths},
-        "duplicates": found.summary(), "boilerplate": boilerplate,
+        "duplicates": found.summary(), "boilerplate": cleaned.boilerplate,
         "contamination": {"documents": len(fates.overlap), "items": len(set(fates.overlap.values())), "sets": sets,
                           "action": spec.contamination},
-        "harm": cleaned.get("harm", {}), "borderline": cleaned.get("borderline", 0), "personal": cleaned.get("personal", {}),
-        "mix": [{**row, "name": roots[row["root"]]} for row in fates.mix.rows], "splits": splits,
+        "harm": counts["harm"], "borderline": counts["borderline"], "personal": counts["personal"],
+        "mix": [{**row, "name": gathered.roots[row["root"]]} for row in fates.mix.rows], "splits": splits,
         "split_by": "hash" if fates.cuts is None else "tail", "files": len(files), "sources": files, "skipped_count": len(skipped),
         "skipped": skipped, "bad_lines": sum(f["bad"] for f in files), "replaced": sum(f["replaced"] for f in files),
-        "seconds": seconds,
+        "seconds": dict(seconds),
     }
     return made
 

@@ -5,51 +5,47 @@ the phases do lives in engine/text; here stands their order.
 """
 
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
-from engine.contract import units
 from engine.contract.context import RunContext
-from engine.contract.errors import DiskFull, FormatError, InputError
+from engine.contract.errors import InputError
 from engine.contract.events import ArtifactMade, Facts, Notice
 from engine.contract.words import tr, trn
 from engine.project import files as disk
 from engine.project import snapshots
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
-from engine.stages.corpus.decide import Fates, decide, read_overlap
+from engine.stages.corpus.decide import Fates, decide
 from engine.stages.corpus.flow import Flow
-from engine.stages.corpus.phases import Cleaned, Phases
+from engine.stages.corpus.phases import Cleaned, Gathered, Phases
 from engine.stages.corpus.report import report
 from engine.stages.corpus.spec import CorpusSpec
-from engine.stages.corpus.write import Written, read_again, write
+from engine.stages.corpus.write import write
 from engine.text import browse
 from engine.text.corpus import SPLITS
 from engine.text.dedup.find import Duplicates
 from engine.text.mixing import MixOptions
-from engine.text.parts import Parts
 
 SHOWN = 50
 """Files that the manifest lists; all of them are in the artifact's sources.json."""
-ROOM = 3
-"""Times the text that a run needs on the disk while it works."""
 
 
 def run(spec: CorpusSpec, context: RunContext) -> None:
     """Read, clean, find duplicates and held-out text, decide, write, make it searchable."""
-    project = Project.open(context.project_dir)
-    flow = Flow(context)
-    phases = Phases(spec, flow, snapshots.given(context.run_dir, "harm_labels", []))
+    project, flow = Project.open(context.project_dir), Flow(context)
+    phases = Phases(spec, flow, project, snapshots.given(context.run_dir, "harm_labels", []))
     flow.announce(phases.names)
     made = project.artifacts.made_by(context.run_id, "corpus") if context.attempt > 1 else None  # killed right after it was finished
     if made is None:
         try:
-            gathered = _from_corpus(project, spec, flow) if spec.base else phases.gather(_room(project))
+            gathered = phases.gather()
             cleaned = phases.clean(gathered)
             found = phases.duplicates(cleaned)
-            overlap = phases.overlap(cleaned)
-            made = _write(project, spec, flow, phases, gathered, cleaned, found, overlap)
+            overlap, sets = phases.overlap(cleaned)
+            decisions = snapshots.given(context.run_dir, "decisions", {}) if spec.decisions else {}
+            fates = decide(cleaned.parts, found, overlap, remove_overlap=spec.contamination == "remove", decisions=decisions,
+                           options=mix_options(spec, gathered), share=spec.validation_percent / 100)
+            made = _write(project, spec, flow, gathered, cleaned, found, fates, sets)
         except OSError as wrong:
             raise disk.disk_error(wrong, flow.work) from wrong
     with flow.enter("index"):
@@ -57,3 +53,61 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
     context.emit(Facts(facts=made.facts))
     context.emit(ArtifactMade(id=made.id, kind="corpus"))
     flow.done()
+
+
+def mix_options(spec: CorpusSpec, gathered: Gathered) -> list[MixOptions]:
+    """How much of each source goes in, by the number of the source."""
+    return [MixOptions(one.weight, one.epochs, None if one.cap_mb is None else round(one.cap_mb * 1e6))
+            for one in map(spec.options_of, gathered.sources)]
+
+
+def _write(project: Project, spec: CorpusSpec, flow: Flow, gathered: Gathered, cleaned: Cleaned, found: Duplicates, fates: Fates,
+           sets: list[dict[str, Any]]) -> Artifact:
+    """The artifact, with its report."""
+    roots = gathered.roots
+    title = spec.title or (roots[0] if len(roots) == 1 else trn("{first} and {count} more", "{first} and {count} more", len(roots) - 1,
+                                                                first=roots[0]))
+    parents = [spec.base] if spec.base else []
+    with project.artifacts.create("corpus", title=title, parents=parents, run=flow.context.run_id, spec=spec.plain()) as writer:
+        with flow.enter("write"):
+            written = write(writer.path, cleaned.parts, found, fates,
+                            lambda done: flow.at(done, cleaned.parts.documents, tr("documents")))
+            if not all(written.splits[name]["documents"] for name in SPLITS):
+                raise _too_little(fates)
+            (writer.path / "sources.json").write_text(json.dumps({"sources": gathered.files, "skipped": gathered.skipped},
+                                                                 ensure_ascii=False, indent=1), "utf-8")
+        with flow.enter("save"):
+            told = report(spec, fates, found, written, cleaned, gathered, sets, flow.seconds)
+            (writer.path / "report.json").write_text(json.dumps(told, ensure_ascii=False, indent=1), "utf-8")
+            _tell(told, flow.context)
+            largest = sorted(told["sources"], key=lambda row: -row["bytes"])[:SHOWN]
+            return writer.finish(**{**told, "sources": largest, "skipped": told["skipped"][:SHOWN]})
+
+
+def _too_little(fates: Fates) -> InputError:
+    if not fates.kept.any():
+        return InputError(tr("Nothing is left: every document was removed."),
+                          tr("Look at the steps that remove documents and switch some of them off."), code="nothing_left")
+    return InputError(tr("There is too little text to train on one part and measure on another."),
+                      tr("Add more text, or keep a larger share for validation."), code="too_little")
+
+
+def _tell(told: dict[str, Any], context: RunContext) -> None:
+    """What the person should know about what was left out or mended."""
+    if told["skipped_count"]:
+        shown = "; ".join(f"{s['name']}: {s['reason']}" for s in told["skipped"][:5])
+        context.emit(Notice(level="warning", code="files_skipped", text=shown,
+                            title=trn("{count} file was left out", "{count} files were left out", told["skipped_count"])))
+    bad = [row for row in told["sources"] if row["bad"]]
+    if bad:
+        shown = "; ".join(tr("{file}, line {line}: {reason}", file=row["name"], line=row["bad_lines"][0][0], reason=row["bad_lines"][0][1])
+                          for row in bad[:5])
+        context.emit(Notice(level="warning", code="bad_lines", text=shown, title=trn("{count} line or row could not be read",
+                            "{count} lines or rows could not be read", told["bad_lines"])))
+    replaced = [row for row in told["sources"] if row["replaced"]]
+    if replaced:
+        shown = "; ".join(f"{row['name']} ({row['encoding']})" for row in replaced[:5])
+        context.emit(Notice(level="warning", code="encoding", text=shown,
+                            remedy=tr("If letters look wrong, import again and choose the encoding."),
+                            title=trn("{count} character did not fit the encoding", "{count} characters did not fit the encoding",
+                                      told["replaced"])))

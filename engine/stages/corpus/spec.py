@@ -100,8 +100,8 @@ class CorpusSpec(Spec):
     harm_learned: bool = option(True, label=tr("Learn from your decisions"), advanced=True, group="remove",
         help=tr("From twenty decisions of each sort on, a small classifier made from them joins the word lists."))
     harm_judge: str = option("", label=tr("Local model as judge"), advanced=True, group="remove",
-        help=tr("A model of Ollama (as ollama:llama3.2) or the address of an OpenAI-compatible server on this machine, asked about borderline "
-                "texts. Empty: none."))
+        help=tr("A model of Ollama (as ollama:llama3.2) or the address of an OpenAI-compatible server on this machine, asked about "
+                "borderline texts. Empty: none."))
 
     # duplicates
     exact_duplicates: bool = option(True, label=tr("Exact duplicates"), group="duplicates",
@@ -109,7 +109,8 @@ class CorpusSpec(Spec):
     near_duplicates: bool = option(True, label=tr("Near duplicates"), group="duplicates",
         help=tr("Documents that share most of their word sequences; one of each group stays."))
     near_threshold: float = option(0.7, label=tr("Similarity from"), ge=0.4, le=0.95, group="duplicates",
-        visible_if=("near_duplicates", True), help=tr("Share of common word sequences (Jaccard) from which two documents are near duplicates."))
+        visible_if=("near_duplicates", True),
+        help=tr("Share of common word sequences (Jaccard) from which two documents are near duplicates."))
     contained: bool = option(True, label=tr("Excerpts"), group="duplicates", visible_if=("near_duplicates", True),
         help=tr("A document whose text stands in a longer one counts as its duplicate."))
     keep_rule: str = option("first", label=tr("Of duplicates, keep"), group="duplicates",
@@ -128,7 +129,8 @@ class CorpusSpec(Spec):
     held_out: tuple[str, ...] = option((), label=tr("Held-out sets"), group="split",
         help=tr("Files with problems that you will test the model on; documents that contain them are found."))
     contamination: str = option("list", label=tr("Documents with held-out text"), group="split",
-        choices=(("list", tr("List them")), ("remove", tr("Remove them"))), help=tr("What happens to documents that hold text you test on."))
+        choices=(("list", tr("List them")), ("remove", tr("Remove them"))),
+        help=tr("What happens to documents that hold text you test on."))
     overlap_words: int = option(13, label=tr("Overlap from"), unit=tr("words"), ge=5, le=50, advanced=True, group="split",
         help=tr("So many words in the same order count as overlap (13 in GPT-3)."))
 

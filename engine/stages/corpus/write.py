@@ -39,15 +39,14 @@ EDGES = [0, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 65_536]
 
 @dataclass
 class Written:
-    """Counts of what was written. `languages` {code: [documents, bytes]} and `lengths` are of the kept documents; `characters` of each split
-    are in `splits`; `files` {file: [documents, bytes]} of each listed file."""
+    """Counts of what was written. `languages` {code: [documents, bytes]}, `lengths` and `files` {file: [documents, bytes]} are of the kept
+    documents; `rules` of the removed ones."""
 
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     languages: dict[str, list[int]] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=lambda: [0] * len(EDGES))
     files: dict[int, list[int]] = field(default_factory=dict)
     rules: dict[str, int] = field(default_factory=dict)
-    largest: list[dict[str, Any]] = field(default_factory=list)
 
 
 def write(folder: Path, parts: Parts, found: Duplicates, fates: Fates, at: Callable[[int], None]) -> Written:
