@@ -18,7 +18,7 @@ from engine.contract.words import tr
 from engine.project import layout
 
 WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine.training.devices", "engine.serve.main",
-                  "engine.text.probe", "engine.stages.pretrain.measure", "torch.distributed.run")
+                  "engine.text.probe", "engine.text.read_child", "engine.stages.pretrain.measure", "torch.distributed.run")
 CRASH_BYTES = 64_000
 
 

@@ -34,13 +34,13 @@ def texts(path, **options):
 def test_folders_are_walked_in_order_and_what_is_left_out_has_a_reason(tmp_path):
     for name, raw in {"b.txt": b"b", "a.md": b"a", "sub/c.jsonl": b'{"text": "c"}', ".hidden.txt": b"x", ".git/d.txt": b"x",
                       "e.png": b"\x89PNG", "f.txt": b"", "g.txt": bytes(range(32)) * 20,
-                      "h.jsonl.gz": b"\x1f\x8b\x08", "i.parquet": b"nothing"}.items():
+                      "h.7z": b"7z\xbc\xaf", "i.parquet": b"nothing"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(raw)
     files, skipped = list_files([tmp_path])
     assert [f.name.split("/", 1)[1] for f in files] == ["a.md", "b.txt", "sub/c.jsonl"]
     reasons = {s.name.split("/", 1)[1]: s.reason for s in skipped}
-    assert reasons == {"e.png": ".png files are not read", "f.txt": "empty", "g.txt": "not text", "h.jsonl.gz": "packed: unpack it first",
+    assert reasons == {"e.png": ".png files are not read", "f.txt": "empty", "g.txt": "not text", "h.7z": "packed: unpack it first",
                        "i.parquet": "not a Parquet file"}
 
 
@@ -99,7 +99,7 @@ def test_cutting_is_the_same_whatever_the_chunks(tmp_path, monkeypatch, split_by
     path.write_text("".join(rng.choice(["a", "bb ", "\n", "\n\n", " \n", "\t"]) for _ in range(3000)))
     whole = texts(path, split_by=split_by)
     for chunk in (1, 7, 64):
-        monkeypatch.setattr("engine.text.readers.CHUNK", chunk)
+        monkeypatch.setattr("engine.text.readers.base.CHUNK", chunk)
         parts = read(path, split_by=split_by)[1]
         joined = {}
         for part in parts:
