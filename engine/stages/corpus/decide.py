@@ -4,14 +4,15 @@ Arrays over all documents, about 60 bytes each; the texts are not held. Decision
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.text.dedup.find import Duplicates
+from engine.contract.words import tr
+from engine.text.dedup.contamination import Overlaps
+from engine.text.dedup.find import STEPS, Duplicates
 from engine.text.lots import keys
 from engine.text.mixing import Mix, MixOptions, mix
 from engine.text.parts import Parts, read_part
@@ -37,15 +38,28 @@ class Fates:
     mix: Mix
     cuts: dict[int, int] | None = None
     overlap: dict[int, str] = field(default_factory=dict)
+    shared: int = 0
 
     @property
     def kept(self) -> Any:
         return self.code == 0
 
+    def compare(self, found: Overlaps | None, remove: bool) -> None:
+        """Take in which training documents share long passages with validation documents (`shared` counts them)."""
+        if found is None:
+            return
+        numbers = found.documents
+        self.shared = len(numbers)
+        for number in numbers.tolist():
+            self.overlap.setdefault(number, tr("the validation part"))
+        if remove:
+            self.code[numbers] = CODES["contamination"]
+            self.copies[numbers] = 0
 
-def decide(parts: Parts, found: Duplicates, overlap: dict[int, str], *, remove_overlap: bool, decisions: dict[str, bool],
+
+def decide(parts: Parts, found: Duplicates, overlap: Overlaps | None, *, remove_overlap: bool, decisions: dict[str, bool],
            options: list[MixOptions], share: float) -> Fates:
-    """`parts` are the cleaned ones; `overlap` {document: held-out item}; `decisions` {document id: kept}; `options` a mix for each root."""
+    """`parts` are the cleaned ones; `decisions` {document id: kept}; `options` a mix for each root."""
     total = parts.documents
     code = np.zeros(total, np.uint8)
     bytes_, ids = np.zeros(total, np.int64), np.zeros(total, np.uint64)
@@ -63,10 +77,12 @@ def decide(parts: Parts, found: Duplicates, overlap: dict[int, str], *, remove_o
         if decisions:
             at = pc.fill_null(pc.index_in(table["id"], asked), -1).to_numpy()
             hand[here] = np.where(at < 0, 0, np.where(wanted[at], 1, -1))
-    for number, name in found.codes.items():
-        code[(code == 0) & (found.step == number)] = CODES[STEP_OF[name]]
-    if remove_overlap and overlap:
-        flagged = np.fromiter(overlap, np.int64, len(overlap))
+    for number, name in enumerate(STEPS):
+        if name:
+            code[(code == 0) & (found.step == number)] = CODES[STEP_OF[name]]
+    items = {number: overlap.names_R[row] for number, row in overlap.best().items()} if overlap else {}
+    if remove_overlap and items:
+        flagged = np.fromiter(items, np.int64, len(items))
         code[flagged[code[flagged] == 0]] = CODES["contamination"]
     code[(hand < 0) & (code == 0)] = CODES["hand"]
     code[hand > 0] = 0
@@ -82,7 +98,7 @@ def decide(parts: Parts, found: Duplicates, overlap: dict[int, str], *, remove_o
     copies = np.zeros(total, np.int32)
     copies[train] = mixed.copies_D
     code[train[mixed.copies_D == 0]] = CODES["mix"]
-    return Fates(code, validation, copies, bytes_, root, file, document, whole, mixed, cuts, overlap)
+    return Fates(code, validation, copies, bytes_, root, file, document, whole, mixed, cuts, items)
 
 
 def _cuts(parts: Parts, kept: Any, whole: Any, cluster: Any, share: float) -> dict[int, int]:
@@ -107,13 +123,3 @@ def _cuts(parts: Parts, kept: Any, whole: Any, cluster: Any, share: float) -> di
 def _text(parts: Parts, number: int) -> str:
     part, row = parts.place(number)
     return str(read_part(parts.paths[part], ["text"])["text"][row].as_py())
-
-
-def read_overlap(folder: Path) -> dict[int, str]:
-    """{document: held-out item} from the overlap files of all parts."""
-    found: dict[int, str] = {}
-    for path in sorted(folder.glob("part-*.arrow")):
-        table = read_part(path)
-        for number, item in zip(table["number"].to_pylist(), table["item"].to_pylist(), strict=True):
-            found.setdefault(int(number), str(item))
-    return found

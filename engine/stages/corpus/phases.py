@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from engine.contract import units
 from engine.contract.errors import DiskFull, FormatError, InputError
 from engine.contract.words import tr, trn
 from engine.project.project import Project
+from engine.stages.corpus.decide import Fates
 from engine.stages.corpus.flow import Flow
 from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import read_again
 from engine.text import pool
-from engine.text.cleaning import clean, learned, lines
-from engine.text.dedup import find, signatures
+from engine.text.cleaning import clean
+from engine.text.dedup import contamination, find, signatures
 from engine.text.parts import Parts
 from engine.text.read_process import Standing, read
 from engine.text.readers import ReadOptions, list_files
@@ -69,7 +73,7 @@ class Phases:
         """The phases that these settings ask for, in order."""
         spec = self.spec
         asked = {"look": not spec.base, "lines": spec.repeated_lines, "passages": spec.repeated_paragraphs or spec.repeated_passages,
-                 "overlap": bool(spec.held_out)}
+                 "overlap": bool(spec.held_out) or spec.compare_validation}
         order = ["look", "read", "lines", "clean", "sign", "match", "passages", "overlap", "write", "save", "index"]
         return [name for name in order if asked.get(name, True)]
 
@@ -92,12 +96,13 @@ class Phases:
                                   free=units.size(free)), tr("Free some space, or import less."))
         with flow.enter("read"):
             folder = flow.folder("read")
-            rows = [row.plain() for row in read(files, self._read_options(), folder, report=self._read_standing, check=flow.check)]
+            listed = read(files, self._read_options(), folder, report=self._read_standing, check=flow.check)
+        rows = [{"file": number, **row.plain()} for number, row in enumerate(listed)]
         left_out += [{"name": row["name"], "reason": row["problem"]} for row in rows if row["problem"]]
         parts = Parts(folder)
         if not parts.documents:
             raise nothing_readable(left_out)
-        return Gathered(parts, rows, left_out, list(spec.sources))
+        return Gathered(parts, [row for row in rows if row["documents"] or not row["problem"]], left_out, list(spec.sources))
 
     def _from_corpus(self) -> Gathered:
         """The documents of an earlier corpus, as they were read from its files."""
@@ -129,7 +134,9 @@ class Phases:
         boilerplate, shown = self._boilerplate(gathered) if spec.repeated_lines else (None, [])
         with flow.enter("clean"):
             taught = None
-            if spec.harmful != "off" and spec.harm_learned:
+            if spec.harmful != "off" and spec.harm_learned and self.labels:
+                from engine.text.cleaning import learned
+
                 taught = learned.train([(row["text"], row["harmful"]) for row in self.labels])
             plan = clean.CleanPlan.of(spec.plain(), taught.plain() if taught else None)
             folder = flow.folder("clean")
@@ -142,6 +149,8 @@ class Phases:
         return Cleaned(Parts(folder), total.plain(), shown)
 
     def _boilerplate(self, gathered: Gathered) -> tuple[Path, list[dict[str, Any]]]:
+        from engine.text.cleaning import lines
+
         with self.flow.enter("lines"):
             folder, parts = self.flow.folder("lines"), gathered.parts
             self._each(lines.count_lines, [lines.LineJob(path, folder / path.name) for path in parts.paths], parts)
@@ -150,17 +159,37 @@ class Phases:
     # ---- duplicates
 
     def duplicates(self, cleaned: Cleaned) -> find.Duplicates:
+        """Signatures of every part, then which documents are duplicates of which. Those removed before take no part."""
         flow, settings = self.flow, find.DedupSettings.of(self.spec.plain())
         folder, parts = flow.folder("dup"), cleaned.parts
         with flow.enter("sign"):
             self._each(signatures.sign_part, [signatures.SignJob(path, folder / path.stem, settings) for path in parts.paths], parts)
         with flow.enter("match"):
-            return find.find(folder, settings, report=lambda done, total: flow.at(done, total), check=flow.check)
+            return find.find(folder, settings, lambda phase, done, total: flow.at(done, total), flow.check)
 
     # ---- held-out sets
 
-    def overlap(self, cleaned: Cleaned) -> dict[int, str]:
-        return {}
+    def overlap(self, cleaned: Cleaned, found: find.Duplicates) -> contamination.Overlaps | None:
+        """Documents that hold text of the held-out sets, among those that are still kept."""
+        if not self.spec.held_out:
+            return None
+        with self.flow.enter("overlap"):
+            held = contamination.HeldOut.load(self.spec.held_out, self.spec.overlap_words)
+            return contamination.find(cleaned.parts.folder, held, self.flow.folder("overlap"), gone=self._gone(cleaned.parts, found),
+                                      processes=self._processes, report=self.flow.at, check=self.flow.check)
+
+    def validation_overlap(self, cleaned: Cleaned, fates: Fates) -> contamination.Overlaps | None:
+        """Training documents that share long passages with validation documents although they are no near duplicates."""
+        if not self.spec.compare_validation or fates.cuts is not None:
+            return None
+        with self.flow.enter("overlap"):
+            return contamination.validation_overlap(cleaned.parts.folder, fates.validation, ~fates.kept, self.flow.folder("validation"),
+                processes=self._processes, report=self.flow.at, check=self.flow.check)
+
+    @staticmethod
+    def _gone(parts: Parts, found: find.Duplicates) -> Any:
+        removed = [pc.is_valid(table["step"]).to_numpy() for _, table in parts.tables(["step"])]
+        return np.concatenate(removed) | (np.asarray(found.step) > 0)
 
     def _each(self, work: Callable[[Any], Any], jobs: Sequence[Any], parts: Parts) -> dict[int, Any]:
         """Do every job, one a part, telling how many documents are done; the results by part."""

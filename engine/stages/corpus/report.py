@@ -12,6 +12,7 @@ from engine.stages.corpus.decide import Fates
 from engine.stages.corpus.phases import Cleaned, Gathered
 from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import EDGES, STEP_NAMES, Written
+from engine.text.dedup.contamination import Overlaps
 from engine.text.dedup.find import Duplicates
 from engine.text.removal import STEPS
 
@@ -32,14 +33,14 @@ def removed_by_step(fates: Fates) -> tuple[int, dict[str, int]]:
 
 
 def report(spec: CorpusSpec, fates: Fates, found: Duplicates, written: Written, cleaned: Cleaned, gathered: Gathered,
-           sets: list[dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
-    """`sets` are the held-out sets with their items and hits."""
+           overlap: Overlaps | None, seconds: dict[str, float]) -> dict[str, Any]:
+    """Everything about a corpus that was written; `seconds` of each phase so far."""
     kept, removed = removed_by_step(fates)
     splits = written.splits
     size = int(fates.bytes[fates.kept].sum())
     counts, skipped = cleaned.counts, gathered.skipped
-    files = [{**row, "documents": written.files.get(number, _NOTHING)[0], "bytes": written.files.get(number, _NOTHING)[1],
-              "documents_read": row["documents"], "bytes_read": row["bytes"]} for number, row in enumerate(gathered.files)]
+    files = [{**row, "documents": written.files.get(row["file"], _NOTHING)[0], "bytes": written.files.get(row["file"], _NOTHING)[1],
+              "documents_read": row["documents"], "bytes_read": row["bytes"]} for row in gathered.files]
     made: dict[str, Any] = {
         "documents": kept, "read": kept + sum(removed.values()), "parts": int(fates.kept.sum()), "originals": kept,
         "bytes": size, "characters": sum(s["characters"] for s in splits.values()), "tokens_estimate": round(size / BYTES_PER_TOKEN),
@@ -48,9 +49,9 @@ def report(spec: CorpusSpec, fates: Fates, found: Duplicates, written: Written, 
         "languages": [{"code": code, "documents": n, "bytes": b}
                       for code, (n, b) in sorted(written.languages.items(), key=lambda item: -item[1][1])],
         "lengths": {"edges_bytes": EDGES, "counts": written.lengths},
-        "duplicates": found.summary(), "boilerplate": cleaned.boilerplate,
-        "contamination": {"documents": len(fates.overlap), "items": len(set(fates.overlap.values())), "sets": sets,
-                          "action": spec.contamination},
+        "duplicates": found.facts, "boilerplate": cleaned.boilerplate,
+        "contamination": {"items": 0, "sets": [], "short": 0, "common": 0, **(overlap.report() if overlap else {}),
+                          "documents": len(fates.overlap), "validation": fates.shared, "action": spec.contamination},
         "harm": counts["harm"], "borderline": counts["borderline"], "personal": counts["personal"],
         "mix": [{**row, "name": gathered.roots[row["root"]]} for row in fates.mix.rows], "splits": splits,
         "split_by": "hash" if fates.cuts is None else "tail", "files": len(files), "sources": files, "skipped_count": len(skipped),
@@ -74,6 +75,6 @@ def _funnel(kept: int, removed: dict[str, int], found: Duplicates, written: Writ
 def _note(step: str, found: Duplicates, written: Written) -> str:
     if step == "near_duplicates":
         contained = written.rules.get("contained", 0)
-        words = tr("similarity from {threshold}", threshold=f"{found.summary()['threshold']:.2f}")
+        words = tr("similarity from {threshold}", threshold=f"{found.facts['threshold']:.2f}")
         return words + (", " + trn("{count} is an excerpt", "{count} are excerpts", contained) if contained else "")
     return ""

@@ -23,6 +23,7 @@ from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import write
 from engine.text import browse
 from engine.text.corpus import SPLITS
+from engine.text.dedup.contamination import Overlaps
 from engine.text.dedup.find import Duplicates
 from engine.text.mixing import MixOptions
 
@@ -41,11 +42,12 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
             gathered = phases.gather()
             cleaned = phases.clean(gathered)
             found = phases.duplicates(cleaned)
-            overlap, sets = phases.overlap(cleaned)
+            overlap = phases.overlap(cleaned, found)
             decisions = snapshots.given(context.run_dir, "decisions", {}) if spec.decisions else {}
             fates = decide(cleaned.parts, found, overlap, remove_overlap=spec.contamination == "remove", decisions=decisions,
                            options=mix_options(spec, gathered), share=spec.validation_percent / 100)
-            made = _write(project, spec, flow, gathered, cleaned, found, fates, sets)
+            fates.compare(phases.validation_overlap(cleaned, fates), remove=spec.contamination == "remove")
+            made = _write(project, spec, flow, gathered, cleaned, found, fates, overlap)
         except OSError as wrong:
             raise disk.disk_error(wrong, flow.work) from wrong
     with flow.enter("index"):
@@ -62,7 +64,7 @@ def mix_options(spec: CorpusSpec, gathered: Gathered) -> list[MixOptions]:
 
 
 def _write(project: Project, spec: CorpusSpec, flow: Flow, gathered: Gathered, cleaned: Cleaned, found: Duplicates, fates: Fates,
-           sets: list[dict[str, Any]]) -> Artifact:
+           overlap: Overlaps | None) -> Artifact:
     """The artifact, with its report."""
     roots = gathered.roots
     title = spec.title or (roots[0] if len(roots) == 1 else trn("{first} and {count} more", "{first} and {count} more", len(roots) - 1,
@@ -74,11 +76,10 @@ def _write(project: Project, spec: CorpusSpec, flow: Flow, gathered: Gathered, c
                             lambda done: flow.at(done, cleaned.parts.documents, tr("documents")))
             if not all(written.splits[name]["documents"] for name in SPLITS):
                 raise _too_little(fates)
-            (writer.path / "sources.json").write_text(json.dumps({"sources": gathered.files, "skipped": gathered.skipped},
-                                                                 ensure_ascii=False, indent=1), "utf-8")
         with flow.enter("save"):
-            told = report(spec, fates, found, written, cleaned, gathered, sets, flow.seconds)
-            (writer.path / "report.json").write_text(json.dumps(told, ensure_ascii=False, indent=1), "utf-8")
+            told = report(spec, fates, found, written, cleaned, gathered, overlap, flow.seconds)
+            for name, value in (("report", told), ("sources", {name: told[name] for name in ("sources", "skipped")})):
+                (writer.path / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
             _tell(told, flow.context)
             largest = sorted(told["sources"], key=lambda row: -row["bytes"])[:SHOWN]
             return writer.finish(**{**told, "sources": largest, "skipped": told["skipped"][:SHOWN]})

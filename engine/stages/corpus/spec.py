@@ -134,6 +134,9 @@ class CorpusSpec(Spec):
     overlap_words: int = option(13, label=tr("Overlap from"), unit=tr("words"), ge=5, le=50, advanced=True, group="split",
         help=tr("So many words in the same order count as overlap (13 in GPT-3)."))
 
+    compare_validation: bool = option(False, label=tr("Compare with the validation part"), advanced=True, group="split",
+        help=tr("Finds training documents that share long passages with validation documents, although they are no near duplicates."))
+
     # split
     validation_percent: float = option(10.0, label=tr("For validation"), unit="%", ge=0.1, le=50, group="split",
         help=tr("Kept out of training, to measure what the model has understood. Near duplicates never fall on both sides."))

@@ -18,6 +18,7 @@ from engine.contract.words import tr
 from engine.stages.corpus.decide import Fates
 from engine.text.corpus import SPLITS, Corpus
 from engine.text.corpus_writer import CorpusWriter
+from engine.text.dedup.find import STEPS as DUPLICATE_STEPS
 from engine.text.dedup.find import Duplicates
 from engine.text.parts import READ, Parts, part_name, write_part
 from engine.text.removal import CODES
@@ -139,7 +140,7 @@ def _why(step: str, number: int, found: Duplicates, fates: Fates) -> tuple[str, 
     if step == "exact_duplicates":
         return "exact", ""
     if step == "near_duplicates":
-        return found.codes[int(found.step[number])], f"{float(found.similarity[number]):.2f}"
+        return DUPLICATE_STEPS[int(found.step[number])], f"{float(found.similarity[number]):.2f}"
     if step == "contamination":
         return "overlap", fates.overlap.get(number, "")
     return step, tr("by you") if step == "hand" else ""
