@@ -53,6 +53,15 @@ class Duplicates:
     cluster: np.ndarray
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def codes(self) -> dict[int, str]:
+        """Step codes and the ids of the steps."""
+        return {code: name for code, name in enumerate(STEPS) if code}
+
+    def summary(self) -> dict[str, Any]:
+        """For the report."""
+        return dict(self.facts)
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
