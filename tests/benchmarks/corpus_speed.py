@@ -8,6 +8,7 @@ cleaning steps, languages, quality rules, personal data, harm, boilerplate, para
 """
 
 import argparse
+import itertools
 import json
 import random
 import subprocess
@@ -16,6 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+
+from engine.contract.events import Finished, Phase
+from engine.project import layout
+from engine.project.event_log import read_events
 
 BASIC = ["identify_languages=false", "mojibake=false"]
 FULL = ["quality_gopher=true", "quality_c4=true", "quality_fineweb=true", "harmful=list", "personal_data=true", "repeated_lines=true",
@@ -28,7 +35,9 @@ def documents(megabytes: float, seed: int = 7) -> Iterator[str]:
     letters = "etaoinshrdlucmfwypvbgk"
     vocabulary = ["".join(draw.choices(letters, range(len(letters), 0, -1), k=draw.randint(2, 10))) for _ in range(30_000)]
     weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
-    pool = draw.choices(vocabulary, weights, k=2_000_000)
+    chances = np.array(weights) / sum(weights)
+    numbers = np.random.default_rng(seed)
+    pool: list[str] = []
     made, recent = 0, []
     while made < megabytes * 1e6:
         lot = draw.random()
@@ -40,8 +49,10 @@ def documents(megabytes: float, seed: int = 7) -> Iterator[str]:
                 words[draw.randrange(len(words))] = draw.choice(vocabulary)
             text = " ".join(words)
         else:
-            at = draw.randrange(len(pool) - 400)
-            words = pool[at:at + draw.randint(120, 280)]
+            if len(pool) < 280:
+                pool = [vocabulary[n] for n in numbers.choice(len(vocabulary), 1_000_000, p=chances)]
+            count = draw.randint(120, 280)
+            words, pool[-count:] = pool[-count:], []
             sentences = []
             while words:
                 count = draw.randint(6, 18)
@@ -81,7 +92,9 @@ def measure(project: Path, source: Path, settings: list[str]) -> dict:
     seconds = time.monotonic() - began
     report = json.loads(done.stdout.strip().splitlines()[-1])
     assert report["status"] == "done", report
-    return {**report, "wall": seconds}
+    events = [e for e in read_events(layout.events_file(layout.run(project, report["run"]))) if isinstance(e, (Phase, Finished))]
+    phases = {e.id: round(after.time - e.time, 2) for e, after in itertools.pairwise(events) if isinstance(e, Phase)}
+    return {**report, "wall": seconds, "seconds": phases}
 
 
 def show(title: str, report: dict, size: int) -> None:
