@@ -41,6 +41,7 @@ class Reader(QTextEdit):
         super().__init__()
         self.theme, self._role, self._quiet = theme, role, quiet
         self._pieces: list[Piece] = []
+        self._shown: QTextDocument | None = None
         self.setProperty("role", role)
         self.setReadOnly(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -92,10 +93,10 @@ class Reader(QTextEdit):
         for text, mark in self._pieces:
             cursor.insertText(shown(text, mark), formats[mark])
         cursor.endEditBlock()
-        before = self.document()
+        before, self._shown = self._shown, document
         self.setDocument(document)
-        if before.parent() is self:
-            before.deleteLater()
+        if before is not None:
+            before.deleteLater()  # the field deletes only the one it made itself
         self.setAccessibleDescription(visible_text(self._pieces)[:2000])
 
     def _format(self, mark: str) -> QTextCharFormat:
