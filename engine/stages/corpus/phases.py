@@ -98,10 +98,11 @@ class Phases:
             folder = flow.folder("read")
             listed = read(files, self._read_options(), folder, report=self._read_standing, check=flow.check)
         rows = [{"file": number, **row.plain()} for number, row in enumerate(listed)]
-        left_out += [{"name": row["name"], "reason": row["problem"]} for row in rows if row["problem"]]
+        unread = [{"name": row["name"], "reason": row["problem"]} for row in rows if row["problem"]]
+        left_out += unread
         parts = Parts(folder)
         if not parts.documents:
-            raise nothing_readable(left_out)
+            raise nothing_readable(left_out, len(unread))
         return Gathered(parts, [row for row in rows if row["documents"] or not row["problem"]], left_out, list(spec.sources))
 
     def _from_corpus(self) -> Gathered:
@@ -201,10 +202,9 @@ class Phases:
         return results
 
 
-def nothing_readable(skipped: list[dict[str, str]]) -> InputError:
-    """Nothing to make a corpus of: the file's own reason where there is one file, else the first reasons."""
-    if len(skipped) == 1:
-        return FormatError(skipped[0]["reason"], code="unreadable")
-    reasons = "; ".join(f"{s['name']}: {s['reason']}" for s in skipped[:5])
-    return InputError(tr("No text was found in what was given. {reasons}", reasons=reasons).strip(), tr("Choose other files."),
-                      code="no_text")
+def nothing_readable(reasons: list[dict[str, str]], unread: int = 0) -> InputError:
+    """Nothing to make a corpus of: the file's own reason where a single file could not be read, else the first reasons."""
+    if len(reasons) == unread == 1:
+        return FormatError(reasons[0]["reason"], code="unreadable")
+    shown = "; ".join(f"{one['name']}: {one['reason']}" for one in reasons[:5])
+    return InputError(tr("No text was found in what was given. {reasons}", reasons=shown).strip(), tr("Choose other files."), code="no_text")
