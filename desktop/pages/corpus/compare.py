@@ -1,0 +1,127 @@
+"""Members of a group of duplicates side by side: the one that is kept first, and what each other one has differently marked in it.
+
+It shows what it is given and says what the person wants; asking and deciding is done by whoever places it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from desktop.models.decisions import Decisions
+from desktop.pages.corpus.reading_view import found_pieces
+from desktop.theme.theme import Theme
+from desktop.widgets.badge import Badge
+from desktop.widgets.buttons import Button
+from desktop.widgets.layout import fill, row, show_if
+from desktop.widgets.panel import Panel
+from desktop.widgets.reader import Reader
+from desktop.widgets.text import Key, Text, small
+from engine.contract import units
+from engine.contract.words import tr
+
+Member = Mapping[str, Any]
+
+
+class Card(Panel):
+    """One member."""
+
+    keep_wanted = Signal(str)
+    read_wanted = Signal(object)
+
+    def __init__(self, theme: Theme, place: int, keys: bool) -> None:
+        super().__init__(kind="sunken")
+        self.member: Member | None = None
+        self._title = Text("", "strong", elide=True)
+        self._badge = Badge()
+        self._reader = Reader(theme, role="body", name=tr("Text of the document"), quiet=True)
+        self._facts = small("", elide=True)
+        self.keep = Button(theme, tr("Keep this one"), on_click=lambda: self.member and self.keep_wanted.emit(str(self.member["id"])))
+        self.read = Button(theme, tr("Read"), on_click=lambda: self.member and self.read_wanted.emit(self.member["number"]))
+        self._key = Key(theme, str(place)) if keys else None
+        fill(self.box, (row((self._title, 1), self._badge, gap=6), (self._reader, 1), self._facts,
+                        row(self.keep, self._key, self.read, "+", gap=8)), 6, (12, 10, 12, 12))
+
+    def show_member(self, member: Member, title: str, decisions: Decisions) -> None:
+        self.member = member
+        kept = decisions.kept_next(member["id"], member.get("step"))
+        decided = decisions.keep_of(member["id"]) is not None
+        self._title.set(title)
+        self._badge.set(tr("kept") if kept else tr("removed"), "ok" if kept else "",
+                        tr("You decided so.") if decided else tr("The steps decided so."))
+        self._reader.set_pieces(found_pieces(member["pieces"], ()))
+        similarity = member.get("similarity")
+        facts = [tr("similarity {value}", value=f"{similarity:.2f}")] if similarity is not None and not _leads(member) else []
+        facts.append(units.size(member["bytes"]))
+        if member.get("cut"):
+            facts.append(tr("its beginning"))
+        if decided:
+            facts.append(tr("by hand"))
+        self._facts.set(" · ".join(facts))
+        show_if(self.keep, not kept)
+        if self._key is not None:
+            show_if(self._key, not kept)
+        self.read.set_kind("secondary" if kept else "quiet")
+        self.setAccessibleName(f"{title}, {self._badge.text()}")
+
+
+class Compare(QWidget):
+    """`show_members(members)`: at most `most` cards, the leading one first. `keep_wanted(id)`, `read_wanted(number)`."""
+
+    keep_wanted = Signal(str)
+    read_wanted = Signal(object)
+
+    def __init__(self, theme: Theme, decisions: Decisions, most: int, *, keys: bool = False) -> None:
+        super().__init__()
+        self._decisions = decisions
+        self._box = QHBoxLayout(self)
+        self.cards = [Card(theme, i + 1, keys) for i in range(most)]
+        fill(self._box, tuple((card, 1) for card in self.cards), 12)
+        for card in self.cards:
+            card.keep_wanted.connect(self.keep_wanted)
+            card.read_wanted.connect(self.read_wanted)
+            show_if(card, False)
+
+    def show_members(self, members: Sequence[Member]) -> None:
+        names = titles(members)
+        for i, card in enumerate(self.cards):
+            if i < len(members):
+                card.show_member(members[i], names[i], self._decisions)
+            else:
+                card.member = None
+            show_if(card, i < len(members))
+
+    def refresh(self) -> None:
+        """What was decided may be different now."""
+        self.show_members([card.member for card in self.cards if card.member is not None])
+
+    def press(self, place: int) -> None:
+        """Keep the card at this place, by its key."""
+        if place < len(self.cards) and self.cards[place].member is not None and not self.cards[place].keep.isHidden():
+            self.cards[place].keep.click()
+
+
+def _leads(member: Member) -> bool:
+    """Whether it is the one that the others are compared with."""
+    stayed = member.get("duplicate_of")
+    return stayed is None or stayed < 0
+
+
+def titles(members: Sequence[Member]) -> list[str]:
+    """The files' names; documents of one file are told apart by their numbers."""
+    names = [str(m["source"]).rsplit("/", 1)[-1] for m in members]
+    return [tr("{name}, document {number}", name=name, number=units.number(m["number"] + 1)) if names.count(name) > 1 else name
+            for name, m in zip(names, members, strict=True)]
+
+
+def group_words(cluster: Mapping[str, Any]) -> str:
+    """How many documents a group has and how alike they are."""
+    least, most = cluster.get("least"), cluster.get("most")
+    found = tr("{count} documents", count=units.number(cluster["documents"]))
+    if least is None or most is None:
+        return found
+    alike = f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else tr("{least} to {most}", least=f"{least:.2f}", most=f"{most:.2f}")
+    return tr("{documents}, similarity {alike}", documents=found, alike=alike)
+
+
