@@ -26,6 +26,11 @@ def artifacts(project: Path) -> Path:
     return project / "artifacts"
 
 
+def browse_cache(artifact: Path) -> Path:
+    """What the browser of documents derives from a corpus artifact: no part of its manifest, and can be deleted at any time."""
+    return artifact / "cache" / "browse"
+
+
 def runs(project: Path) -> Path:
     return project / "runs"
 

@@ -1,7 +1,9 @@
 """A corpus on disk: documents in Arrow files that `datasets.load_from_disk` opens too, split into train and validation.
 
-    corpus.json              what is in it: counts for each split and file
-    train/ validation/       data-00000.arrow ..., dataset_info.json, state.json
+    corpus.json                  what is in it: counts for each split and file
+    train/ validation/ removed/  data-00000.arrow ..., dataset_info.json, state.json
+
+`removed` holds the removed documents as they were read; corpora of Fledge 0.1 have none, and then the split is empty.
 
 Reading only (corpus_writer.py writes), by pyarrow alone, with the files mapped into memory: opening is instant whatever the size.
 """
@@ -20,6 +22,7 @@ from engine.contract.words import tr
 
 RECORD = "corpus.json"
 SPLITS = ("train", "validation")
+REMOVED = "removed"
 VERSION = 1
 
 
@@ -38,6 +41,9 @@ class Counts:
 
     def plain(self) -> dict[str, int]:
         return {"documents": self.documents, "bytes": self.bytes, "characters": self.characters}
+
+
+_NONE: dict[str, Any] = {"documents": 0, "bytes": 0, "characters": 0, "files": []}
 
 
 @dataclass
@@ -75,8 +81,8 @@ class Corpus:
         try:
             record = json.loads((folder / RECORD).read_text("utf-8"))
             splits = {}
-            for name in SPLITS:
-                made = record["splits"][name]
+            for name in (*SPLITS, REMOVED):
+                made = record["splits"][name] if name in SPLITS else record["splits"].get(name, _NONE)
                 splits[name] = _Split(folder / name, Counts(made["documents"], made["bytes"], made["characters"]),
                                       [f["name"] for f in made["files"]], list(accumulate(f["documents"] for f in made["files"])))
         except FileNotFoundError as wrong:
@@ -106,6 +112,28 @@ class Corpus:
         """Texts of documents start..stop in batches of a few megabytes: the fast way through a corpus."""
         for (texts,) in self._columns(split, start, stop, ("text",)):
             yield texts
+
+    def take(self, split: str, rows: Any, column: str = "text") -> Any:
+        """The texts (or ids, or sources) of `rows` (int64, rising) as one Arrow array: gathered in Arrow, nothing becomes Python."""
+        import numpy as np
+        import pyarrow as pa
+
+        made = self._split(split)
+        rows = np.asarray(rows, np.int64)
+        assert not len(rows) or (rows[0] >= 0 and rows[-1] < made.counts.documents)
+        found, at = [], 0
+        while at < len(rows):
+            number = bisect_right(made.ends, rows[at])
+            first = made.ends[number - 1] if number else 0
+            batches, begins = made.table(number)
+            batch = bisect_right(begins, rows[at] - first) - 1
+            upto = at + int(np.searchsorted(rows[at:], first + begins[batch + 1]))
+            inside = rows[at:upto] - first - begins[batch]
+            whole = batches[batch].column(column)
+            # Neighbours are a slice, which copies nothing.
+            found.append(whole.slice(inside[0], len(inside)) if inside[-1] - inside[0] + 1 == len(inside) else whole.take(pa.array(inside)))
+            at = upto
+        return pa.concat_arrays(found) if found else pa.array([], pa.string())
 
     def lengths(self, split: str) -> Any:
         """UTF-8 bytes of each document, int64, without reading the texts."""

@@ -3,9 +3,11 @@
     python -m engine.text.probe preview      {"sources": [...], "options": {...}}
     python -m engine.text.probe documents    {"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}
     python -m engine.text.probe lab          {"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}
+    python -m engine.text.probe browse       {"corpus": DIR, "search": "..."}      # and the other questions of browse/query.py
     python -m engine.text.probe serve        # the same questions, [number, question, given] a line; [number, answer] a line back
 
-What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only.
+What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only, but
+for `index`, which prepares a corpus for the browser.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
+from engine.text.browse import query
 from engine.text.corpus import Corpus
 from engine.text.lab import Cutter, RawBytes, colour, measure
 from engine.text.readers import ReadOptions, preview
@@ -65,7 +68,9 @@ def _tokenizer(path: str) -> Tokenizer:
     return Tokenizer.load(path)
 
 
-QUESTIONS = {"preview": look, "documents": documents, "lab": lab, "tokens": tokens}
+QUESTIONS = {"preview": look, "documents": documents, "lab": lab, "tokens": tokens, "browse": query.browse, "facets": query.facets,
+             "numbers": query.numbers, "document": query.document, "clusters": query.clusters, "cluster": query.cluster,
+             "index": query.index}
 
 
 def answer(question: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
