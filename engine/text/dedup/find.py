@@ -79,17 +79,18 @@ class Duplicates:
 
 
 def find(folder: Path, settings: DedupSettings, report: Report = lambda phase, done, total: None,
-         check: Callable[[], None] = lambda: None, memory_bytes: float = 1.2e9, clean: Path | None = None) -> Duplicates:
+         check: Callable[[], None] = lambda: None, memory_bytes: float = 1.2e9, clean: Path | None = None,
+         search: Callable[..., NearSearch] = NearSearch) -> Duplicates:
     """The duplicates among all documents whose signatures are in `folder` (`work/dup`); `clean` has their parts, by default the folder
     `clean` beside it. Saved in `folder`; an answer that is there is loaded. `report(phase, done, total)` with the phases exact, near,
-    contained; `check` may raise to stop."""
+    contained; `check` may raise to stop. `search` makes the search for near pairs: another one may get its buckets elsewhere."""
     if (folder / "facts.json").exists():
         return Duplicates.load(folder)
     signatures = Signatures(folder)
     parts = Parts(clean if clean is not None else folder.parent / "clean")
     assert len(parts.paths) == len(signatures.folders), "every clean part needs its signatures"
     sets = TextSets(parts, signatures, settings.shingle)
-    answer = _answer(folder, signatures, settings, sets, report, check, memory_bytes)
+    answer = _answer(folder, signatures, settings, sets, report, check, memory_bytes, search)
     answer.save(folder)
     for path in (*folder.glob("near-*.npz"), *folder.glob("contained-*.npy")):
         path.unlink()
@@ -97,7 +98,7 @@ def find(folder: Path, settings: DedupSettings, report: Report = lambda phase, d
 
 
 def _answer(folder: Path, signatures: Signatures, settings: DedupSettings, sets: TextSets, report: Report, check: Callable[[], None],
-            memory_bytes: float) -> Duplicates:
+            memory_bytes: float, near: Callable[..., NearSearch]) -> Duplicates:
     documents = signatures.documents
     step = np.zeros(documents, np.int8)
     duplicate_of = np.full(documents, -1, np.int64)
@@ -118,8 +119,8 @@ def _answer(folder: Path, signatures: Signatures, settings: DedupSettings, sets:
     stays = alive & (step == 0)
     if settings.compares:
         part_in = single & (signatures.column("grams") > 0)
-        search = NearSearch(folder, signatures, settings, part_in, rank, sets, memory_bytes,
-                            lambda done, total: report("near", done, total), check)
+        search = near(folder, signatures, settings, part_in, rank, sets, memory_bytes,
+                      lambda done, total: report("near", done, total), check)
         a, b, how = search.run()
         del search
         links.append((a, b))
