@@ -449,7 +449,7 @@ def weight(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """float64 [D]: length of each text in words; characters of unspaced scripts count 5/12 of a word."""
     characters = np.concatenate([np.zeros(1, np.int64), np.cumsum((hashes & np.uint64(1)).astype(np.int64))])
     unspaced = np.diff(characters[offsets])
-    return np.diff(offsets) - unspaced * (1 - CHARACTER / WORD)
+    return (WORD * (np.diff(offsets) - unspaced) + CHARACTER * unspaced) / WORD
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
