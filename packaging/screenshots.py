@@ -87,7 +87,7 @@ def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
 
 def add_sources(app: "App") -> None:
     page: Any = app.window.pages["corpus"]
-    page._take([str(file) for file in sorted(text_folder(app).iterdir())])
+    page.take([str(file) for file in sorted(text_folder(app).iterdir())])
 
 
 def text_folder(app: "App") -> Path:

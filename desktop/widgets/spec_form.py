@@ -39,12 +39,13 @@ class Dot(Painted):
 
 
 class SettingRow(QWidget):
-    """Label and help at the left; control, unit and the undo arrow at the right; what is wrong with it underneath."""
+    """Label and help at the left; control, unit and the undo arrow at the right; what is wrong with it underneath. `flush`: the
+    control ends at the right edge, the unit stands beside the label."""
 
     edited = Signal()
 
     def __init__(self, theme: Theme, label: str, help: str, control: Any, unit: str = "", default_words: str = "",
-                 wide: bool = False) -> None:
+                 wide: bool = False, flush: bool = False) -> None:
         super().__init__()
         self.control, self._default_words = control, default_words
         self._dot, self._was = Dot(theme), small(tone="accent")
@@ -54,11 +55,14 @@ class SettingRow(QWidget):
         self._undo_room = fixed(row(self.undo, gap=0), theme.px(UNDO))
         self._problem = small(tone="danger", wrap=True)
         self._problem_line = row(col(1, Icon(theme, "error", "danger"), "+", gap=0), (self._problem, 1), gap=6)
-        name = row(Text(label, "medium"), self._dot, self._was, "+", gap=6)
+        name = row(Text(label, "medium"), small(unit) if unit and flush else None, self._dot, self._was, "+", gap=6)
         words = col(name, self.help, gap=1)
         control.setAccessibleDescription(" ".join(x for x in (help, unit) if x))
         if wide:
             body = col(row((words, 1), self._undo_room, gap=8), control, gap=6)
+        elif flush:
+            room = control if isinstance(control, Switch) else fixed(row(control, gap=0), theme.px(CONTROL))
+            body = row((words, 1), self._undo_room, room, gap=8)
         else:
             room = fixed(row(control, "+" if isinstance(control, Switch) else None, gap=0), theme.px(CONTROL))
             body = row((words, 1), room, fixed(small(unit), theme.px(UNIT)), self._undo_room, gap=8)
@@ -84,6 +88,7 @@ class SpecForm(QWidget):
     spec_class   the Spec whose option() metadata makes the rows
     artifacts    called with a kind, gives [(id, words)] of the project's artifacts
     advanced     whether it opens in Advanced
+    bare         rows alone, all of them: no heading, no Simple and Advanced (for a few fields inside something else)
     """
 
     changed = Signal()
@@ -91,9 +96,10 @@ class SpecForm(QWidget):
 
     def __init__(self, theme: Theme, spec_class: type[Spec], *, groups: Iterable[str] | None = None, fields: Sequence[str] | None = None,
                  exclude: Iterable[str] = (), artifacts: Callable[[str], Sequence[tuple[str, str]]] | None = None, title: str = "",
-                 advanced: bool = False) -> None:
+                 advanced: bool = False, bare: bool = False) -> None:
         super().__init__()
-        self.theme, self.spec_class = theme, spec_class
+        self.theme, self.spec_class, self._bare = theme, spec_class, bare
+        advanced = advanced or bare
         self._artifacts = artifacts or (lambda kind: ())
         wanted, left_out = None if groups is None else set(groups), set(exclude)
         names = list(fields) if fields is not None else list(spec_class.model_fields)
@@ -118,9 +124,13 @@ class SpecForm(QWidget):
             self.rows[name] = self._make_row(name)
             self._rules[name] = rule()
             lines += [self._rules[name] if i else None, self.rows[name]]
-        head = row(Text(title or tr("Settings"), "section"), self._count, "+", self._views, gap=10)
-        col(head, 4, *lines, self._general, "+", self._foot, gap=0, host=self)
-        show_if(self._views, any(spec_class.option_of(n).advanced for n in self.names))
+        if bare:
+            self._views.hide()
+            col(*lines, self._general, gap=0, host=self)
+        else:
+            head = row(Text(title or tr("Settings"), "section"), self._count, "+", self._views, gap=10)
+            col(head, 4, *lines, self._general, "+", self._foot, gap=0, host=self)
+        show_if(self._views, not bare and any(spec_class.option_of(n).advanced for n in self.names))
         self._refresh()
 
     # loading and reading ----------------------------------------------------------------------------------------------
@@ -243,7 +253,7 @@ class SpecForm(QWidget):
         else:
             control = TextField(name=option.label)
         control.set(default)
-        made = SettingRow(self.theme, option.label, option.help, control, option.unit, self._words(name, default), wide)
+        made = SettingRow(self.theme, option.label, option.help, control, option.unit, self._words(name, default), wide, self._bare)
         made.edited.connect(self._edited)
         made.undo.clicked.connect(lambda: self._undo(name))
         return made

@@ -197,7 +197,11 @@ def go(person: Person, work: Path) -> None:
     person.key("Return")
     time.sleep(1.5)
     person.keep("sources")
-    person.press_way_on("Import")
+    for step in ("clean", "duplicates", "split", "start"):
+        person.press_way_on(f"Next: {step}")
+        time.sleep(0.8)
+        person.keep(f"corpus-{step}")
+    person.press_way_on("Start")
     person.wait("the corpus", lambda: (project / "artifacts" / "corpus-1" / "manifest.json").exists(), 90)
     time.sleep(2.0)
     person.keep("corpus")

@@ -1,35 +1,41 @@
-"""The Corpus page: which of its views is on the screen, and what its buttons do. The views themselves: sources_view.py, result_view.py."""
+"""The Corpus page: which of its views is on the screen, and what its buttons do. The views: the empty page, wizard.py, running_view.py,
+report_view.py and the browser."""
 
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
-from desktop.pages.corpus.result_view import ResultView, documents_of
-from desktop.pages.corpus.sources_view import SourcesView
+from desktop.models.corpus_report import Report
+from desktop.pages.corpus.report_view import ReportView, optional
+from desktop.pages.corpus.running_view import RunningView
+from desktop.pages.corpus.wizard import FILTER, Wizard
 from desktop.widgets.buttons import Button
 from desktop.widgets.empty_state import EmptyState
+from desktop.widgets.fields import Choice
 from desktop.widgets.flow_strip import FlowStrip
-from desktop.widgets.layout import Item, clear, col, fill
-from desktop.widgets.notes import NoteSlot
+from desktop.widgets.layout import Item, clear, col, fixed, show_if
+from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
-from desktop.widgets.short_run import LIVE, ShortRun
-from engine.contract import units
+from desktop.widgets.run_panel import clock
+from desktop.widgets.short_run import LIVE
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr, trn
 from engine.project.artifacts import Artifact
+from engine.project.runs import RESUMABLE
+from engine.stages.corpus.spec import CorpusSpec
 
-FILTER = "*.txt *.text *.md *.markdown *.jsonl *.ndjson *.csv *.tsv *.parquet"
+SENTENCE = tr("From a pile of files to training text you can trust.")
 NOTHING = (tr("Nothing yet"), tr("a corpus with a part kept for validation"))
+HEADED = ("empty", "running", "report")
 
 
 class CorpusPage(Page):
-    """Views: empty, sources (what would be imported), running, result."""
+    """Views: empty, wizard, running (also a run that ended without a corpus), report, browser."""
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(context)
@@ -37,19 +43,26 @@ class CorpusPage(Page):
         self.setAcceptDrops(True)
         self._run = StageRun(self)
         self._view, self._seen, self._shown, self._awaited = "", "", "", ""
-        self._header = PageHeader(tr("Corpus"), tr("From a pile of files to training text."))
+        self._header = PageHeader(tr("Corpus"), SENTENCE)
         self._flow = FlowStrip(theme)
         self._notes = NoteSlot(theme)
-        self._body = col(gap=12)
-        self._sources = SourcesView(context, self._add_files, self._add_folder)
-        self._sources.changed.connect(self._sources_changed)
-        self._result = ResultView(context)
-        self._keep = col(self._sources, self._result)
-        self._keep.hide()
-        self.set_body(self._header, 14, self._flow, 12, self._notes, (self._body, 1))
-        self._import: Button | None = None
+        self._which: Choice | None = None
+        self.wizard: Wizard | None = None
+        self.report: ReportView | None = None
+        self.running: RunningView | None = None
+        self.browser: Any = None
+        self._decisions: Any = None
+        self._empty = self._empty_state()
+        self._head = col(self._header, 14, self._flow, 12, self._notes, gap=0)
+        self._places = {view: col(gap=0) for view in ("empty", "wizard", "running", "report", "browser")}
+        self._places["empty"].layout().addWidget(self._empty)
+        self.set_body(self._head, *((place, 1) for place in self._places.values()))
+        for place in self._places.values():
+            place.hide()
         context.survey_changed.connect(self._refresh)
         self._run.changed.connect(self._refresh)
+
+    # coming and going -------------------------------------------------------------------------------------------------
 
     def opened(self, **args: Any) -> None:
         project = self.context.project
@@ -58,160 +71,235 @@ class CorpusPage(Page):
         if args.get("run"):
             self._run.show(project, str(args["run"]))
             made = self._run.follower.state.artifacts if self._run.follower else []
-            self._shown = made[-1] if made else ""
+            if made:
+                self._shown = made[-1]
+            elif self._run.follower and self._run.follower.status not in LIVE:
+                self._seen = ""
+                self._show("running")
         if args.get("artifact"):
             self._shown = str(args["artifact"])
+            self._show("report")
         if args.get("add"):
-            self._sources.add([str(s) for s in args["add"]])
-            self._show("sources")
+            self.take([str(s) for s in args["add"]])
         self._refresh()
+
+    def left(self) -> None:
+        if self.wizard is not None:
+            self.wizard.rest()
+        if self.report is not None:
+            self.report.rest()
+        if self.browser is not None and hasattr(self.browser, "rest"):
+            self.browser.rest()
 
     # which view -------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        """Follow what the project does: a run under way is shown, one that ended gives its result."""
+        """Follow what the project does: a run under way is shown, one that ended gives its report."""
         survey, project = self.context.survey, self.context.project
         if survey is None or project is None:
             return
-        live = next((r for r in survey.of_stage("corpus") if r.status in LIVE and r.status != "created"), None)
+        runs = survey.of_stage("corpus")
+        live = next((r for r in runs if r.status in LIVE and r.status != "created"), None)
         if live and live.id != self._seen and self._view != "running":
             self._run.show(project, live.id)
-        if self._run.follower and self._run.follower.status in LIVE and self._run.run_id != self._seen:
+        follower = self._run.follower
+        if follower and follower.status in LIVE and self._run.run_id != self._seen:
             self._show("running")
         elif self._awaited:  # the run is over; the next look at the folder will find what it made
             if any(a.id == self._awaited for a in survey.artifacts):
                 self._awaited = ""
-                self._show("result")
-        elif self._view in ("", "empty", "result"):
+                self._show("report")
+        elif self._view in ("", "empty", "report"):
             corpora = survey.of_kind("corpus")
-            self._show("result" if corpora else "sources" if self._sources.sources else "empty")
+            broken = runs[0] if runs and runs[0].status in RESUMABLE and (not corpora or runs[0].created > corpora[0].created) else None
+            if self._view == "" and broken is not None and broken.id != self._seen:
+                self._run.show(project, broken.id)
+                self._show("running")
+            else:
+                self._show("report" if corpora else "wizard" if self._has_draft() else "empty")
+
+    def _has_draft(self) -> bool:
+        key = f"corpus_draft:{self.context.project.dir if self.context.project else ''}"
+        kept = self.context.settings.get(key, None)
+        return bool(isinstance(kept, dict) and kept.get("sources"))
 
     def _show(self, view: str) -> None:
-        self._view = view
-        self._header.set_actions(*self._actions(view))
-        box = self._body.layout()
-        for kept in (self._sources, self._result):
-            kept.setParent(self._keep)
+        fresh, self._view = view != self._view, view
+        if view == "running" and (self.running is None or self.running.run.follower is not self._run.follower or
+                                  self.running.short.follower is not self._run.follower):
+            self._build_running()
+            fresh = True
+        if view == "report" and not self._fill_report():
+            view = self._view = "empty"
+        if view == "wizard":
+            self._build_wizard()
+        if fresh:
+            if view != "wizard" and self.wizard is not None:
+                self.wizard.rest()
+            if view != "report":
+                self._which = None
+            self._header.set_actions(*self._actions(view))
+            self._header.set(tr("Corpus"), SENTENCE)
+            self.scroll.verticalScrollBar().setValue(0)
+        show_if(self._head, view in HEADED)
+        for name, place in self._places.items():
+            show_if(place, name == view)
+        if view == "empty":
+            self._flow.set(goes_in=(tr("Nothing yet"), tr("documents, tables, code, archives")),
+                           happens=(tr("Clean, deduplicate, split"), tr("your files stay as they are")), came_out=NOTHING, tense="will")
+        elif view == "running":
+            self._show_running()
+
+    def _put(self, view: str, widget: QWidget) -> None:
+        box = self._places[view].layout()
         clear(box)
-        fill(box, self._parts(view), 12)
+        box.addWidget(widget)
 
-    def _actions(self, view: str) -> list[Button]:
-        theme, self._import = self.theme, None
-        if view == "sources":
-            self._import = Button(theme, tr("Import"), "primary", on_click=self._start)
-            return [Button(theme, tr("Cancel"), on_click=self._leave_sources), self._import]
-        if view == "result":
-            return [Button(theme, tr("Import more text"), icon="plus", on_click=lambda: self._show("sources")),
-                    Button(theme, tr("Train a tokenizer"), "primary", on_click=lambda: self.context.navigate("tokenizer"))]
-        return []
+    def _actions(self, view: str) -> list[Item]:
+        theme = self.theme
+        if view != "report":
+            return []
+        survey = self.context.survey
+        corpora = survey.of_kind("corpus") if survey else []
+        self._which = Choice(theme, [], "", name=tr("Corpus"))
+        self._which.changed.connect(lambda: self._choose(str(self._which.value()) if self._which else ""))
+        several = fixed(self._which, theme.px(184)) if len(corpora) > 1 else None
+        has_tokenizer = bool(survey and survey.of_kind("tokenizer"))
+        way_on = Button(theme, tr("Use in pretraining"), "primary", on_click=lambda: self.context.navigate("pretrain")) if has_tokenizer \
+            else Button(theme, tr("Train a tokenizer"), "primary", on_click=lambda: self.context.navigate("tokenizer"))
+        if several is None:
+            self._which = None
+        return [several, Button(theme, tr("Add sources"), on_click=self._add_sources), way_on]
 
-    def _parts(self, view: str) -> tuple[Item, ...]:
-        if view == "running":
-            assert self._run.follower and self._run.process
-            shown = ShortRun(self.theme, self._run.follower, self._run.process, tr("Importing"))
-            shown.ended.connect(self._ended)
-            self._flow.set(goes_in=self._goes_in(self._run.follower.run.spec.get("sources", ())),
-                           happens=(tr("Read, split, write"), tr("goes on without this window")), came_out=NOTHING, tense="is")
-            return (shown, "+")
-        if view == "sources":
-            self._sources.show()
-            self._sources_changed()
-            return ((self._sources, 1),)
-        if view == "result":
-            return ((self._result, 1),) if self._fill_result() else ()
-        self._flow.set(goes_in=(tr("Nothing yet"), tr("text, JSON Lines, CSV, Parquet")),
-                       happens=(tr("Read, split, count"), tr("your files stay as they are")), came_out=NOTHING, tense="will")
-        return ((self._empty(), 1),)
+    # the empty page ---------------------------------------------------------------------------------------------------
 
-    def _empty(self) -> EmptyState:
+    def _empty_state(self) -> EmptyState:
         return EmptyState(self.theme, tr("No text yet"),
             tr("A model learns from text: stories, articles, letters, code. A few megabytes are enough to see it learn; more teaches it "
-               "more. Drop files or folders anywhere on this page."),
+               "more. Drop files, folders or archives anywhere on this page."),
             Button(self.theme, tr("Add a folder"), "primary", icon="folder", on_click=self._add_folder),
             Button(self.theme, tr("Add files"), on_click=self._add_files),
             steps=[(tr("Text"), tr("stays on this machine"), False), (tr("A tokenizer"), tr("cuts text into tokens"), False),
                    (tr("A model"), tr("learns to continue the text"), False)])
 
-    def _goes_in(self, sources: Any) -> tuple[str, str]:
-        names = [Path(s).name for s in sources]
-        return (trn("{count} source", "{count} sources", len(names)), ", ".join(names[:3]) + (" …" if len(names) > 3 else ""))
+    # the wizard -------------------------------------------------------------------------------------------------------
 
-    def _fill_result(self) -> bool:
-        survey = self.context.survey
-        corpora = survey.of_kind("corpus") if survey else []
-        if not corpora:
-            return False
-        made: Artifact = next((a for a in corpora if a.id == self._shown), corpora[0])
-        self._result.load(made, corpora, self._choose)
-        self._result.show()
-        facts, train = made.facts, made.facts.get("splits", {})
-        kept = train.get("validation", {}).get("bytes", 0)
-        self._flow.set(goes_in=(trn("{count} file", "{count} files", int(facts.get("files", 0))), units.size(sum(
-            s.get("size", 0) for s in facts.get("sources", [])) or facts.get("bytes", 0))),
-            happens=(tr("Read, split, write"), tr("{size} kept for validation", size=units.size(kept))),
-            came_out=(made.title, trn("{count} document, about {tokens} tokens", "{count} documents, about {tokens} tokens",
-                                      documents_of(made), tokens=units.count(facts.get("tokens_estimate", 0)))), tense="did")
-        return True
-
-    def _choose(self, id: str) -> None:
-        self._shown = id
-        self._fill_result()
-
-    def left(self) -> None:
-        self._sources.rest()
-        self._result.rest()
-
-    # what the person does ---------------------------------------------------------------------------------------------
+    def _build_wizard(self) -> Wizard:
+        if self.wizard is None:
+            self.wizard = Wizard(self.context)
+            self.wizard.start_wanted.connect(self._start)
+            self.wizard.cancelled.connect(self._leave_wizard)
+            self._put("wizard", self.wizard)
+        return self.wizard
 
     def _add_files(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, tr("Add files"), "", tr("Text and tables ({kinds});;All files (*)", kinds=FILTER))
-        self._take(names)
+        names, _ = QFileDialog.getOpenFileNames(self, tr("Add files"), "",
+                                                tr("Documents, tables and archives ({kinds});;All files (*)", kinds=FILTER))
+        self.take(names)
 
     def _add_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, tr("Add a folder"))
-        self._take([name] if name else [])
+        self.take([name] if name else [])
 
-    def _take(self, names: list[str]) -> None:
+    def _add_sources(self) -> None:
+        """The wizard again, with the sources and settings of the corpus on the screen."""
+        made = self._made()
+        wizard = self._build_wizard()
+        if made is not None and not wizard.plan.sources:
+            wizard.take_spec(made.spec)
+        self._show("wizard")
+
+    def take(self, names: list[str]) -> None:
+        """Files, folders and archives that were dropped or chosen."""
         if names and self._view != "running":
             self._notes.clear()
-            self._sources.add(names)
-            if self._view != "sources":
-                self._show("sources")
+            wizard = self._build_wizard()
+            wizard.add(names)
+            self._show("wizard")
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if event.mimeData().hasUrls() and self._view != "running":
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self._take([QUrl(u).toLocalFile() for u in event.mimeData().urls() if QUrl(u).isLocalFile()])
+        self.take([QUrl(u).toLocalFile() for u in event.mimeData().urls() if QUrl(u).isLocalFile()])
         event.acceptProposedAction()
 
-    def _sources_changed(self) -> None:
-        if self._view != "sources" or self._import is None:
-            return
-        found = self._sources
-        self._import.setEnabled(found.ready)
-        self._flow.set(goes_in=found.fact(), happens=(tr("Read, split, count"), found.validation_words()), came_out=NOTHING, tense="will")
-
-    def _leave_sources(self) -> None:
-        self._sources.forget()
+    def _leave_wizard(self) -> None:
         self._notes.clear()
         self._view = ""
+        self._seen = self._newest_run()
         self._refresh()
 
-    def _start(self) -> None:
+    def _newest_run(self) -> str:
+        runs = self.context.survey.of_stage("corpus") if self.context.survey else []
+        return runs[0].id if runs else ""
+
+    def _start(self, spec: CorpusSpec) -> None:
         project = self.context.project
-        spec = self._sources.spec()
-        if project is None or spec is None:
+        if project is None:
             return
-        self._notes.clear()
+        slot = self.wizard.notes if self.wizard is not None and self._view == "wizard" else self._notes
+        slot.clear()
         try:
             self._seen = ""
             self._run.start(project, spec)
         except FledgeError as wrong:
-            self._notes.show_error(wrong)
+            slot.show_error(wrong)
             return
+        self._show("running")
         self.context.look()
+
+    # the run ----------------------------------------------------------------------------------------------------------
+
+    def _build_running(self) -> None:
+        self.running = RunningView(self.context, self._run)
+        self.running.ended.connect(self._ended)
+        self._put("running", self.running)
+
+    def _show_running(self) -> None:
+        follower = self._run.follower
+        if follower is None:
+            return
+        run = follower.run
+        status = follower.status
+        self._header.set(tr("Corpus"), tr("Run {number}, started {time}. It goes on when this window is closed.", number=run.number,
+                                          time=clock(run.created)))
+        names = [str(s).rpartition("/")[2] for s in run.spec.get("sources", ())]
+        goes_in = (trn("{count} source", "{count} sources", len(names)), ", ".join(names[:3]) + (" …" if len(names) > 3 else ""))
+        if run.spec.get("base"):
+            goes_in = (str(run.spec["base"]), tr("with your decisions"))
+        live = status in LIVE
+        self._flow.set(goes_in=goes_in, happens=(tr("Clean, deduplicate, split"), tr("goes on without this window") if live else
+                                                 tr("ended before there was a corpus")), came_out=NOTHING, tense="is" if live else "did")
+        if not live and status != "done" and not follower.loading:
+            self._show_trouble(status)
+
+    def _show_trouble(self, status: str) -> None:
+        trouble = self._run.trouble()
+        if trouble is None or self.running is None or self.running.trouble.note is not None:
+            return
+        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
+        self.running.show_trouble(trouble, status, self._resume, self._change, self._to_report if corpora else None)
+
+    def _resume(self) -> None:
+        assert self._run.process is not None
+        self._seen, self.running = "", None
+        self._run.process.resume()
+        self._show("running")
+
+    def _change(self) -> None:
+        """The wizard with the settings of the run that made nothing."""
+        assert self._run.follower is not None
+        self._seen = self._run.run_id
+        wizard = self._build_wizard()
+        if not wizard.plan.sources:
+            wizard.take_spec(self._run.follower.run.spec)
+        self._show("wizard")
+
+    def _to_report(self) -> None:
+        self._seen = self._run.run_id
+        self._show("report")
 
     def _ended(self, status: str) -> None:
         follower = self._run.follower
@@ -221,8 +309,109 @@ class CorpusPage(Page):
         self.context.look()
         if trouble is None:
             self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
-            self._sources.forget()
+            self._remember_rate(follower.state.facts, follower.run.title)
+            if self.wizard is not None:
+                self.wizard.forget()
             self._refresh()
+        else:
+            self._show("running")
+
+    def _remember_rate(self, facts: dict[str, Any], title: str) -> None:
+        """How fast this machine is, for estimates in projects that have no corpus yet."""
+        seconds = sum(float(s) for s in dict(facts.get("seconds") or {}).values())
+        if seconds > 1 and facts.get("bytes"):
+            self.context.remember("corpus_rate", [float(facts["bytes"]) / seconds, title])
+
+    # the report -------------------------------------------------------------------------------------------------------
+
+    def _made(self) -> Artifact | None:
+        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
+        return next((a for a in corpora if a.id == self._shown), corpora[0] if corpora else None)
+
+    def _fill_report(self) -> bool:
+        made = self._made()
+        if made is None:
+            return False
+        if self.report is None:
+            self.report = ReportView(self.context, self.open_browser)
+            self._put("report", self.report)
+        fresh = self._shown != made.id or self.report.report is None
+        self._shown = made.id
+        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
+        if (len(corpora) > 1) != (self._which is not None) and self._view == "report":
+            self._header.set_actions(*self._actions("report"))
+        if self._which is not None:
+            self._which.set_choices([(a.id, a.title if a.title == a.id else f"{a.title} ({a.id})") for a in corpora])
+            self._which.set(made.id)
+        self.report.load(made)
+        report: Report | None = self.report.report
+        assert report is not None
+        self._flow.set(goes_in=report.goes_in(), happens=report.happened(), came_out=report.came_out(), tense="did")
+        if fresh or self._decisions is None:
+            self._watch_decisions(made)
+        return True
+
+    def _choose(self, id: str) -> None:
+        if id:
+            self._shown = id
+            self._notes.clear()
+            self._fill_report()
+            made = self._made()
+            if made is not None:
+                self._watch_decisions(made)
+
+    # decisions by hand ------------------------------------------------------------------------------------------------
+
+    def _watch_decisions(self, made: Artifact) -> None:
+        """Whether there are decisions that this corpus was made without."""
+        if not (made.path / "documents.parquet").exists():
             return
-        self._show("sources")
-        self._notes.show_error(trouble, title=tr("The import made nothing"))
+        if self._decisions is None:
+            from desktop.models.decisions import Decisions
+            self._decisions = Decisions(self.context, self)
+            self._decisions.changed.connect(self._show_decisions)
+        self._decisions.load(made)
+
+    def _show_decisions(self) -> None:
+        made, waiting = self._made(), self._decisions.pending
+        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
+        applied = made is not None and any(a.spec.get("base") == made.id for a in corpora)
+        if self._view != "report" or made is None:
+            return
+        if waiting and not applied:
+            self._notes.show_note(Note(
+                self.theme, "info", trn("{count} decision is not yet applied", "{count} decisions are not yet applied", waiting),
+                tr("This corpus stays as it is; applying makes a new one of the same documents with what you decided."),
+                Button(self.theme, tr("Apply"), "secondary", on_click=self.apply_decisions),
+                Button(self.theme, tr("Look at them"), "quiet", on_click=lambda: self.open_browser({"decided": True}))))
+        elif self._notes.note is not None:
+            self._notes.clear()
+
+    def apply_decisions(self, *_: Any) -> None:
+        """A new corpus of the one on the screen with the decisions that were made by hand."""
+        made = self._made()
+        if made is not None:
+            values = {k: v for k, v in made.spec.items() if k in CorpusSpec.model_fields}
+            self._notes.clear()
+            self._start(CorpusSpec.check({**values, "base": made.id, "decisions": True}))
+
+    # the browser ------------------------------------------------------------------------------------------------------
+
+    def open_browser(self, filters: dict[str, Any] | None = None) -> None:
+        """Documents of the corpus on the screen, those the filters choose."""
+        made = self._made()
+        if self.browser is None:
+            view = optional("desktop.pages.corpus.browser", "BrowserView")
+            if view is None:
+                return
+            self.browser = view(self.context, on_back=self._back_to_report, on_apply=self.apply_decisions)
+            self._put("browser", self.browser)
+        if made is not None:
+            self.browser.load(made, filters)
+            self._show("browser")
+
+    def _back_to_report(self) -> None:
+        self._show("report")
+        made = self._made()
+        if made is not None:
+            self._watch_decisions(made)

@@ -1,4 +1,5 @@
-"""What would be imported: the files found, their first texts, and the settings of the import. Looks into files in a process of its own."""
+"""The wizard's first step: what goes in. The sources with what was found in each, how each is read, how much of each is taken, and the
+first documents. It looks into files in a process of its own and never blocks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,208 +10,264 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.inquiry import Inquiry
+from desktop.models.corpus_plan import CorpusPlan
+from desktop.models.corpus_report import KINDS, kind_words
+from desktop.pages.corpus.mix_view import MixPanel
+from desktop.pages.corpus.wizard_parts import Body, choices_of, scrolled
 from desktop.widgets.buttons import Button
-from desktop.widgets.columns import Columns
+from desktop.widgets.fields import Choice
+from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import Scroll, clear, col, fill, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
-from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.table import Cell, Column, Table
-from desktop.widgets.text import Text, small
+from desktop.widgets.text import Icon, Text, small
 from engine.contract import units
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr, trn
-from engine.stages.corpus.spec import CorpusSpec
 
 SETTLE_MS = 250
-LISTED = 4
-KINDS = {"text": tr("text"), "jsonl": "JSON Lines", "csv": "CSV", "tsv": "TSV", "parquet": "Parquet"}
+LISTED = 60
+"""Sources that get a row of their own; what is beyond is counted."""
+FILES = 200
+SIDE = 348
 
 
-class SourcesView(QWidget):
-    """`sources` are paths; `changed` when they or what was found in them changes; `ready` when there is something to import."""
+class SourceRow(QWidget):
+    """One source: its name, what was found in it, its own way of being read behind a button, and the cross."""
 
-    changed = Signal()
-
-    def __init__(self, context: AppContext, add_files: Callable[[], None], add_folder: Callable[[], None]) -> None:
+    def __init__(self, body: "SourcesBody", place: int, source: str) -> None:
         super().__init__()
-        theme = self.theme = context.theme
-        self.context = context
-        self.sources: list[str] = []
-        self.found: dict[str, Any] | None = None
+        theme, path = body.theme, Path(source)
+        self.body, self.place, self.source = body, place, source
+        self._icon = Icon(theme, "folder" if path.is_dir() else "file")
+        self._facts = small()
+        self._problem = small(tone="danger", wrap=True)
+        name = path.name or source
+        self.options_button = Button(theme, "", "icon", icon="settings", name=tr("How {name} is read", name=name), on_click=self._toggle)
+        drop = Button(theme, "", "icon", icon="close", name=tr("Leave out {name}", name=name), on_click=lambda: body.drop(source))
+        self._more: QWidget | None = None
+        self._place = col(gap=0)
+        where = Text(str(path.parent), "small", "text3", elide=True)
+        head = row(self._icon, Text(name, "medium"), (where, 1), self._facts, self.options_button, drop, gap=8)
+        col(head, row(24, (self._problem, 1), gap=0), self._place, gap=0, host=self)
+        self.refresh()
+
+    def refresh(self) -> None:
+        plan = self.body.plan
+        files, skipped = plan.of_source(self.place), plan.skipped_of(self.place)
+        wrong = [f for f in files if f.get("problem")] + skipped
+        words: list[str] = []
+        if files:
+            kinds = list(dict.fromkeys(kind_words(str(f["kind"])) for f in files))
+            words.append(", ".join(kinds[:2]) + (" …" if len(kinds) > 2 else ""))
+            if len(files) > 1 or Path(self.source).is_dir():
+                words.append(trn("{count} file", "{count} files", len(files)))
+            elif files[0].get("column"):
+                words.append(tr("column {name}", name=files[0]["column"]))
+            elif files[0].get("encoding"):
+                words.append(str(files[0]["encoding"]).upper())
+            words.append(units.size(sum(f.get("size", 0) for f in files)))
+        own = [n for n in ("encoding", "text_column", "split_by") if plan.option(self.source, n)]
+        if own:
+            words.append(tr("read its own way"))
+        self._facts.set(" · ".join(words))
+        problem = ""
+        if plan.found is not None and not files and not skipped and not plan.found.get("unread"):
+            problem = tr("Nothing in it can be read.")
+        elif len(wrong) == 1 and len(files) + len(skipped) == 1:
+            problem = str(wrong[0].get("problem") or wrong[0].get("reason", ""))
+        self._problem.set(problem)
+        show_if(self._problem.parentWidget(), bool(problem))
+
+    def _toggle(self) -> None:
+        if self._more is not None:
+            clear(self._place.layout())
+            self._more = None
+            return
+        theme, plan, source = self.body.theme, self.body.plan, self.source
+        columns = [str(c) for c in dict.fromkeys(c for f in plan.of_source(self.place) for c in f.get("columns") or ())]
+        offered = {"encoding": choices_of("encoding"), "text_column": [(c, c) for c in columns], "split_by": choices_of("split_by")}
+        fields: list[Any] = []
+        for name, label in (("encoding", tr("Encoding")), ("text_column", tr("Text column")), ("split_by", tr("One document is"))):
+            if name == "text_column" and not columns and plan.option(source, name) is None:
+                continue
+            field = Choice(theme, [(None, tr("as for all")), *offered[name]], plan.option(source, name), name=label)
+            field.changed.connect(lambda name=name, field=field: self.body.set_option(source, name, field.value()))
+            fields.append((col(small(label), field, gap=2), 1))
+        self._more = row(*fields, gap=12, pad=(24, 4, 0, 8))
+        self._place.layout().addWidget(self._more)
+        self._more.findChild(Choice).setFocus()
+
+
+class SourcesBody(Body):
+    """`found_changed` when a look into the files is over or began."""
+
+    found_changed = Signal()
+
+    def __init__(self, context: AppContext, plan: CorpusPlan, add_files: Callable[[], None], add_folder: Callable[[], None]) -> None:
+        super().__init__(context, plan)
+        theme = self.theme
         self._inquiry = Inquiry(self)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._look)
+        self._settle.timeout.connect(self.look)
+        self._asked: Any = None
         self._notes = NoteSlot(theme)
-        self._list = col(gap=4)
+        self._rows: list[SourceRow] = []
+        self._list = col(gap=2)
+        self._list_more = small(tone="text3")
         self._table = Table(theme, [
-            Column(tr("File"), lambda r: Cell(r["name"], tone="" if not r["problem"] else "danger")),
-            Column(tr("Kind"), lambda r: KINDS.get(r["kind"], r["kind"]), width=104, drop=1),
-            Column(tr("Read as"), _read_as, least=150),
-            Column(tr("Documents"), lambda r: "" if r["problem"] else ("" if r["exact"] else "≈ ") + units.number(r["documents"]), width=96,
-                   right=True, key=lambda r: r["documents"]),
-            Column(tr("Size"), lambda r: units.size(r["size"]) if r["size"] else "", width=88, right=True, key=lambda r: r["size"])],
-            name=tr("Files found"), fit=True, max_rows=5)
-        self._found_words = small()
+            Column(tr("File"), lambda r: Cell(r["name"], tone="danger" if r["problem"] else "", tip=r["name"])),
+            Column(tr("Kind"), lambda r: kind_words(r["kind"]), width=108, drop=1),
+            Column(tr("Read as"), _read_as, least=132),
+            Column(tr("Documents"), _documents, width=92, right=True, key=lambda r: r["documents"]),
+            Column(tr("Size"), lambda r: units.size(r["size"]) if r["size"] else "", width=84, right=True, key=lambda r: r["size"])],
+            name=tr("Files found"), fit=True, max_rows=6)
+        self._found_words = small(wrap=True)
         self._texts = col(gap=8)
-        texts = Scroll(self._texts)
-        self._add_files = Button(theme, tr("Add files"), "quiet", icon="plus", on_click=add_files)
-        self._add_folder = Button(theme, tr("Add a folder"), "quiet", icon="folder", on_click=add_folder)
-        self._list_scroll = Scroll(self._list)
-        files = Panel(row(Text(tr("Sources"), "section"), "+", self._add_files, 8, self._add_folder, gap=8), self._list_scroll, self._notes,
-                      self._table, self._found_words, pad=(16, 10, 16, 12), gap=8)
-        first = Panel(Text(tr("First documents"), "section"), (texts, 1), pad=(16, 10, 8, 12), gap=8)
-        first.setMinimumHeight(theme.px(200))
-        self.form = SpecForm(theme, CorpusSpec, exclude=("sources", "seed"), title=tr("Settings"))
-        self.form.changed.connect(self._settings_changed)
-        side = col(Panel(self.form, pad=(16, 10, 16, 12)), "+", gap=0)
-        first.setMinimumHeight(theme.px(160))
-        col(files, (Columns(theme, first, side, side_width=520, gap=12, room=270), 1), gap=12, host=self)
-        self.restore()
+        buttons = (Button(theme, tr("Add files"), "quiet", icon="plus", on_click=add_files),
+                   Button(theme, tr("Add a folder"), "quiet", icon="folder", on_click=add_folder))
+        self._count = small()
+        sources = Panel(row(Text(tr("Sources"), "section"), self._count, "+", *buttons, gap=12), self._notes, self._list, self._list_more,
+                        pad=(16, 10, 12, 10), gap=6)
+        self._files_panel = Panel(row(Text(tr("What was found"), "section"), (self._found_words, 1), gap=10), self._table,
+                                  pad=(16, 10, 16, 8), gap=4)
+        self.mix = MixPanel(theme, plan)
+        self.mix.edited.connect(self._mixed)
+        settings = self.form("title", "text_column", "encoding", "split_by", "max_document_bytes", bare=False,
+                             title=tr("Settings for all sources"))
+        first = Panel(row(Text(tr("First documents"), "section"), "+", small(tr("as they are"), "text3")),
+                      (Scroll(self._texts, horizontal=False), 1), pad=(16, 10, 8, 12), gap=8)
+        main = scrolled(sources, self._files_panel, self.mix, Panel(settings, pad=(16, 10, 16, 12)))
+        row((Beside(theme, main, first, side_width=SIDE, least=340), 1), gap=0, host=self)
+        self._show_texts([])
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to import."""
-        return bool(self.found and any(not f["problem"] for f in self.found["files"]))
+    # what the person does ---------------------------------------------------------------------------------------------
 
-    def add(self, names: list[str]) -> None:
-        new = [str(Path(n)) for n in names if str(Path(n)) not in self.sources]
-        self.sources += new
-        self._changed()
+    def drop(self, source: str) -> None:
+        self.plan.drop(source)
+        self.sources_changed()
+        self.edited.emit()
 
-    def forget(self) -> None:
-        self.sources = []
-        self.form.load({})
-        self._changed()
+    def set_option(self, source: str, name: str, value: Any) -> None:
+        self.plan.set_option(source, name, value)
+        self._settle.start()
+        self.edited.emit()
 
-    def restore(self) -> None:
-        """The sources as they were left in this project, so that a crash forgets none."""
-        kept = self.context.settings.get(self._key(), {}) if self.context.project else {}
-        self.sources = [str(s) for s in kept.get("sources", [])]
-        self.form.load(kept.get("settings", {}))
-        self._changed(keep=False)
+    def _mixed(self) -> None:
+        self.edited.emit()
+
+    def sources_changed(self) -> None:
+        """Others were added or left out: the rows are made anew and the files looked at."""
+        clear(self._list.layout())
+        shown = self.plan.sources[:LISTED]
+        self._rows = [SourceRow(self, i, s) for i, s in enumerate(shown)]
+        fill(self._list.layout(), tuple(self._rows), 2)
+        rest = len(self.plan.sources) - len(shown)
+        self._list_more.set(trn("and {count} more", "and {count} more", rest) if rest else "")
+        show_if(self._list_more, bool(rest))
+        self._count.set(units.number(len(self.plan.sources)) if len(self.plan.sources) > 1 else "")
+        self.mix.load()
+        self._settle.start()
+
+    # showing ----------------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        super().load()
+        self._asked = None  # what is loaded was not looked at, whatever was asked before
+        self.sources_changed()
+
+    def refresh(self) -> None:
+        self._settle.start()
 
     def rest(self) -> None:
         """Nobody looks."""
         self._settle.stop()
-        self._inquiry.stop()
-
-    def spec(self) -> CorpusSpec | None:
-        """The settings, or None after a problem was shown beside its field."""
-        values = {**self.form.values(), "sources": tuple(self.sources)}
-        problems = CorpusSpec.field_problems(values)
-        if problems:
-            rest = self.form.show_problems(problems)
-            if rest:
-                self._notes.show_error(FledgeError(rest[0].sentence, rest[0].remedy))
-            return None
-        return CorpusSpec.check(values)
-
-    def fact(self) -> tuple[str, str]:
-        """For the flow strip."""
-        if not self.sources:
-            return tr("Nothing yet"), tr("add files or folders")
-        if self.found is None:
-            return trn("{count} source", "{count} sources", len(self.sources)), tr("looking at it")
-        return (trn("{count} file", "{count} files", len(self.found["files"]) + self.found["unread"]),
-                tr("{size}, about {tokens} tokens", size=units.size(self.found["size"]), tokens=units.count(self.found["tokens"])))
-
-    def validation_words(self) -> str:
-        return tr("{share} kept for validation", share=units.percent(float(self.form.values().get("validation_percent") or 0) / 100))
-
-    def _changed_settings(self) -> dict[str, Any]:
-        values = self.form.values()
-        return {name: values[name] for name in self.form.changed_names()}
+        if self._inquiry.busy:
+            self._inquiry.stop()
+            self._asked = None
 
     # looking ----------------------------------------------------------------------------------------------------------
 
-    def _key(self) -> str:
-        return f"corpus_draft:{self.context.project.dir if self.context.project else ''}"
+    def question(self) -> dict[str, Any]:
+        """What is asked about the files; the same question needs no second look."""
+        values = self.plan.values
+        options = {k: values[k] for k in ("encoding", "text_column", "split_by", "max_document_bytes") if values[k] is not None}
+        each = [{**options, **{k: v for k, v in values["source_options"].get(s, {}).items() if k in options and v is not None}}
+                for s in values["sources"]]
+        return {"sources": self.plan.sources, "options": options if all(e == options for e in each) else each}
 
-    def _changed(self, keep: bool = True) -> None:
-        if keep and self.context.project:
-            self.context.remember(self._key(), {"sources": self.sources, "settings": self._changed_settings()})
-        box = self._list.layout()
-        clear(box)
-        fill(box, tuple(self._source_row(s) for s in self.sources), 2)
-        self._list_scroll.setFixedHeight(min(LISTED, len(self.sources)) * self.theme.px(34))
-        show_if(self._list_scroll, bool(self.sources))
-        self._settle.start()
-        self.changed.emit()
-
-    def _settings_changed(self) -> None:
-        if self.context.project:
-            self.context.remember(self._key(), {"sources": self.sources, "settings": self._changed_settings()})
-        self._settle.start()
-        self.changed.emit()
-
-    def _source_row(self, source: str) -> QWidget:
-        path = Path(source)
-        drop = Button(self.theme, "", "icon", icon="close", name=tr("Leave out {name}", name=path.name),
-                      on_click=lambda: self._drop(source))
-        return row(Text(path.name, "medium"), (Text(str(path.parent), "small", "text3", elide=True), 1), drop, gap=8)
-
-    def _drop(self, source: str) -> None:
-        self.sources.remove(source)
-        self._changed()
-
-    def _look(self) -> None:
-        self.found = None
+    def look(self) -> None:
+        asked = self.question()
+        if asked == self._asked:
+            return
+        self._asked, self.plan.found = asked, None
         self._notes.clear()
-        if not self.sources:
+        if not self.plan.sources:
             self._inquiry.stop()
             self._show_found({"files": [], "skipped": [], "unread": 0, "size": 0, "documents": 0, "tokens": 0, "texts": []})
-            self.found = None
+            self.plan.found = None
             return
-        values = self.form.values()
-        wanted = ("encoding", "text_column", "split_by", "max_document_bytes")
-        options = {k: values[k] for k in wanted if values.get(k) is not None}
         self._found_words.set(tr("Looking into the files …"))
-        self.changed.emit()
-        given = {"sources": self.sources, "options": options}
-        self._inquiry.ask("engine.text.probe", "preview", given, self._show_found, self._cannot_look)
+        show_if(self._files_panel, True)
+        self._inquiry.ask("engine.text.probe", "preview", asked, self._found, self._cannot_look)
+        self.found_changed.emit()
 
     def _cannot_look(self, wrong: FledgeError) -> None:
         self._found_words.set("")
         self._notes.show_error(wrong)
         self._table.set_rows([])
-        self.changed.emit()
+        self.found_changed.emit()
+
+    def _found(self, found: dict[str, Any]) -> None:
+        self.plan.found = found
+        self._show_found(found)
 
     def _show_found(self, found: dict[str, Any]) -> None:
-        self.found = found
         skipped = [{"name": s["name"], "kind": tr("left out"), "problem": s["reason"], "documents": 0, "size": 0, "exact": True,
                     "encoding": "", "column": "", "bad": 0, "replaced": 0} for s in found["skipped"]]
-        self._table.set_rows([*found["files"], *skipped])
-        show_if(self._table, bool(found["files"] or skipped))
+        self._table.set_rows([*found["files"], *skipped][:FILES])
+        show_if(self._files_panel, bool(found["files"] or skipped))
         words = []
         if found["unread"]:
             words.append(trn("{count} more file is counted but not looked into.", "{count} more files are counted but not looked into.",
                              found["unread"]))
-        bad = sum(f["bad"] for f in found["files"])
+        if len(found["files"]) + len(skipped) > FILES:
+            words.append(tr("The first {count} are listed.", count=units.number(FILES)))
+        bad = sum(f.get("bad", 0) for f in found["files"])
         if bad:
             words.append(trn("{count} line cannot be read and will be left out.", "{count} lines cannot be read and will be left out.",
                              bad))
         self._found_words.set(" ".join(words))
-        show_if(self._found_words, bool(words))
+        for each in self._rows:
+            each.refresh()
+        self._show_texts(found["texts"])
+        self.mix.refresh()
+        self.found_changed.emit()
+
+    def _show_texts(self, texts: list[Any]) -> None:
         box = self._texts.layout()
         clear(box)
         parts: list[Any] = []
-        for i, (name, text) in enumerate(found["texts"]):
-            shown = Text(text.strip(), "body", wrap=True, select=True)
+        for i, (name, text) in enumerate(texts):
+            shown = Text(text.strip(), "body", wrap=True, select=True, lead=140)
             shown.setAlignment(Qt.AlignmentFlag.AlignTop)
-            parts += [*([rule()] if i else []), small(name, "text3"), shown]
+            parts += [*([4, rule(), 4] if i else []), Text(name, "small", "text3", elide=True), shown]
         if not parts:
-            parts = [small(tr("The beginnings of the documents stand here once there is something to read."), "text3")]
+            parts = [small(tr("The beginnings of the documents stand here once there is something to read."), "text3", wrap=True)]
         fill(box, (*parts, "+"), 6, (0, 0, 8, 0))
-        self.changed.emit()
 
 
-def _read_as(row_: dict[str, Any]) -> Cell:
-    if row_["problem"]:
-        return Cell(row_["problem"], tone="danger" if row_["kind"] in KINDS else "text2")
-    words = row_["encoding"].upper() if row_["encoding"] else ""
-    if row_["column"]:
-        words = tr("column {name}", name=row_["column"])
-    return Cell(words, tone="warn" if row_["replaced"] else "text2", icon="warn" if row_["replaced"] else "")
+def _documents(r: dict[str, Any]) -> str:
+    return "" if r["problem"] else ("" if r["exact"] else "≈ ") + units.number(r["documents"])
+
+
+def _read_as(r: dict[str, Any]) -> Cell:
+    if r["problem"]:
+        return Cell(r["problem"], tone="danger" if r["kind"] in KINDS else "text2", tip=f"{r['problem']} {r.get('remedy', '')}".strip())
+    words = tr("column {name}", name=r["column"]) if r["column"] else r["encoding"].upper() if r["encoding"] else ""
+    if r.get("replaced"):
+        return Cell(words, tone="warn", icon="warn", tip=trn("{count} letter did not fit", "{count} letters did not fit", r["replaced"]))
+    return Cell(words, tone="text2")

@@ -1,4 +1,4 @@
-"""The Corpus page with the real import: from files to a result that can be read; mistakes are told where they happen."""
+"""The Corpus page with the real import: from files through the wizard to a report; mistakes are told where they happen."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def page(window: MainWindow, project: Project) -> CorpusPage:
 
 
 def button(page: CorpusPage, words: str) -> QPushButton:
-    return next(b for b in page.findChildren(QPushButton) if b.text().strip() == words and b.isVisible())
+    return next(b for b in page.findChildren(QPushButton) if b.text().strip().partition(":")[0] == words and b.isVisible())
 
 
 def drop(page: CorpusPage, *paths: Path) -> None:
@@ -31,71 +31,98 @@ def drop(page: CorpusPage, *paths: Path) -> None:
     page.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier))
 
 
+def ready(page: CorpusPage, qtbot) -> None:
+    qtbot.waitUntil(lambda: page.wizard is not None and page.wizard.plan.ready, timeout=20_000)
+
+
 def test_empty_page_says_what_to_do(page: CorpusPage) -> None:
     assert page._view == "empty"
     assert button(page, "Add a folder").isEnabled() and button(page, "Add files").isEnabled()
 
 
-def test_dropped_files_are_looked_at_imported_and_read(page: CorpusPage, project: Project, tmp_path: Path, qtbot) -> None:
+def test_dropped_files_go_through_the_wizard_to_a_report(page: CorpusPage, project: Project, tmp_path: Path, qtbot) -> None:
     text = tmp_path / "ferry.txt"
-    text.write_text("The ferry left the quay.\n\n" * 200)
+    text.write_text("The ferry left the quay.  \n\n" * 200)
     table = tmp_path / "letters.csv"
-    table.write_text("date,body\n1912,Dear sir the ferry is late again\n1913,Dear madam it is not late\n")
+    letters = [f"{1900 + i},Dear sir number {i} the ferry of the year {1900 + i} is late again" for i in range(120)]
+    table.write_text("date,body\n" + "\n".join([*letters, letters[3]]) + "\n")
     picture = tmp_path / "quay.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     drop(page, text, table, picture)
-    qtbot.waitUntil(lambda: page._sources.ready, timeout=20_000)
-    found = page._sources.found
-    assert found is not None
-    assert [f["name"] for f in found["files"]] == ["ferry.txt", "letters.csv"] and found["files"][1]["column"] == "body"
-    assert [s["name"] for s in found["skipped"]] == ["quay.png"]
-    qtbot.mouseClick(button(page, "Import"), Qt.MouseButton.LeftButton)
+    ready(page, qtbot)
+    wizard = page.wizard
+    assert wizard is not None and wizard.plan.found is not None
+    assert [f["name"] for f in wizard.plan.found["files"]] == ["ferry.txt", "letters.csv"]
+    assert wizard.plan.found["files"][1]["column"] == "body"
+    assert [s["name"] for s in wizard.plan.found["skipped"]] == ["quay.png"]
+    for step in ("clean", "duplicates", "split", "start"):
+        qtbot.mouseClick(button(page, "Next"), Qt.MouseButton.LeftButton)
+        assert wizard.plan.step == step
+    qtbot.mouseClick(button(page, "Start"), Qt.MouseButton.LeftButton)
     assert page._view == "running"
-    qtbot.waitUntil(lambda: page._view == "result", timeout=40_000)
+    qtbot.waitUntil(lambda: page._view == "report", timeout=60_000)
     (made,) = project.artifacts.list("corpus")
-    assert made.facts["originals"] == 3 and made.facts["skipped_count"] == 1
-    qtbot.waitUntil(lambda: "The ferry left the quay." in page._result._text.words(), timeout=20_000)
-    assert page._sources.sources == []
+    assert made.facts["skipped_count"] == 1 and made.facts["documents"] + sum(made.facts["removed"].values()) == made.facts["read"] == 122
+    rows = page.report.funnel.rows
+    assert rows[0].row.left == 122 and rows[-1].row.left == made.facts["documents"] < 122
+    assert wizard.plan.sources == [] and wizard.plan.changed() == {}
 
 
-def test_sources_survive_a_crash_of_the_app(page: CorpusPage, context: AppContext, tmp_path: Path, qtbot) -> None:
+def test_the_draft_survives_a_crash_of_the_app(page: CorpusPage, context: AppContext, tmp_path: Path, qtbot) -> None:
     text = tmp_path / "ferry.txt"
     text.write_text("The ferry left the quay.")
     drop(page, text)
+    wizard = page.wizard
+    assert wizard is not None
+    wizard.go("clean")
+    card = wizard.body("clean").cards["personal_data"]
+    qtbot.mouseClick(card.control, Qt.MouseButton.LeftButton)
+    wizard.plan.set_option(str(text), "encoding", "latin-1")
+    wizard.keep()
     context.settings.flush()
     again = CorpusPage(context)
     qtbot.addWidget(again)
     again.opened()
-    assert again._sources.sources == [str(text)] and again._view == "sources"
-    again._leave_sources()
-    assert again._view == "empty"
+    assert again._view == "wizard" and again.wizard is not None
+    plan = again.wizard.plan
+    assert plan.sources == [str(text)] and plan.step == "clean" and plan.changed() == {"personal_data": True}
+    assert plan.option(str(text), "encoding") == "latin-1"
+    again.wizard._cancel()
+    assert again._view == "empty" and again.wizard.plan.sources == []
 
 
 def test_nothing_readable_is_told_on_the_page(page: CorpusPage, tmp_path: Path, qtbot) -> None:
     broken = tmp_path / "rows.jsonl"
     broken.write_text("not json\n" * 50)
     drop(page, broken)
-    qtbot.waitUntil(lambda: page._sources.found is not None, timeout=20_000)
-    assert page._sources.found["files"][0]["problem"]
-    assert not page._sources.ready and page._import is not None and not page._import.isEnabled()
+    qtbot.waitUntil(lambda: page.wizard.plan.found is not None, timeout=20_000)
+    assert page.wizard.plan.found["files"][0]["problem"] and not page.wizard.plan.ready
+    assert not button(page, "Next").isEnabled() and not button(page, "Start now").isEnabled()
 
 
 def test_a_source_that_went_away_is_told_and_nothing_is_lost(page: CorpusPage, tmp_path: Path, qtbot) -> None:
     text = tmp_path / "ferry.txt"
     text.write_text("The ferry left the quay.\n" * 10)
     drop(page, text)
-    qtbot.waitUntil(lambda: page._sources.ready, timeout=20_000)
+    ready(page, qtbot)
     text.unlink()
-    page._start()
-    qtbot.waitUntil(lambda: page._view == "sources" and page._notes.note is not None, timeout=40_000)
-    assert page._sources.sources == [str(text)]
+    qtbot.mouseClick(button(page, "Start now"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: page.running is not None and page.running.trouble.note is not None, timeout=40_000)
+    qtbot.mouseClick(button(page, "Change settings"), Qt.MouseButton.LeftButton)
+    assert page._view == "wizard" and page.wizard.plan.sources == [str(text)]
 
 
-def test_a_setting_out_of_range_is_shown_beside_its_field(page: CorpusPage, tmp_path: Path, qtbot) -> None:
+def test_a_setting_out_of_range_keeps_the_wizard_on_its_step(page: CorpusPage, tmp_path: Path, qtbot) -> None:
     text = tmp_path / "ferry.txt"
     text.write_text("The ferry left the quay.\n" * 10)
     drop(page, text)
-    qtbot.waitUntil(lambda: page._sources.ready, timeout=20_000)
-    page._sources.form.set("validation_percent", 99.0)
-    page._start()
-    assert page._view == "sources" and page._sources.form.problems()
+    ready(page, qtbot)
+    page.wizard.go("split")
+    form = page.wizard.body("split").forms[0]
+    control = form.rows["validation_percent"].control
+    control.setText("99")
+    control.textEdited.emit("99")
+    qtbot.mouseClick(button(page, "Next"), Qt.MouseButton.LeftButton)
+    assert page.wizard.plan.step == "split" and "50" in form._shown_problems["validation_percent"]
+    qtbot.mouseClick(button(page, "Start now"), Qt.MouseButton.LeftButton)
+    assert page._view == "wizard" and not page.context.project.runs.list()

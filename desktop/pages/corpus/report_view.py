@@ -1,0 +1,171 @@
+"""The report of a corpus: what was removed and why, what is left, how long the texts are, how big that is; below, everything else that is
+known. Rows of the funnel open the browser."""
+
+import importlib
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from PySide6.QtWidgets import QWidget
+
+from desktop.context import AppContext
+from desktop.models.corpus_report import Report, training_time, true_tokens
+from desktop.pages.corpus.report_parts import BoilerplatePanel, ChangesPanel, LanguagesPanel, LookedForPanel, MixPanel
+from desktop.pages.corpus.result_view import FilesPanel, ReadPanel
+from desktop.widgets.buttons import Button
+from desktop.widgets.columns import Columns
+from desktop.widgets.facts import Facts
+from desktop.widgets.funnel import Funnel
+from desktop.widgets.histogram import Histogram
+from desktop.widgets.layout import col, row, show_if
+from desktop.widgets.panel import Panel, rule
+from desktop.widgets.text import Text, small
+from engine.contract.words import tr
+from engine.project.artifacts import Artifact
+
+SIDE = 264
+NO_FILTER: dict[str, dict[str, Any]] = {"kept": {"split": "kept"}, "read": {}}
+
+
+def optional(module: str, name: str) -> Any:
+    """A class of this page that may not be there yet; None then."""
+    return getattr(importlib.import_module(module), name, None) if find_spec(module) else None
+
+
+class ReportView(QWidget):
+    """`load(artifact)`. `open_browser(filters)` is called when a person wants to see documents."""
+
+    def __init__(self, context: AppContext, open_browser: Callable[[dict[str, Any] | None], None]) -> None:
+        super().__init__()
+        theme = self.theme = context.theme
+        self.context, self._open_browser = context, open_browser
+        self.report: Report | None = None
+        self._clusters: Any = None
+        self._no_clusters = False
+        self.funnel = Funnel(theme, tr("What was removed, and why"))
+        self.funnel.opened.connect(self._row_opened)
+        self.browse = Button(theme, tr("Browse removed"), "quiet", on_click=lambda: open_browser({"split": "removed"}))
+        self._nothing = small("", wrap=True)
+        self._browse_words = small(tr("All of it can be read and restored."), elide=True)
+        head = row(Text(tr("What was removed, and why"), "section"), (row("+", self._browse_words, gap=0), 1), self.browse, gap=9,
+                   pad=(8, 0, 8, 0))
+        self.funnel_panel = Panel(head, self.funnel, self._nothing, pad=(8, 10, 8, 6), gap=8)
+        self._cluster_host = col(gap=0)
+        self.read_panel = ReadPanel(theme)
+        self.changes, self.mix, self.files = ChangesPanel(theme, open_browser), MixPanel(theme), FilesPanel(theme)
+        self.languages, self.boilerplate = LanguagesPanel(theme), BoilerplatePanel(theme)
+        self.looked_for = LookedForPanel(theme, open_browser)
+        self.left = Facts([], gap=5)
+        self.lengths, self._length_unit = Histogram(theme, name=tr("Lengths")), small()
+        self._length_panel = Panel(row(Text(tr("Length"), "section"), "+", self._length_unit), self.lengths, pad=(16, 10, 16, 8), gap=6)
+        self._big, self._frontier = Text("", wrap=True), small("", wrap=True)
+        self._times, self._times_words = Facts([], gap=4), small("", "text3", wrap=True)
+        self._times_box = col(rule(), small(tr("Training on this machine, by formula"), wrap=True), self._times, gap=6)
+        big = Panel(Text(tr("How big is that?"), "section"), self._big, self._times_box, self._times_words, rule(), self._frontier,
+                    pad=(16, 10, 16, 14), gap=6)
+        side = col(Panel(Text(tr("What is left"), "section"), self.left, pad=(16, 10, 16, 12), gap=7), self._length_panel, big,
+                   self.looked_for, "+", gap=12)
+        main = col(self.funnel_panel, self._cluster_host, (self.read_panel, 1), self.languages, self.changes, self.boilerplate, self.mix,
+                   self.files, "+", gap=12)
+        col((Columns(theme, main, side, side_width=SIDE, gap=12, room=530), 1), gap=0, host=self)
+
+    # loading ----------------------------------------------------------------------------------------------------------
+
+    def load(self, made: Artifact) -> None:
+        survey = self.context.survey
+        tokens = true_tokens(made, survey.of_kind("tokens") if survey else [], survey.of_kind("tokenizer") if survey else [])
+        report = Report(made, tokens)
+        if report == self.report:
+            return
+        fresh = self.report is None or self.report.made.id != made.id
+        self.report = report
+        rows = report.funnel()
+        self.funnel.set(rows)
+        removed = any(r.removed for r in rows)
+        show_if(self.funnel_panel, report.whole)
+        show_if(self.browse, removed)
+        show_if(self._browse_words, removed)
+        self._nothing.set("" if removed else tr("Every document that was read is in the corpus."))
+        show_if(self._nothing, not removed)
+        self.left.set(report.left())
+        unit, bars = report.lengths()
+        self._length_unit.set(unit)
+        self.lengths.set(bars)
+        show_if(self._length_panel, bool(bars))
+        first, second = report.big()
+        self._big.set(first)
+        self._frontier.set(second)
+        show_if(self.read_panel, not self._browsable(made))
+        for panel in (self.languages, self.changes, self.boilerplate, self.mix, self.looked_for):
+            show_if(panel, panel.load(report))
+        self.files.load(report)
+        if fresh:
+            self._read_more(made)
+            if not self._browsable(made):
+                self.read_panel.load(made)
+        self._show_clusters(made, fresh)
+        self._show_times()
+
+    def _browsable(self, made: Artifact) -> bool:
+        return (made.path / "documents.parquet").exists() and find_spec("desktop.pages.corpus.browser") is not None
+
+    def rest(self) -> None:
+        """Nobody looks."""
+        self.read_panel.rest()
+        if self._clusters is not None and hasattr(self._clusters, "rest"):
+            self._clusters.rest()
+
+    def _read_more(self, made: Artifact) -> None:
+        """The manifest lists some files, the artifact all of them: read in a thread."""
+        def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+            found = json.loads((made.path / "sources.json").read_text("utf-8"))
+            return list(found.get("sources", ()))[:5000], list(found.get("skipped", ()))[:5000]
+
+        def then(found: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
+            if self.report is not None and self.report.made.id == made.id:
+                self.files.load_all(self.report, *found)
+        self.context.jobs.run(work, then=then, failed=_not_there, owner=self)
+
+    def _show_clusters(self, made: Artifact, fresh: bool) -> None:
+        groups = int(dict(made.facts.get("duplicates") or {}).get("clusters", 0) or 0)
+        if groups and self._clusters is None and not self._no_clusters:
+            strip = optional("desktop.pages.corpus.clusters", "ClusterStrip")
+            self._no_clusters = strip is None
+            if strip is not None:
+                self._clusters = strip(self.context, on_open=self._cluster_opened)
+                self._cluster_host.layout().addWidget(self._clusters)
+        show_if(self._cluster_host, bool(groups) and self._clusters is not None)
+        if groups and self._clusters is not None and fresh:
+            self._clusters.load(made)
+
+    def _show_times(self) -> None:
+        """How long models take that this is enough for; the formula runs in a thread."""
+        report, device = self.report, self.context.device_facts
+        if report is None:
+            return
+        tokens = report.token_count
+
+        def then(found: list[tuple[str, str]]) -> None:
+            self._times.set(found)
+            show_if(self._times_box, bool(found))
+            self._times_words.set("" if found else tr("Measure this machine on the Home page, and the time of training stands here.")
+                                  if device is None or not device.peak(device.dtype) else "")
+            show_if(self._times_words, bool(self._times_words.words()))
+        self.context.jobs.run(lambda: training_time(tokens, device), then=then, owner=self)
+
+    # acting -----------------------------------------------------------------------------------------------------------
+
+    def _row_opened(self, step: str) -> None:
+        self._open_browser(NO_FILTER.get(step, {"step": step}))
+
+    def _cluster_opened(self, *given: Any) -> None:
+        """The strip says which group it shows, or nothing."""
+        cluster = given[0] if given and isinstance(given[0], (int, dict)) else True
+        self._open_browser(cluster if isinstance(cluster, dict) else {"cluster": cluster})
+
+
+def _not_there(wrong: Exception) -> None:
+    """An old or damaged artifact without its list of files: the manifest's stays."""
+    if not isinstance(wrong, (OSError, ValueError)):
+        raise wrong
