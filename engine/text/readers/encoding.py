@@ -64,14 +64,14 @@ def _known(encoding: str) -> bool:
 
 class Decoded:
     """Text of a binary stream in chunks, with line ends as "\\n". `bytes` counts what was read, `replaced` what did not fit. `tick` is
-    called at every chunk; `limit` stops after so many bytes."""
+    called at every chunk; `limit` stops after so many bytes; `declared` finds an encoding that the text itself names."""
 
     def __init__(self, stream: BinaryIO, encoding: str, limit: int | None = None, tick: Callable[[], None] = lambda: None,
-                 declared: str = "") -> None:
+                 declared: Callable[[bytes], str] = lambda start: "") -> None:
         self._stream, self._limit, self._tick = stream, limit, tick
         self._start = read_fully(stream, base.SAMPLE)
         if encoding == "auto":
-            self.encoding = detect_encoding(self._start, len(self._start) < base.SAMPLE, declared)
+            self.encoding = detect_encoding(self._start, len(self._start) < base.SAMPLE, declared(self._start))
         else:
             self.encoding = encoding
         name = self.encoding

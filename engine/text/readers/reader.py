@@ -6,7 +6,7 @@ It looks into no format itself, and it does not guard against parsers that hang 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from engine.contract.errors import FledgeError, FormatError
 from engine.contract.words import tr
@@ -70,14 +70,27 @@ class Reader:
             self.done = self.file.size
 
     def _pieces(self) -> Pieces:
+        # A format's library is loaded when the first file of its kind comes.
         kind = self.file.kind
+        module: Any
         if kind in ("text", "code", "jsonl", "csv", "tsv"):
             from engine.text.readers import tables as module
+        elif kind == "json":
+            from engine.text.readers import json_file as module
         elif kind in ("parquet", "arrow", "hf"):
-            from engine.text.readers import arrow as module  # type: ignore[no-redef]
+            from engine.text.readers import arrow as module
+        elif kind == "html":
+            from engine.text.readers import html as module
+        elif kind == "pdf":
+            from engine.text.readers import pdf as module
+        elif kind in ("docx", "odt", "epub"):
+            from engine.text.readers import zipped as module
+        elif kind == "rtf":
+            from engine.text.readers import rtf as module
         else:
-            raise AssertionError(kind)
-        return module.pieces(self)
+            assert kind == "warc", kind
+            from engine.text.readers import warc as module
+        return cast(Pieces, module.pieces(self))
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
