@@ -1,6 +1,6 @@
 """Looks into files and corpora for the window, in a process of its own: a file that makes a parser hang or die takes only this with it.
 
-    python -m engine.text.probe preview      {"sources": [...], "options": {...}}
+    python -m engine.text.probe preview      {"sources": [...], "options": {...}, "source_options": {PATH: {...}}}
     python -m engine.text.probe documents    {"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}
     python -m engine.text.probe lab          {"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}
     python -m engine.text.probe browse       {"corpus": DIR, "search": "..."}      # and the other questions of browse/query.py
@@ -18,19 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
+from engine.text import read_look
 from engine.text.browse import query
 from engine.text.corpus import Corpus
 from engine.text.lab import Cutter, RawBytes, colour, measure
-from engine.text.readers import ReadOptions, preview
+from engine.text.readers import ReadOptions
 from engine.text.tokenizer import Tokenizer
 
 PIECES = 6_000
 """Pieces that are sent to be shown; the measures are of the whole text."""
 
 
-def look(sources: list[str], options: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What an import would find: readers.Preview as plain values."""
-    return dataclasses.asdict(preview(sources, ReadOptions(**(options or {}))))
+def look(sources: list[str], options: dict[str, Any] | None = None,
+         source_options: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """What an import would find: readers.Preview as plain values. `source_options`: what differs for single sources, by path as given."""
+    given = options or {}
+    by_root = [ReadOptions(**{**given, **(source_options or {}).get(source, {})}) for source in sources]
+    return dataclasses.asdict(read_look.look(sources, by_root))
 
 
 def documents(corpus: str, split: str = "train", start: int = 0, count: int = 1, characters: int = 20_000) -> dict[str, Any]:

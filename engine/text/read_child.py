@@ -25,7 +25,7 @@ from typing import Any
 from engine.contract.errors import FledgeError
 from engine.text.parts import PART_BYTES, PART_DOCUMENTS, READ, part_name, write_part
 from engine.text.readers.base import ReadOptions, SourceFile
-from engine.text.readers.preview import look_into
+from engine.text.readers.preview import look_into, refused
 from engine.text.readers.reader import Reader
 
 EVERY = 0.2
@@ -104,12 +104,12 @@ def read_batch(job: dict[str, Any], line: _Line) -> None:
     """Read the files of a batch one after the other. Says "begin" and "member" before what may hang, "at" while it goes on, "file" with
     the file's row, "part" for each part."""
     parts = _PartFiles(Path(job["folder"]), job["skip"], line)
-    for number, plain, options, left_out, refused in job["files"]:
+    for number, plain, options, left_out, reason in job["files"]:
         file = _file(plain)
         line.say("begin", number, file.size)
-        row: dict[str, Any] = {"documents": 0, "texts": 0, "bytes": 0, "characters": 0, "problem": refused}
+        row: dict[str, Any] = {"documents": 0, "texts": 0, "bytes": 0, "characters": 0, "problem": reason}
         reader = Reader(file, ReadOptions(**options), leave_out={int(k): v for k, v in left_out.items()})
-        if not refused:
+        if not reason:
             row["problem"] = _read_file(number, reader, row, parts, line)
         row |= {"encoding": reader.encoding, "column": reader.column, "bad": reader.bad_count, "bad_lines": reader.bad,
                 "empty": reader.empty, "replaced": reader.replaced, "notes": reader.notes, "members": reader.members,
@@ -158,7 +158,14 @@ def _read_file(number: int, reader: Reader, row: dict[str, Any], parts: _PartFil
 def look(job: dict[str, Any], line: _Line) -> None:
     import dataclasses
 
-    row, shown = look_into(_file(job["file"]), ReadOptions(**job["options"]), job["bytes"], job["texts"], job["characters"])
+    file = _file(job["file"])
+    try:
+        row, shown = look_into(file, ReadOptions(**job["options"]), job["bytes"], job["texts"], job["characters"])
+    except MemoryError:
+        raise
+    except Exception as wrong:  # a parser's own bug over a strange file
+        traceback.print_exc()
+        row, shown = refused(file, f"{type(wrong).__name__}: {wrong}"[:300]), []
     line.say("looked", dataclasses.asdict(row), shown)
 
 

@@ -4,6 +4,7 @@ Pages are flattened before anything else sees them: tags nested deeper than DEEP
 """
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from engine.contract.errors import FormatError
@@ -80,11 +81,13 @@ _UNSEEN = re.compile("[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\
 
 
 def _shield(tree: Any, text: str) -> dict[int, str]:
-    """Put stand-ins for what trafilatura would drop as unprintable; the table that puts it back. Stand-ins are hieroglyphs that the page
-    does not hold."""
-    unseen = sorted(set(_UNSEEN.findall(text)))
+    """Put stand-ins for what trafilatura would drop as unprintable or compose; the table that puts it back. Stand-ins are
+    hieroglyphs that the page does not hold."""
+    unseen = set(_UNSEEN.findall(text))
+    if not unicodedata.is_normalized("NFC", text):  # it would be normalised; whether to do so is the person's choice (cleaning)
+        unseen |= {c for c in set(text) if unicodedata.combining(c) or "\u1160" <= c <= "\u11ff" or not unicodedata.is_normalized("NFC", c)}
     free = (c for c in range(0x13000, 0x13430) if chr(c) not in text)
-    table = {ord(mark): chr(c) for mark, c in zip(unseen, free, strict=False)}
+    table = {ord(mark): chr(c) for mark, c in zip(sorted(unseen), free, strict=False)}
     if table:
         for element in tree.iter():
             if element.text and not element.text.isascii():

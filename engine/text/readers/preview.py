@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.contract.errors import FledgeError
+from engine.contract.words import tr
 from engine.text.readers.base import ReadOptions, Skipped, SourceFile
 from engine.text.readers.listing import list_files
 from engine.text.readers.reader import Reader
@@ -88,6 +89,11 @@ def look_into(file: SourceFile, options: ReadOptions, bytes_of_each: int = 400_0
         exact = one
     return FilePreview(file.name, file.kind, file.size, reader.encoding, reader.column, reader.columns, count, exact, reader.bad_count,
                        reader.replaced, problem, remedy, tuple(reader.notes)), shown
+
+
+def refused(file: SourceFile, reason: str) -> FilePreview:
+    """The row of a file over which looking had to be given up."""
+    return FilePreview(file.name, file.kind, file.size, "", "", (), 0, False, 0, 0, tr("It could not be looked into."), reason)
 
 
 def summary(found: Sequence[SourceFile], skipped: Sequence[Skipped], rows: Sequence[FilePreview],

@@ -382,7 +382,7 @@ def test_archives_of_every_kind(tmp_path, kind):
     assert [p.source.removeprefix(f"old.{kind}/") for p in parts] == [
         "docs/a.txt", "docs/b.jsonl", "docs/b.jsonl", "c.docx", "d.pdf", "e.html", "f.parquet", "f.parquet", "名前/最後.txt"]
     assert [p.document for p in parts] == list(range(9)) and all(p.last for p in parts)
-    assert [p.text for p in parts[:4]] == TEXTS[:4] and [p.text for p in parts[6:]] == TEXTS[4:]
+    assert [p.text for p in parts[:4]] == TEXTS[:4] and [p.text for p in parts[6:]] == TEXTS[4:7]
     problems = {m["name"]: m["problem"] for m in reader.members if m["problem"]}
     assert problems.pop("bad.pdf").startswith(f"old.{kind}/bad.pdf is a damaged PDF file")
     assert problems == {"g.png": ".png files are not read", "inner.zip": "an archive in an archive", "h.txt.gz": "an archive in an archive",
