@@ -18,7 +18,7 @@ from engine.contract.words import tr
 from engine.text.cleaning.draft import Draft
 from engine.text.cleaning.fold import fold
 from engine.text.cleaning.personal_keys import keys
-from engine.text.cleaning.personal_phones import phones
+from engine.text.cleaning.personal_phones import OTHERWISE, phones
 
 KINDS = ("key", "email", "iban", "card", "ip", "phone")
 """In order of precedence: where two overlap, the earlier one counts."""
@@ -49,13 +49,15 @@ _ENDINGS = frozenset(
     "intranet onion earth house land global international press social team tools work works zone page pub red blue green one top vip win "
     "support help chat link click download host hosting website web wiki ninja guru expert education training events fun "
     "рф срб укр бел мкд бг ком орг онлайн сайт дети москва".split())
+_COUNTRIES = frozenset(r.lower() for r in phonenumbers.SUPPORTED_REGIONS) | {"uk", "eu", "su", "ps", "aq", "tf", "gs"}
 _LOOKS_LIKE_A_FILE = frozenset(("py", "pl", "rs", "md", "sh", "so", "ps", "cc"))
 _AT_WORDS = ("at", "arroba", "arobase", "chiocciola", "kropka", "małpa", "@")
 _DOT_WORDS = ("dot", "punto", "ponto", "point", "punkt")
 _DOTS = "|".join(_DOT_WORDS)
 _SPELLED_INDEX = AhoCorasick([o + w + c for w in _AT_WORDS for o, c in ("()", "[]", "{}", "<>")] + [f" {w} " for w in _AT_WORDS[:4]])
+_LABEL = rf"(?:[^\W{_UNSPACED}]|-)"
 _SPELLED_DOMAIN = re.compile(
-    rf"\s?[\w-]{{1,63}}(?:(?:\s?[\[({{<]\s?(?:{_DOTS}|\.)\s?[\])}}>]\s?|\.| (?:{_DOTS}) )[\w-]{{2,63}}){{1,4}}", re.IGNORECASE)
+    rf"\s?{_LABEL}{{1,63}}(?:(?:\s?[\[({{<]\s?(?:{_DOTS}|\.)\s?[\])}}>]\s?|\.| (?:{_DOTS}) ){_LABEL}{{2,63}}){{1,4}}", re.IGNORECASE)
 _BARE_DOMAIN = re.compile(rf"[\w-]{{2,63}} (?:{_DOTS}) (?:com|org|net|edu|de|es|fr|it|br|pt|uk|pl|io)(?!\w)", re.IGNORECASE)
 
 
@@ -70,7 +72,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         if not kept or kept.endswith(".") or ".." in kept:
             continue
         domain = _DOMAIN.match(text, at + 1)
-        if not domain:
+        if not domain or text[at - len(kept) - 3:at - len(kept)] == "://":      # the latter is a user's name in an address
             continue
         labels = domain[0].rstrip("-_").split(".")
         while len(labels) > 1 and not _ending(labels[-1]):
@@ -94,7 +96,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 def _ending(label: str) -> bool:
     label = label.lower()
-    return label in _ENDINGS or (len(label) == 2 and label.isalpha()) or label.startswith("xn--")
+    return label in _ENDINGS or label in _COUNTRIES or label.startswith("xn--")
 
 
 # bank accounts --------------------------------------------------------------------------------------------------------------------------
@@ -131,6 +133,7 @@ def _ibans(text: str) -> Iterator[tuple[int, int]]:
 
 _CARD = re.compile(r"[2-69][0-9]{3}(?:[ \u00a0\-.]?[0-9]){8,22}")
 _GROUP = re.compile(r"[0-9]+")
+_IN_AN_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}[ -]?(?:[A-Z0-9]{4}[ -]?){0,6}$")
 _LAYOUTS = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (6, 13), (8, 8)}
 
 
@@ -166,21 +169,28 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
         if start and (text[start - 1].isascii() and text[start - 1].isalnum() or text[start - 1] == "_"
                       or text[start - 1] in ".,-" and start > 1 and text[start - 2].isascii() and text[start - 2].isalnum()):
             continue
-        groups = [m.span() for m in _GROUP.finditer(text, start, found.end())]
-        gaps = {text[a[1]:b[0]] for a, b in zip(groups[:5], groups[1:5], strict=False)}
-        for count in range(min(5, len(groups)), 0, -1):
+        if _IN_AN_ACCOUNT.search(text, max(0, start - 36), start):
+            continue
+        groups = [m.span() for m in _GROUP.finditer(text, start, found.end())][:6]
+        gaps = [text[a[1]:b[0]] for a, b in zip(groups, groups[1:], strict=False)]
+        for count in range(len(groups), 0, -1):
             end = groups[count - 1][1]
-            after = text[end:end + 2]
-            if count == len(groups) and after and (after[0].isascii() and after[0].isalnum() or after[0] == "_" or after[0] in "-." and after[1:].isdigit()):
+            if count == len(groups):
+                after = text[end:end + 2]
+                if after and (after[0].isascii() and after[0].isalnum() or after[0] == "_" or after[0] in "-." and after[1:].isdigit()):
+                    continue
+            elif gaps[count - 1] not in (" ", "\u00a0"):         # what follows must be set off, as an expiry date is
                 continue
-            if count > 1 and (tuple(b - a for a, b in groups[:count]) not in _LAYOUTS or len({text[a[1]:b[0]] for a, b in zip(groups[:count], groups[1:count], strict=False)}) > 1):
-                continue
-            if count < len(groups) and count == 1 and gaps != {" "}:
+            if count > 1 and (tuple(b - a for a, b in groups[:count]) not in _LAYOUTS or len(set(gaps[:count - 1])) > 1):
                 continue
             number = "".join(text[a:b] for a, b in groups[:count])
-            if 13 <= len(number) <= 19 and len(set(number)) > 2 and _network(number) and luhn(number):
-                yield start, end
-                break
+            if 13 <= len(number) <= 19 and len(set(number)) > 2 and _network(number):
+                if luhn(number):
+                    if len(number) >= 16 or count > 1 or not OTHERWISE.search(text, max(0, start - 30), start):
+                        yield start, end    # the shorter ones are as long as EAN, ISBN and IMEI
+                    break
+                if len(number) == 19 and number[0] != "4":
+                    break       # a long number with a wrong check digit, not a card with three digits behind it
 
 
 # IP addresses ---------------------------------------------------------------------------------------------------------------------------
@@ -198,7 +208,7 @@ _ADDRESS_BEFORE = re.compile(r"(?:\b(?:ip|ipv4|ips|address|addresses|addr|host|h
                              r"connect|connected|login|ssh|blocked|ban|inet)\b|//|@|\[)[\s:=\"'(-]{0,3}(?:\w{1,8}[ :=]{1,2})?$", re.IGNORECASE)
 _IPV6 = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6_BACKWARDS = re.compile(r"[0-9A-Fa-f:]{0,39}")
-_IPV6_FORWARDS = re.compile(r"[0-9A-Fa-f:]{0,39}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3})?")
+_IPV6_FORWARDS = re.compile(r"[0-9A-Fa-f:]{0,39}(?:\.[0-9]{1,3}){0,3}")
 
 
 def _ips(text: str) -> Iterator[tuple[int, int]]:

@@ -15,10 +15,12 @@ _DIGITS = "0-9\u0660-\u0669\u06f0-\u06f9\uff10-\uff19"
 _ASCII = {first + i: str(i) for first in (0x660, 0x6F0, 0xFF10) for i in range(10)}       # Arabic, Persian and full-width digits
 _GAP = " .\\-/()\u00a0\u2010\u2011\u2013\u202f"
 
-_PLUS = re.compile(rf"[+\uff0b][ \u00a0]?\(?[{_DIGITS}](?:[{_GAP}]{{0,3}}[{_DIGITS}]){{6,19}}")
-_ZEROS = re.compile(rf"00[1-9](?:[{_GAP}]{{0,3}}[{_DIGITS}]){{7,18}}")
-# Seven to fifteen digits in any grouping. Each gap is short, so that a table of digits costs no more than its length.
-_LOOSE = re.compile(rf"[{_DIGITS}](?:[{_GAP}]{{0,3}}[{_DIGITS}]){{6,18}}")
+_BETWEEN = rf"(?:\.|[{_GAP.replace('.', '')}]{{0,3}})"       # not a full stop and a space: a new sentence begins there
+_PLUS = re.compile(rf"[+\uff0b][ \u00a0]?\(?[{_DIGITS}](?:{_BETWEEN}[{_DIGITS}]){{6,19}}")
+_ZEROS = re.compile(rf"00[ \u00a0]?[1-9](?:{_BETWEEN}[{_DIGITS}]){{7,18}}")
+# Seven to nineteen digits in any grouping. Each gap is short, so that a table of digits costs no more than its length.
+_LOOSE = re.compile(rf"[{_DIGITS}](?:{_BETWEEN}[{_DIGITS}]){{6,18}}")
+_IN_AN_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}[ -]?(?:[A-Z0-9]{4}[ -]?){0,6}$")
 _SEPARATOR = re.compile(rf"[{_GAP}]+")
 _ONLY_DIGITS = re.compile(rf"[{_DIGITS}]+")
 
@@ -26,7 +28,7 @@ _CALLS = (r"tel(?:e(?:ph?one?|foon|f[oó]n[oi]?|fonnummer|f))?|t[ée]l(?:[ée]ph
           r"handy(?:nummer)?|rufnummer|whats?app|sms|m[oó]vil|celular|telem[oó]vel|cellulare|portable|gsm|kom(?:\.|[oó]rka)|hotline|"
           r"telefon(?:ul|nr|u|icznie)?|t[eé]l[eé]fono|contact(?:o|ez)?|"
           r"call(?: (?:me|us|him|her|them))?|text(?: me| us)?|ring(?: me| us)?|dial|reach(?: me| us)?|ll[aá]m[ea](?:me|nos|r)?|marque|"
-          r"ligue|liga(?:r|-me)|appele[zr]|appelle(?:-moi)?|joindre|anruf(?:en)?|ruf(?:en)?(?: sie)?(?: mich| uns)?|chiam(?:a(?:mi|te|re)?|i)|"
+          r"ligue|liga(?:r|-me)|appele[zr](?:[- ](?:moi|nous))?|appelle(?:-moi)?|joindre|anruf(?:en)?|ruf(?:en)?(?: sie)?(?: mich| uns)?|chiam(?:a(?:mi|te|re)?|i)|"
           r"suna(?:[țt]i)?(?:-m[ăa])?|bel(?: me| mij| ons)?|zadzwo[nń](?:cie)?|dzwo[nń]|"
           r"тел(?:ефон)?|моб(?:ильный)?|факс|звоните|позвоните|позвони|номер телефона")
 _CALLS_UNSPACED = (r"هاتف|الهاتف|جوال|الجوال|تلفون|موبايل|فاكس|اتصل|اتصلوا|واتساب|"
@@ -37,18 +39,18 @@ _MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,
 _WEAK = re.compile(r"(?:call|text|ring|dial|reach|contact\w*|ll[aá]m\w*|marque|liga|ligue|bel|ruf\w*|chiam\w*)\W*(?:\w{1,8}\W*){0,3}$", re.IGNORECASE)
 _MARK_REACH = 48
 
-_OTHERWISE = re.compile(
+OTHERWISE = re.compile(
     r"(?:order|orders|invoice|isbn|issn|ean|upc|asin|doi|pmid|ref|reference|id|serial|s/n|sn|part|item|sku|model|ticket|tracking|parcel|"
     r"account|acct|case|docket|batch|lot|imei|vin|iccid|patent|zip|postcode|rev|build|version|commit|row|page|pp|"
     r"bestellnummer|bestellung|rechnung|rechnungsnummer|auftrag|kundennummer|artikel|artikelnummer|pedido|factura|fatura|encomenda|commande|facture|"
     r"ordine|fattura|comanda|factura|bestelling|factuur|zam[oó]wienie|faktura|заказ|счет|счёт|артикул|طلب|فاتورة|订单|訂單|编号|發票|发票)"
     r"(?:\s{0,2}(?:number|numbers|no|nr|num|n[º°]|№|code|id|номер|de|is|was|von|号|號))?[\s.::#=\-–—]{0,4}$", re.IGNORECASE)
 _DATE = re.compile(
-    r"(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])(?!\d)|"
-    r"(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:19|20)?\d\d(?!\d)|"
-    r"(?:1[5-9]|20)\d\d ?[-–/] ?(?:1[5-9]|20)\d\d(?!\d)|(?:1[5-9]|20)\d\d(?: (?:1[5-9]|20)\d\d)+|"
-    r"\d{1,3}(?:[. ]\d{3})*[. ]000(?!\d)|\d{1,3}\.\d{5,}")
-"""What is grouped digits, but no phone number: dates, spans of years, round amounts, coordinates."""
+    r"(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])(?![-./]?\d)|"
+    r"(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:19|20)?\d\d(?![-./]?\d)|"
+    r"(?:1[5-9]|20)\d\d ?[-–/] ?(?:1[5-9]|20)\d\d(?!\d)|(?:1[5-9]|20)\d\d(?: (?:1[5-9]|20)\d\d)+|\d{1,3}\.\d{5,}")
+"""What is grouped digits, but no phone number: dates, spans of years, coordinates."""
+_ROUND = re.compile(r"\d{1,3}(?:[. ]\d{3})*[. ]000(?!\d)")
 _MONEY = re.compile(r"[$€£¥₽₹%]\s?$")
 _UNIT = re.compile(r"\s?(?:[$€£¥₽%°]|(?:usd|eur|euros?|dollars?|km|kg|mb|gb|bytes?|lei|zł|руб|тыс|元|people|users|times|times)\b)", re.IGNORECASE)
 
@@ -72,14 +74,15 @@ def phones(text: str, region: str = "") -> Iterator[tuple[int, int]]:
         if start and text[start - 1] == "(":
             start -= 1
         marked = _MARKED.search(before) is not None
-        if text.startswith("00", found.start()) and (zeros := _ZEROS.match(text, found.start())) and (marked or region or _SEPARATOR.search(zeros[0])):
+        if text.startswith("00", found.start()) and (zeros := _ZEROS.match(text, found.start())) and (marked or region or _SEPARATOR.search(zeros[0])) \
+                and not _IN_AN_ACCOUNT.search(text[max(0, start - 36):start]):
             if span := next(_trimmed(text, found.start(), zeros.end(), None, "00"), None):
                 yield span
                 continue
         if marked:
             yield from _announced(text, start, end, region)
-        elif region and not _OTHERWISE.search(before) and not _MONEY.search(before) and not _UNIT.match(text, end):
-            if _DATE.match(text, found.start()):
+        elif region and not OTHERWISE.search(before) and not _MONEY.search(before) and not _UNIT.match(text, end):
+            if _DATE.match(text, found.start()) or _ROUND.match(text, found.start()):
                 continue
             grouped = _SEPARATOR.search(text[start:end].strip("(")) is not None
             if grouped or text[start] == "0":
@@ -118,29 +121,42 @@ def _valid(digits: str, region: str | None) -> bool:
         return False
 
 
+@lru_cache(maxsize=4096)
+def _possible(digits: str) -> bool:
+    try:
+        return phonenumbers.is_possible_number(phonenumbers.parse(digits))
+    except NumberParseException:
+        return False
+
+
 def _plain(candidate: str) -> str:
     return "".join(_ONLY_DIGITS.findall(candidate)).translate(_ASCII)
 
 
 def _trimmed(text: str, start: int, end: int, region: str | None, prefix: str = "+") -> Iterator[tuple[int, int]]:
-    """The longest beginning of the candidate, ending at a group, that is a valid number."""
+    """The longest beginning of the candidate, ending at a group, that is a valid number; of an international one without such a beginning
+    the longest that has the length of a number of its country (numbering plans change faster than libraries)."""
+    possible = 0
     for _ in range(5):
-        if end < len(text) and text[end].isalnum() and not _unspaced(text[end]) and text[end - 1].isdigit() and not text[end:end + 4].lower().startswith(("ext", "x")):
-            pass        # letters hang on: a serial, unless a shorter group is one
-        else:
-            digits = _plain(text[start:end])
-            if _valid(digits if region else "+" + (digits[2:] if prefix == "00" else digits), region):
-                yield start, end
-                return
-            if region is None and "(0)" in text[start:end]:      # +49 (0)30 901820
-                inner = _plain(text[start:end].replace("(0)", "", 1))
-                if _valid("+" + (inner[2:] if prefix == "00" else inner), None):
+        follows = text[end] if end < len(text) else " "
+        hangs_on = follows.isalnum() and not _unspaced(follows) and text[end:end + 3].lower() != "ext"     # a serial, unless a shorter group is one
+        if not hangs_on:
+            written = text[start:end]
+            for form in (written, written.replace("(0)", "", 1)) if region is None and "(0)" in written else (written,):    # +49 (0)30 901820
+                digits = _plain(form)
+                if region is None:
+                    digits = "+" + (digits[2:] if prefix == "00" else digits)
+                if _valid(digits, region):
                     yield start, end
                     return
+                if region is None and not possible and "00000" not in digits and _possible(digits):
+                    possible = end
         gaps = [m.start() for m in _SEPARATOR.finditer(text, start + 1, end)]
         if not gaps:
-            return
+            break
         end = gaps[-1]
+    if possible:
+        yield start, possible
 
 
 def _announced(text: str, start: int, end: int, region: str) -> Iterator[tuple[int, int]]:
