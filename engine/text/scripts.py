@@ -73,6 +73,11 @@ def _table() -> np.ndarray:
     return table
 
 
+def codes(text: str) -> np.ndarray:
+    """uint8, one for each character of `text` (no surrogates): the index into NAMES of its script."""
+    return _table()[np.frombuffer(text.encode("utf-32-le"), np.uint32)]
+
+
 def codes_of_bytes(text: str) -> np.ndarray:
     """uint8, one for each UTF-8 byte of `text` (no surrogates): the index into NAMES of the character the byte belongs to."""
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)

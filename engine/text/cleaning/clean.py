@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.text.cleaning import quality
+from engine.text.cleaning import lines, quality
 from engine.text.cleaning.draft import Draft, Step
 from engine.text.cleaning.excerpt import shown
+from engine.text.cleaning.language import Languages
 from engine.text.cleaning.length import MinimumLength
+from engine.text.cleaning.mojibake import Mojibake
 from engine.text.cleaning.unicode import Unicode
 from engine.text.cleaning.whitespace import WhiteSpace
 from engine.text.parts import CLEAN, read_part, write_part
@@ -91,6 +93,7 @@ class CleanCounts:
     languages           code -> [documents, bytes] of what is left; `languages_read` counts what was read
     personal            kind -> places replaced
     harm                kind -> documents from the threshold on, removed or not
+    mixed               documents in more than one language
     borderline          documents that a person should look at
     seconds             step -> processor time; no part of the result
     """
@@ -103,6 +106,7 @@ class CleanCounts:
     languages_read: dict[str, list[int]] = field(default_factory=dict)
     personal: dict[str, int] = field(default_factory=dict)
     harm: dict[str, int] = field(default_factory=dict)
+    mixed: int = 0
     borderline: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -115,8 +119,8 @@ class CleanCounts:
         removed = {id: _sum(self.removed.get(id, {}), other.removed.get(id, {})) for id in _in_order({**self.removed, **other.removed})}
         return CleanCounts(self.documents + other.documents, self.kept + other.kept, steps, removed,
                            _sum_pairs(self.languages, other.languages), _sum_pairs(self.languages_read, other.languages_read),
-                           _sum(self.personal, other.personal), _sum(self.harm, other.harm), self.borderline + other.borderline,
-                           _sum(self.seconds, other.seconds))
+                           _sum(self.personal, other.personal), _sum(self.harm, other.harm), self.mixed + other.mixed,
+                           self.borderline + other.borderline, _sum(self.seconds, other.seconds))
 
     def plain(self) -> dict[str, Any]:
         """For JSON; `CleanCounts(**plain)` is the way back."""
@@ -160,11 +164,7 @@ def clean_table(table: pa.Table, plan: CleanPlan, boilerplate: Path | None = Non
     texts, sources, ids = _whole(table["text"]), table["source"].to_pylist(), table["id"].to_pylist()
     seconds: dict[str, float] = {}
     drafts = _run(_steps(plan, boilerplate), texts, ids, sources, seconds)
-    changed = np.fromiter((d is not None and bool(d.touches) for d in drafts), bool, len(drafts))
-    after = texts
-    if changed.any():
-        made = pa.array([d.text for d in drafts if d is not None and d.touches], pa.large_string())
-        after = _whole(pc.replace_with_mask(texts, pa.array(changed), made))
+    after, changed = _changed(texts, drafts)
     started = time.process_time()
     scores = quality.scores(after)
     seconds["score"] = time.process_time() - started
@@ -173,7 +173,7 @@ def clean_table(table: pa.Table, plan: CleanPlan, boilerplate: Path | None = Non
     columns = {
         **{name: table[name] for name in ("id", "root", "file", "document", "source")},
         "text": after,
-        "original": pc.if_else(pa.array(changed), texts, pa.scalar(None, pa.large_string())),
+        "original": pc.if_else(changed, texts, pa.scalar(None, pa.large_string())),
         "language": pa.array([d.language if d is not None else "" for d in drafts], pa.string()),
         "language_score": pa.array([d.language_score if d is not None else 0.0 for d in drafts], pa.float32()),
         "step": pa.array([v.step if v else None for v in gone], pa.string()),
@@ -195,20 +195,27 @@ def _run(steps: Sequence[Step], texts: pa.Array, ids: Sequence[str], sources: Se
     """Every step over all documents; None for a document that no step looked at. `seconds` gets each step's processor time."""
     drafts: list[Draft | None] = [None] * len(texts)
     touched: set[int] = set()
+    decoded: list[str] | None = None
     for step in steps:
         started = time.process_time()
         suspects = getattr(step, "suspects", None)
         rows: Sequence[int] = range(len(texts))
         if suspects is not None:
             rows = sorted(touched.union(np.flatnonzero(suspects(texts)).tolist()))
+        elif decoded is None:
+            decoded = texts.to_pylist()
         for row in rows:
-            draft = drafts[row]
-            if draft is None:
-                draft = drafts[row] = Draft(texts[row].as_py(), ids[row], sources[row])
-            if draft.verdict is None:
+            if drafts[row] is None:
+                drafts[row] = Draft(decoded[row] if decoded is not None else texts[row].as_py(), ids[row], sources[row])
+        given = [(row, draft) for row in rows if (draft := drafts[row]) is not None and draft.verdict is None]
+        batch = getattr(step, "batch", None)
+        if batch is not None:
+            batch([draft for _, draft in given])
+        for row, draft in given:
+            if batch is None:
                 step(draft)
-                if draft.touches:
-                    touched.add(row)
+            if draft.touches:
+                touched.add(row)
         seconds[step.id] = seconds.get(step.id, 0.0) + time.process_time() - started
     return drafts
 
@@ -226,16 +233,24 @@ _made: tuple[Any, list[Step]] | None = None
 
 def _make(plan: CleanPlan, boilerplate: Path | None) -> list[Step]:
     steps: list[Step] = []
+    if plan.mojibake:
+        steps.append(Mojibake())
     if plan.unicode:
         steps.append(Unicode())
     if plan.whitespace:
         steps.append(WhiteSpace())
+    if plan.repeated_lines and boilerplate is not None:
+        steps.append(lines.RepeatedLines.load(boilerplate))
     if plan.personal_data:
         from engine.text.cleaning.personal import PersonalData
 
         steps.append(PersonalData(plan.personal_kinds, plan.phone_region))
     # Also where no length is asked for: a document of which nothing is left goes.
     steps.append(MinimumLength(plan.minimum_length))
+    if plan.identify_languages:
+        steps.append(Languages(plan.languages))
+    if plan.quality_gopher or plan.quality_c4 or plan.quality_fineweb:
+        steps.append(quality.Quality(plan.quality_gopher, plan.quality_c4, plan.quality_fineweb, plan.identify_languages))
     if plan.harmful != "off":
         from engine.text.cleaning.harm import Harm
 
@@ -279,6 +294,7 @@ def _count(drafts: Sequence[Draft | None], after: pa.Array, sources: Sequence[st
             rules = counts.removed.setdefault(draft.verdict.step, {})
             rules[draft.verdict.rule] = rules.get(draft.verdict.rule, 0) + 1
         counts.borderline += draft.borderline != ""
+        counts.mixed += "mixed" in draft.scores
         for id in _touched(draft):
             counts.steps.setdefault(id, {"documents": 0, "edits": 0, "examples": []})["documents"] += 1
         for touch in draft.touches:
@@ -311,6 +327,60 @@ def _write_counts(path: Path, counts: CleanCounts) -> None:
     os.replace(aside, path)
 
 
+# ---- boilerplate, before cleaning
+
+
+@dataclass(frozen=True)
+class LinesJob:
+    """A part of schema READ whose lines are counted into `target` (a .npy file, see lines.py)."""
+
+    source: Path
+    target: Path
+    plan: CleanPlan
+
+
+def count_lines(job: LinesJob) -> None:
+    """The lines of one part, as they will be when boilerplate is cut out: after the steps before that. Left alone if it is there."""
+    if not job.target.exists():
+        table = read_part(job.source, ("text", "source"))
+        lines.save(job.target, lines.count(_mended(_whole(table["text"]), job.plan), table["source"].to_pylist()))
+
+
+def merge_lines(counted: Sequence[Path], sources: Sequence[Path], target: Path, plan: CleanPlan,
+                memory: int = 64_000_000) -> list[dict[str, Any]]:
+    """What `count_lines` made of each part in `sources`, merged into `target`, the boilerplate of CleanJob. Returns the most frequent
+    lines for the report, [{"line", "documents"}]; they are kept beside `target`, so that a resume gets them without merging again."""
+    listed = target.with_suffix(".json")
+    if not target.exists():
+        lines.merge(counted, aside := target.with_name(f"merging-{target.name}"), plan.repeated_lines_documents, memory)
+        frequent = lines.most_frequent(np.load(aside, mmap_mode="r"))
+        found = []
+        for line, documents, part in frequent.tolist():
+            held = np.load(counted[part], mmap_mode="r")
+            row = int(held[np.searchsorted(held["line"], np.uint64(line))]["row"])
+            text = _whole(read_part(sources[part], ("text",)).slice(row, 1)["text"])
+            found.append({"line": shown(lines.line_text(_mended(text, plan), line)), "documents": documents})
+        lines.save_plain(listed, found)
+        os.replace(aside, target)
+    return json.loads(listed.read_text("utf-8"))
+
+
+def _mended(texts: pa.Array, plan: CleanPlan) -> pa.Array:
+    """Texts after the steps that come before boilerplate lines."""
+    early = replace(plan, repeated_lines=False, personal_data=False, minimum_length=0, identify_languages=False, quality_gopher=False,
+                    quality_c4=False, quality_fineweb=False, harmful="off")
+    none = [""] * len(texts)
+    drafts = _run(list(_make(early, None)), texts, none, none, {})
+    return _changed(texts, drafts)[0]
+
+
+def _changed(texts: pa.Array, drafts: Sequence[Draft | None]) -> tuple[pa.Array, pa.Array]:
+    """(texts with what the drafts made of them, bool: which changed)."""
+    changed = pa.array([d is not None and bool(d.touches) for d in drafts], pa.bool_())
+    made = pa.array([d.text for d in drafts if d is not None and d.touches], pa.large_string())
+    return (_whole(pc.replace_with_mask(texts, changed, made)) if len(made) else texts), changed
+
+
 # ---- looking before running
 
 
@@ -322,8 +392,14 @@ def sample(texts: Sequence[tuple[str, str]], plan: CleanPlan) -> dict[str, Any]:
                 "examples": [{"source", "before", "after", "rule"}]}]}     three a step; of removed ones `after` says why
     """
     array = pa.array([text for _, text in texts], pa.large_string())
-    steps = _steps(plan, None)
-    drafts = _run(steps, array, [""] * len(texts), [source for source, _ in texts], {})
+    steps, sources = list(_steps(plan, None)), [source for source, _ in texts]
+    if plan.repeated_lines:
+        # Boilerplate of the sample itself; the corpus will know more.
+        counted = lines.count(_mended(array, plan), sources)
+        often = counted["line"][counted["documents"] >= min(plan.repeated_lines_documents, max(2, len(texts) // 4))]
+        place = sum(isinstance(step, Mojibake | Unicode | WhiteSpace) for step in steps)
+        steps.insert(place, lines.RepeatedLines(np.ascontiguousarray(often)))
+    drafts = _run(steps, array, [""] * len(texts), sources, {})
     rows: dict[str, dict[str, Any]] = {s.id: {"step": s.id, "touched": 0, "edits": 0, "removed": 0, "rules": {}, "examples": []}
                                        for s in steps}
     languages: dict[str, int] = {}
