@@ -32,7 +32,6 @@ import threading
 import time
 from pathlib import Path
 
-from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupBuckets, MinhashDedupFilter
@@ -44,7 +43,8 @@ from engine.stages.corpus.datatrove_work import Work
 
 
 class FledgeStep(PipelineStep):
-    """A step that works on the files of its rank in the shared folder."""
+    """A step that works on the files of its rank in the shared folder. Slurm's tasks get the classes of this file without its imports: what
+    they use is imported where they use it."""
 
     type = "Fledge"
 
@@ -53,7 +53,11 @@ class FledgeStep(PipelineStep):
         self.folder = folder
 
     @property
-    def work(self) -> Work:
+    def work(self):
+        from pathlib import Path
+
+        from engine.stages.corpus.datatrove_work import Work
+
         return Work(Path(self.folder))
 
 
@@ -111,6 +115,8 @@ class Documents(FledgeStep):
     name = "cleaned documents"
 
     def run(self, data=None, rank: int = 0, world_size: int = 1):
+        from datatrove.data import Document
+
         for text, id, known in self.work.documents(rank):
             self.stat_update("documents")
             yield Document(text=text, id=id, metadata=known)
@@ -150,7 +156,7 @@ def executors(folder: Path, given: argparse.Namespace) -> list:
             venv = f"{given.venv}/bin/activate" if given.venv else None
             made.append(SlurmPipelineExecutor(steps, tasks=tasks, workers=workers, time=given.time, partition=given.partition,
                                               qos=given.qos, mem_per_cpu_gb=memory, venv_path=venv, job_name=f"fledge-{name}",
-                                              mail_type="NONE", logging_dir=logs, depends=depends))
+                                              logging_dir=logs, depends=depends))
         else:
             made.append(RayPipelineExecutor(steps, tasks=tasks, workers=workers, mem_per_cpu_gb=memory, logging_dir=logs, depends=depends))
     return made

@@ -28,7 +28,21 @@ from engine.text.readers import ReadOptions, list_files
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("datatrove") is None, reason="the extra datatrove is not installed")
 ROOT = Path(__file__).parents[3]
-STEMS = [f"{a}{b}{c}" for a in ("b", "dr", "k", "fl", "m", "s", "t", "v") for b in ("a", "e", "i", "o", "u") for c in ("n", "rk", "st", "l")]
+STEMS = [f"{a}{b}{c}" for a in ("b", "dr", "k", "fl", "m", "s", "t", "v") for b in "aeiou" for c in ("n", "rk", "st", "l")]
+SBATCH = """#!{python}
+import os, re, subprocess, sys
+script = open(sys.argv[-1]).read()
+last = int(re.search(r"--array=0-(\\d+)", script)[1])
+number = 1 + len(open("{log}").readlines()) if os.path.exists("{log}") else 1
+name = re.search(r"--job-name=(\\S+)", script)[1]
+depends = [a for a in sys.argv if a.startswith("--dependency")] + re.findall(r"--(dependency=\\S+)", script)
+open("{log}", "a").write(f"{{number}} {{name}} {{last + 1}} {{' '.join(depends)}}\\n")
+for rank in range(last + 1):
+    env = dict(os.environ, SLURM_ARRAY_TASK_ID=str(rank), SLURM_NODELIST="here", SLURM_JOB_ID=str(number), RUN_OFFSET="0")
+    subprocess.run(["bash", sys.argv[-1]], env=env, check=True, stdout=2)
+print("Submitted batch job", number)
+"""
+"""A stand-in for Slurm's sbatch that does a job at once, rank after rank."""
 
 
 def prose(rng, words):
@@ -197,6 +211,31 @@ def test_slurm_and_ray_get_a_chain_of_stages(tmp_path, sources):
     assert [e.tasks for e in ray] == [e.tasks for e in chain] and type(ray[0]).__name__ == "RayPipelineExecutor"
     with pytest.raises(SystemExit):
         written.arguments(["--executor", "slurm"])
+
+
+def test_jobs_that_slurm_gets_do_the_work(tmp_path, sources):
+    """By a stand-in for the scheduler: what is submitted, in which order, and that each job finds all it needs in its file."""
+    plain = settings(sources, near_threshold=0.95)
+    folder, programs, log = write(tmp_path, sources, plain), tmp_path / "bin", tmp_path / "submitted.txt"
+    programs.mkdir()
+    (programs / "sbatch").write_text(SBATCH.format(python=sys.executable, log=log))
+    (programs / "srun").write_text('#!/bin/bash\nshift 3\nexec "$@"\n')     # -l -n 1
+    (programs / "scontrol").write_text("#!/bin/bash\necho here\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, str(folder / "pipeline.py"), "--executor", "slurm", "--partition", "cpu", "--tasks", "2"]
+    done = subprocess.run(command, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr[:3000]
+    # Every other job merges the statistics of the one before it.
+    jobs = [line.split() for line in log.read_text().splitlines()][::2]
+    assert [job[1:] for job in jobs] == [
+        ["fledge-read", "2"], ["fledge-clean", "2", "--dependency=afterok:1"],
+        ["fledge-buckets", str(Work(folder).bands), "--dependency=afterok:3"], ["fledge-choose", "1", "--dependency=afterok:5"],
+        ["fledge-filter", "2", "--dependency=afterok:7"]]
+    expected, duplicates, _ = here(tmp_path, sources, plain)
+    back = pipeline.read_back(folder)
+    assert rows(back.clean) == expected and np.array_equal(back.duplicates.step, duplicates.step)
 
 
 def test_a_dry_run_starts_nothing(tmp_path, sources):
