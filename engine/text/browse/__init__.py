@@ -1,6 +1,6 @@
-"""The browser of a corpus: an index of its documents, kept and removed, beside the artifact (build.py), and the questions asked of it
+"""The browser of a corpus: an index of its documents, kept and removed, beside the artifact (prepare.py), and the questions asked of it
 (query.py)."""
 
-from engine.text.browse.build import build, building, place, ready
+from engine.text.browse.prepare import build, building, place, ready
 
 __all__ = ["build", "building", "place", "ready"]

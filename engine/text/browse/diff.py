@@ -19,7 +19,7 @@ _WORD = re.compile(r"[^\W_]+|\s|[\W_]")
 _SIGNS = re.compile(r"[\W_]+")
 LONG_STRETCH = 400
 """A stretch longer than this is cut further, after words that a hash picks: so both versions are cut at the same words."""
-SMALL = 90_000
+SMALL = 10_000
 """Items of one side times items of the other that difflib may compare where there are no anchors."""
 LEAST_SHARED = 8
 """Versions that are changed beyond this share of words (one in so many) are shown as removed and added whole."""

@@ -16,10 +16,10 @@ no words in Chinese. Here all of these are unions and intersections of arrays.
 
 import json
 import os
-import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +27,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.text.browse.words import terms
+from engine.text.browse.words import LONGEST, terms
 
 SEGMENT_DOCUMENTS, SEGMENT_BYTES = 65_536, 32_000_000
 MOST_BITS = 18
 ARRAYS = ("terms", "term_ends", "posting_ends", "postings", "pair_ends", "pair_postings")
 TYPES = (np.uint8, np.uint32, np.uint32, np.uint16, np.uint32, np.uint16)
 _MIX, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_POWERS = np.cumprod(np.full(4 * LONGEST, 0xFF51AFD7ED558CCD, np.uint64))
+"""For each byte of a term (of at most LONGEST characters), so that the order of bytes counts."""
+_SIGNS = "".join(chr(c) for c in range(33, 127) if not chr(c).isalnum())
 
 
 class Segment(NamedTuple):
@@ -44,9 +47,13 @@ class Segment(NamedTuple):
     arrays: tuple[np.ndarray, ...]
 
 
-def hash_of(term: str) -> int:
-    """32 bits of a term, the same in every process."""
-    return zlib.crc32(term.encode("utf-8", "surrogatepass"))
+def hashes_of(joined: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """64 bits (uint64) of each term, the same in every process: of UTF-8 bytes (uint8) and where each term's begin, terms + 1."""
+    if len(ends) < 2:
+        return np.zeros(0, np.uint64)
+    at = np.arange(len(joined), dtype=np.uint32) - np.repeat(ends[:-1], np.diff(ends))
+    mixed = np.add.reduceat(_POWERS[np.minimum(at, len(_POWERS) - 1)] * (joined.astype(np.uint64) + np.uint64(1)), ends[:-1])
+    return mixed ^ mixed >> np.uint64(29)
 
 
 def bucket(first: np.ndarray, second: np.ndarray, bits: int) -> np.ndarray:
@@ -61,43 +68,35 @@ def bucket(first: np.ndarray, second: np.ndarray, bits: int) -> np.ndarray:
 
 
 def make_segment(texts: pa.Array) -> Segment:
-    """Index some texts (string or large_string, at most SEGMENT_DOCUMENTS). Arrow and numpy do the work, outside Python's lock; Python
-    itself sees each distinct stretch between spaces once."""
+    """Index some texts (string or large_string, at most SEGMENT_DOCUMENTS). Arrow and numpy do the work, outside Python's lock."""
     assert len(texts) <= SEGMENT_DOCUMENTS
     cut = pc.ascii_split_whitespace(texts)
-    stretches = pc.list_value_length(cut).to_numpy(zero_copy_only=False).astype(np.int64)
+    stretches = pc.list_value_length(cut).to_numpy(zero_copy_only=False)
     coded = cut.flatten().dictionary_encode()
-    of_stretch = coded.indices.to_numpy(zero_copy_only=False)
-    known: dict[str, int] = {}
-    flat: list[int] = []
-    counts = np.zeros(len(coded.dictionary), np.int64)
-    for number, stretch in enumerate(coded.dictionary.to_pylist()):
-        found = terms(stretch)
-        counts[number] = len(found)
-        for term in found:
-            flat.append(known.setdefault(term, len(known)))
-    names = list(known)
-    raw = [name.encode("utf-8", "surrogatepass") for name in names]
-    order = sorted(range(len(raw)), key=raw.__getitem__)
-    rank = np.empty(len(raw), np.uint32)
-    rank[order] = np.arange(len(raw), dtype=np.uint32)
-    hashes = np.fromiter((zlib.crc32(raw[i]) for i in order), np.uint64, len(raw))
-    ranked = rank[np.asarray(flat, np.int64)] if flat else np.zeros(0, np.uint32)
+    of_stretch, names, found, begins, counts = coded.indices.to_numpy(zero_copy_only=False), *_terms(coded.dictionary)
+    del cut, coded
+    order = pc.sort_indices(names.cast(pa.binary()))
+    rank = np.empty(len(order), np.uint32)
+    rank[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+    ranked = rank[found]
+    names = names.take(order)
+    term_ends = np.frombuffer(names.buffers()[1], np.int32, len(names) + 1).astype(np.uint32)
+    joined = np.frombuffer(names.buffers()[2] or b"", np.uint8, int(term_ends[-1]))
+    hashes = hashes_of(joined, term_ends)
 
     # One element for each term of each document, in order. Arrays are let go as soon as they have served: they are the memory of a build.
     document = np.repeat(np.arange(len(texts), dtype=np.uint16), stretches)
     many = counts[of_stretch]
-    begins = np.cumsum(counts) - counts
     total = int(many.sum())
     if total == len(many) and (many == 1).all():
         term = ranked[begins[of_stretch]]
     else:
-        at = np.repeat(begins[of_stretch] - (np.cumsum(many) - many), many)
-        at += np.arange(total)
-        term = ranked[at]
         document = np.repeat(document, many)
+        at = np.repeat(begins[of_stretch] - (np.cumsum(many, dtype=np.int32) - many), many)
+        at += np.arange(total, dtype=np.int32)
+        term = ranked[at]
         del at
-    del cut, coded, of_stretch, many
+    del of_stretch, many
 
     postings, ends = _postings(term, document, len(names))
     bits = int(min(MOST_BITS, max(8, np.log2(total / 4 + 1))))
@@ -105,9 +104,22 @@ def make_segment(texts: pa.Array) -> Segment:
     del term
     beside = document[1:] == document[:-1]
     pair_postings, pair_ends = _postings(pairs[beside], document[1:][beside], 1 << bits)
-    joined = np.frombuffer(b"".join(raw[i] for i in order), np.uint8)
-    term_ends = np.concatenate([[0], np.cumsum([len(raw[i]) for i in order], dtype=np.int64)]).astype(np.uint32)
     return Segment(len(texts), bits, (joined, term_ends, ends, postings, pair_ends, pair_postings))
+
+
+def _terms(stretches: pa.Array) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
+    """Of distinct stretches between spaces: their distinct terms, and for each stretch where its terms begin in a list of numbers of terms,
+    and how many they are: (terms, list, begins, counts). Most are one plain word, which Arrow recognises; Python cuts the others."""
+    bare = pc.utf8_trim(pc.ascii_lower(stretches), _SIGNS)
+    plain = pc.match_substring_regex(bare, f"^[a-z0-9]{{1,{LONGEST}}}$").to_numpy(zero_copy_only=False)
+    counts, begins = np.ones(len(stretches), np.int32), np.zeros(len(stretches), np.int32)
+    begins[plain] = np.arange(int(plain.sum()))
+    cut = [terms(stretch) for stretch in stretches.filter(pa.array(~plain)).to_pylist()]
+    counts[~plain] = np.fromiter(map(len, cut), np.int32, len(cut))
+    begins[~plain] = int(plain.sum()) + np.cumsum(counts[~plain]) - counts[~plain]
+    flat = pa.array(chain.from_iterable(cut), pa.string())
+    every = pa.concat_arrays([bare.filter(pa.array(plain)).cast(pa.string()), flat]).dictionary_encode()
+    return every.dictionary, every.indices.to_numpy(zero_copy_only=False), begins, counts
 
 
 def _postings(key: np.ndarray, document: np.ndarray, keys: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +193,8 @@ class Index:
 
     def pair(self, first_term: str, second_term: str) -> np.ndarray:
         """Which documents may hold two terms side by side: all that do, and few that do not."""
-        one, two = (np.array([hash_of(term)], np.uint64) for term in (first_term, second_term))
+        raw = [term.encode("utf-8", "surrogatepass") for term in (first_term, second_term)]
+        one, two = (hashes_of(np.frombuffer(term, np.uint8), np.array([0, len(term)], np.uint32)) for term in raw)
         found = np.zeros(self.documents, bool)
         for first, total, bits, *_, pair_ends, pair_documents in self._segments:
             place = int(bucket(one, two, bits)[0])

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from engine.contract.errors import InputError
 from engine.contract.words import tr
-from engine.text.browse.build import place
 from engine.text.browse.index import Index
+from engine.text.browse.prepare import place
 from engine.text.browse.search import Atom, parse
 from engine.text.browse.table import GONE, TRAIN, VALIDATION, Table, Texts
 from engine.text.browse.words import arrow_pattern_of

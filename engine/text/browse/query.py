@@ -75,10 +75,10 @@ import pyarrow.compute as pc
 
 from engine.contract.errors import InputError, NotFound
 from engine.contract.words import tr
-from engine.text.browse.build import build as make
-from engine.text.browse.build import building, place, ready
 from engine.text.browse.diff import pieces
 from engine.text.browse.opened import EXCLUDE, KEEP, Opened
+from engine.text.browse.prepare import build as make
+from engine.text.browse.prepare import building, place, ready
 from engine.text.browse.search import SCANNED, marker, parse, snippet
 from engine.text.browse.table import GONE, TRAIN, VALIDATION
 from engine.text.browse.words import places

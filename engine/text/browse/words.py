@@ -63,26 +63,26 @@ def spaced(term: str) -> bool:
 
 @cache
 def _forms() -> dict[str, str]:
-    """Which letters a folded letter may have been: {"e": "eEéÉèÈ..."}. Letters that fold into several ("ß") are left out."""
+    """Which letters a folded letter may have been, {"e": "EéÉèÈ..."}, and which single ones two or three: {"ss": "ßẞ"}."""
     found: dict[str, list[str]] = {}
-    for code in chain(range(0x30, 0x3000), range(0xFF01, 0xFFEF)):
+    for code in chain(range(0x30, 0x3000), range(0xFB00, 0xFB07), range(0xFF01, 0xFFEF)):
         letter = chr(code)
-        if letter.isalnum() and len(folded := fold(letter)) == 1:
-            found.setdefault(folded, []).append(letter)
+        if letter.isalnum() and (folded := fold(letter)) != letter:
+            if len(folded) == 1 or folded.isalpha() and unicodedata.category(letter)[0] == "L":
+                found.setdefault(folded, []).append(letter)
     return {folded: "".join(letters) for folded, letters in found.items()}
 
 
-def _letters(term: str, quiet: str) -> str:
-    """A pattern for a term as it may be written; `quiet` matches the marks that may stand after a letter."""
-    made = []
-    for letter in term:
-        forms = _forms().get(letter, letter)
-        forms = letter + "".join(f for f in forms if f != letter)
-        made.append((f"[{forms}]" if len(forms) > 1 else re.escape(letter)) + quiet)
-    if not made:
-        return ""
-    long = "ss" in term     # the one letter in wide use that folds into two
-    return "".join(made) if not long else f"(?:{''.join(made)}|{re.sub('ss', 'ß', term)})"
+def _letters(term: str) -> str:
+    """A pattern for a term as it may be written, with the marks that may stand after its letters."""
+    forms, made, at = _forms(), [], 0
+    while at < len(term):
+        single = next((term[at:at + n] for n in (3, 2) if term[at:at + n] in forms and len(term) >= at + n), "")
+        letters = [f"[{letter}{forms[letter]}]" if letter in forms else re.escape(letter) for letter in single or term[at]]
+        apart = "".join(f"{letter}[{LEFT_OUT}]*" for letter in letters)
+        made.append(f"(?:{apart}|[{forms[single]}])" if single else apart)
+        at += len(letters)
+    return "".join(made)
 
 
 def pattern_of(phrase: tuple[str, ...], prefix: bool) -> str:
@@ -93,7 +93,7 @@ def pattern_of(phrase: tuple[str, ...], prefix: bool) -> str:
         if number:
             # As in the index, where punctuation and spaces between words do not count.
             made += r"(?:[\W_])+?" if spaced(term) and spaced(phrase[number - 1]) else r"(?:[\W_])*?"
-        made += _letters(term, f"[{LEFT_OUT}]*")
+        made += _letters(term)
         if len(term) == LONGEST:
             made += f"{inside}*"
     last = phrase[-1]
@@ -108,7 +108,7 @@ def arrow_pattern_of(phrase: tuple[str, ...], prefix: bool) -> str:
     for number, term in enumerate(phrase):
         if number:
             made += rf"[^{word}]+" if spaced(term) and spaced(phrase[number - 1]) else rf"[^{word}]*"
-        made += _letters(term, f"[{LEFT_OUT}]*")
+        made += _letters(term)
         if len(term) == LONGEST:
             made += rf"[{word}]*"
     last = phrase[-1]
