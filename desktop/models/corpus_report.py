@@ -81,7 +81,7 @@ class Report:
     @property
     def token_words(self) -> str:
         return tr("{count} tokens", count=count(self.token_count)) if self.tokens else \
-            tr("about {count} tokens", count=count(self.token_count))
+            tr("≈ {count} tokens", count=count(self.token_count))
 
     @property
     def seconds(self) -> float:
@@ -141,8 +141,8 @@ class Report:
             ends = step in ("read", "kept") and not removed
             if not ends and not removed:
                 continue
-            rows.append(FunnelRow(step, str(raw.get("title") or self._title(step)), int(raw.get("left", 0)), removed,
-                                  str(raw.get("note") or self._note(step)), strong=ends, opens=bool(removed) or step == "kept",
+            rows.append(FunnelRow(step, self._title(step, str(raw.get("title") or "")), int(raw.get("left", 0)), removed,
+                                  self._note(step) or str(raw.get("note") or ""), strong=ends, opens=bool(removed) or step == "kept",
                                   tip=self._rules_tip(step)))
         if rows and rows[0].removed:
             rows.insert(0, FunnelRow("read", tr("Read"), self.read, note="", strong=True))
@@ -159,11 +159,11 @@ class Report:
             rows[-1] = FunnelRow(last.id, last.title, last.left, 0, f"{size(self.bytes)}, {self.token_words}", strong=True, opens=True)
         return rows
 
-    def _title(self, step: str) -> str:
+    def _title(self, step: str, given: str = "") -> str:
         least = self.made.spec.get("minimum_length")
         if step == "minimum_length" and least:
             return tr("Shorter than {count} characters", count=number(int(least)))
-        return {"read": tr("Read"), "kept": tr("Kept"), "exact": tr("Exact duplicates"), "near": tr("Near duplicates"),
+        return given or {"read": tr("Read"), "kept": tr("Kept"), "exact": tr("Exact duplicates"), "near": tr("Near duplicates"),
                 "contained": tr("Excerpts")}.get(step) or STEPS.get(step, step)
 
     def _rules(self, *starts: str) -> list[tuple[str, int]]:
@@ -180,8 +180,10 @@ class Report:
             waiting = int(self.facts.get("borderline", 0) or 0)
             return trn("{count} borderline, to be looked at", "{count} borderline, to be looked at", waiting) if waiting else ""
         if step in ("near", "near_duplicates"):
-            at = dict(self.facts.get("duplicates") or {}).get("threshold")
-            return tr("threshold {alike}", alike=number(float(at), 2)) if at else ""
+            found = dict(self.facts.get("duplicates") or {})
+            contained = int(found.get("contained", 0) or 0)
+            words = [tr("threshold {alike}", alike=number(float(found["threshold"]), 2))] if found.get("threshold") else []
+            return ", ".join(words + ([trn("{count} excerpt", "{count} excerpts", contained)] if contained else []))
         if step in ("exact", "exact_duplicates"):
             return tr("the same but for case and spaces")
         if step == "contamination":
@@ -219,7 +221,9 @@ class Report:
         contamination = self.facts.get("contamination")
         if isinstance(contamination, dict):
             sets, hits = contamination.get("sets") or [], int(contamination.get("documents", 0))
-            shown.append((tr("Held-out overlap"), tr("not looked for") if not sets else number(hits) if hits else tr("none found")))
+            removed = contamination.get("action") == "remove"
+            shown.append((tr("Held-out overlap"), tr("not looked for") if not sets else tr("none found") if not hits else
+                          tr("{count}, removed", count=number(hits)) if removed else tr("{count}, listed", count=number(hits))))
         shown.append((tr("On the disk"), size(self.made.size)))
         return shown
 

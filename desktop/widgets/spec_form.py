@@ -144,6 +144,11 @@ class SpecForm(QWidget):
         self._shown_problems = {}
         self._refresh()
 
+    def know(self, values: Mapping[str, Any]) -> None:
+        """Fields that others show have these values now; rows that depend on them come and go. What is shown here stays as it is."""
+        self._base.update({name: value for name, value in values.items() if name not in self.rows})
+        self._refresh()
+
     def values(self) -> dict[str, Any]:
         """Plain values of all fields of the spec, those of hidden rows included."""
         return {**self._base, **{name: self._from_control(name) for name in self.names}}

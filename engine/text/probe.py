@@ -1,6 +1,7 @@
 """Looks into files and corpora for the window, in a process of its own: a file that makes a parser hang or die takes only this with it.
 
     python -m engine.text.probe preview      {"sources": [...], "options": {...}, "source_options": {PATH: {...}}}
+    python -m engine.text.probe clean_preview  {"sources": [...], "settings": {...}, "options": {...}, "source_options": {...}}
     python -m engine.text.probe documents    {"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}
     python -m engine.text.probe lab          {"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}
     python -m engine.text.probe browse       {"corpus": DIR, "search": "..."}      # and the other questions of browse/query.py
@@ -25,6 +26,8 @@ from engine.text.lab import Cutter, RawBytes, colour, measure
 from engine.text.readers import ReadOptions
 from engine.text.tokenizer import Tokenizer
 
+SAMPLE_CHARACTERS, SAMPLE_SECONDS = 8_000, 20.0
+"""Of each document that settings are tried on, and for reading them all."""
 PIECES = 6_000
 """Pieces that are sent to be shown; the measures are of the whole text."""
 
@@ -35,6 +38,28 @@ def look(sources: list[str], options: dict[str, Any] | None = None,
     given = options or {}
     by_root = [ReadOptions(**{**given, **(source_options or {}).get(source, {})}) for source in sources]
     return dataclasses.asdict(read_look.look(sources, by_root))
+
+
+def clean_preview(sources: list[str], settings: dict[str, Any], options: dict[str, Any] | None = None,
+                  source_options: dict[str, dict[str, Any]] | None = None, documents: int = 200) -> dict[str, Any]:
+    """What the cleaning settings (names of CorpusSpec, plain values) would do to the beginnings of about so many documents of all sources:
+    see cleaning.clean.sample. The documents are read once for as long as the sources stay the same."""
+    from engine.text.cleaning.clean import CleanPlan, sample
+    return sample(_beginnings(json.dumps([sources, options or {}, source_options or {}, documents])), CleanPlan.of(settings))
+
+
+@lru_cache(maxsize=2)
+def _beginnings(asked: str) -> list[tuple[str, str]]:
+    """(source, text) of the first documents, as many of each source."""
+    sources, options, source_options, documents = json.loads(asked)
+    found: list[tuple[str, str]] = []
+    for source in sources[:documents]:
+        each = [ReadOptions(**{**options, **source_options.get(source, {})})]
+        share = max(1, documents // min(len(sources), documents))
+        seen = read_look.look([source], each, files=8, texts=share, characters=SAMPLE_CHARACTERS,
+                              in_all=max(1.0, SAMPLE_SECONDS / len(sources)))
+        found += [(name, text) for name, text in seen.texts]
+    return found
 
 
 def documents(corpus: str, split: str = "train", start: int = 0, count: int = 1, characters: int = 20_000) -> dict[str, Any]:
@@ -72,7 +97,8 @@ def _tokenizer(path: str) -> Tokenizer:
     return Tokenizer.load(path)
 
 
-QUESTIONS = {"preview": look, "documents": documents, "lab": lab, "tokens": tokens, "browse": query.browse, "facets": query.facets,
+QUESTIONS = {"preview": look, "clean_preview": clean_preview, "documents": documents, "lab": lab, "tokens": tokens,
+             "browse": query.browse, "facets": query.facets,
              "numbers": query.numbers, "document": query.document, "clusters": query.clusters, "cluster": query.cluster,
              "index": query.index}
 

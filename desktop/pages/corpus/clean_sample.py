@@ -147,7 +147,8 @@ class SamplePanel(Panel):
         before, after = str(example.get("before", "")), str(example.get("after", ""))
         reader = Reader(self.theme, role="body", name=tr("Example"), quiet=True)
         reader.set_pieces([(before, CUT)] if removed else difference(before, after))
-        reader.setFixedHeight(self.theme.px(96))
+        lines = 1 + max(before.count("\n") + len(before) // 46, after.count("\n") + len(after) // 46)
+        reader.setFixedHeight(self.theme.px(22 * min(6, max(2, lines)) + 4))
         why = tr("removed: {why}", why=after or str(example.get("rule", ""))) if removed else ""
         return col(Text(str(example.get("source", "")), "small", "text3", elide=True), reader,
                    small(why, "danger", wrap=True) if why else None, gap=4)

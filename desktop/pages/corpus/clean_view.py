@@ -100,13 +100,16 @@ class CleanBody(Body):
         def removes(count: int) -> str:
             return tr("removes {count} of {of}", count=number(count), of=number(made.documents))
         for name in MENDS:
-            self.cards[name].set_touched(words(made.touched(name), bool(values[name])), tr("Show examples"))
+            count = made.touched(name)
+            self.cards[name].set_touched(words(count, bool(values[name])), count > 0)
         for name, rule in RULES.items():
-            self.cards[name].set_touched(removes(made.removed("quality", rule)) if values[name] else "", tr("Show examples"))
-        self.cards["identify_languages"].set_touched(removes(made.removed("language")) if values["languages"] else "", tr("Show examples"))
-        harmful = made.touched("harmful")
-        lists = tr("lists {count} of {of}", count=number(harmful), of=number(made.documents))
-        self.cards["harmful"].set_touched({"off": "", "remove": removes(harmful)}.get(values["harmful"], lists), tr("Show examples"))
+            count = made.removed("quality", rule)
+            self.cards[name].set_touched(removes(count) if values[name] else "", count > 0)
+        count = made.removed("language")
+        self.cards["identify_languages"].set_touched(removes(count) if values["languages"] else "", count > 0)
+        count = made.touched("harmful")
+        lists = tr("lists {count} of {of}", count=number(count), of=number(made.documents))
+        self.cards["harmful"].set_touched({"off": "", "remove": removes(count)}.get(values["harmful"], lists), count > 0)
         short = made.removed("minimum_length")
         show_if(self._short, bool(values["minimum_length"]))
         self._short.set_words(removes(short))

@@ -164,11 +164,11 @@ class MixPanel(Panel):
 
 
 def _name(held: Any) -> str:
-    return str(held.get("name") or held.get("file") or held.get("path", "")).rpartition("/")[2] if isinstance(held, dict) else str(held)
+    return str(held.get("set", "")).rpartition("/")[2] if isinstance(held, dict) else str(held)
 
 
 def _items(held: Any) -> str:
     if not isinstance(held, dict):
         return ""
-    items, hit = int(held.get("items", 0)), int(held.get("hits", held.get("found", 0)) or 0)
+    items, hit = int(held.get("items", 0)), int(held.get("found", 0) or 0)
     return tr("{found} of {items} found", found=number(hit), items=number(items)) if items else number(hit)

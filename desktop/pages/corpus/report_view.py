@@ -47,9 +47,8 @@ class ReportView(QWidget):
         self.funnel.opened.connect(self._row_opened)
         self.browse = Button(theme, tr("Browse removed"), "quiet", on_click=lambda: open_browser({"split": "removed"}))
         self._nothing = small("", wrap=True)
-        self._browse_words = small(tr("All of it can be read and restored."), elide=True)
-        head = row(Text(tr("What was removed, and why"), "section"), (row("+", self._browse_words, gap=0), 1), self.browse, gap=9,
-                   pad=(8, 0, 8, 0))
+        self._browse_words = small(tr("All of it can be read and restored."))
+        head = row(Text(tr("What was removed, and why"), "section"), "+", self._browse_words, self.browse, gap=9, pad=(8, 0, 8, 0))
         self.funnel_panel = Panel(head, self.funnel, self._nothing, pad=(8, 10, 8, 6), gap=8)
         self._cluster_host = col(gap=0)
         self.read_panel = ReadPanel(theme)

@@ -68,6 +68,8 @@ class SourceRow(QWidget):
             elif files[0].get("encoding"):
                 words.append(str(files[0]["encoding"]).upper())
             words.append(units.size(sum(f.get("size", 0) for f in files)))
+        if wrong and len(files) + len(skipped) > 1:
+            words.append(trn("{count} cannot be read", "{count} cannot be read", len(wrong)))
         own = [n for n in ("encoding", "text_column", "split_by") if plan.option(self.source, n)]
         if own:
             words.append(tr("read its own way"))
@@ -195,9 +197,9 @@ class SourcesBody(Body):
         """What is asked about the files; the same question needs no second look."""
         values = self.plan.values
         options = {k: values[k] for k in ("encoding", "text_column", "split_by", "max_document_bytes") if values[k] is not None}
-        each = [{**options, **{k: v for k, v in values["source_options"].get(s, {}).items() if k in options and v is not None}}
-                for s in values["sources"]]
-        return {"sources": self.plan.sources, "options": options if all(e == options for e in each) else each}
+        own = {s: {k: v for k, v in values["source_options"].get(s, {}).items() if k in options and v is not None}
+               for s in values["sources"]}
+        return {"sources": self.plan.sources, "options": options, "source_options": {s: o for s, o in own.items() if o}}
 
     def look(self) -> None:
         asked = self.question()

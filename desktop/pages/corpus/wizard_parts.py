@@ -18,6 +18,7 @@ from desktop.widgets.panel import Panel, rule
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Icon, Text, small
 from engine.contract.spec import Problem
+from engine.contract.words import tr
 from engine.stages.corpus.spec import CorpusSpec
 
 CONTROL = 176
@@ -48,12 +49,13 @@ class SettingCard(QWidget):
         if self.more is not None:
             show_if(self.more, on)
 
-    def set_touched(self, words: str, tip: str = "") -> None:
-        """What it does in the sample, as a button that shows examples; "" while that is not known."""
+    def set_touched(self, words: str, examples: bool = True) -> None:
+        """What it does in the sample, as a button that shows examples if there are any; "" while that is not known."""
         show_if(self.touched, bool(words))
+        self.touched.setEnabled(examples)
         if words:
             self.touched.set_words(words)
-            self.touched.setToolTip(tip)
+            self.touched.setToolTip(tr("Show examples") if examples else "")
 
     def show_problem(self, words: str) -> None:
         self._problem.set(words)
@@ -134,6 +136,8 @@ class Body(QWidget):
     def _edited(self, values: dict[str, Any]) -> None:
         if not self._loading:
             self.plan.set_values(values)
+            for form in self.forms:
+                form.know(self.plan.values)
             self.edited.emit()
 
 
