@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from engine.text.cleaning.excerpt import shown
 from engine.text.cleaning.language import Languages
 from engine.text.cleaning.length import MinimumLength
 from engine.text.cleaning.mojibake import Mojibake
+from engine.text.cleaning.stepping import changes, run, whole
 from engine.text.cleaning.unicode import Unicode
 from engine.text.cleaning.whitespace import WhiteSpace
 from engine.text.parts import CLEAN, read_part, write_part
@@ -161,10 +162,10 @@ def clean_part(job: CleanJob) -> CleanCounts:
 
 def clean_table(table: pa.Table, plan: CleanPlan, boilerplate: Path | None = None, first: int = 0) -> tuple[pa.Table, CleanCounts]:
     """The same for a table in memory."""
-    texts, sources, ids = _whole(table["text"]), table["source"].to_pylist(), table["id"].to_pylist()
+    texts, sources, ids = whole(table["text"]), table["source"].to_pylist(), table["id"].to_pylist()
     seconds: dict[str, float] = {}
-    drafts = _run(_steps(plan, boilerplate), texts, ids, sources, seconds)
-    after, changed = _changed(texts, drafts)
+    drafts = run(_steps(plan, boilerplate), texts, ids, sources, seconds)
+    after, changed = changes(texts, drafts)
     started = time.process_time()
     scores = quality.scores(after)
     seconds["score"] = time.process_time() - started
@@ -188,36 +189,6 @@ def clean_table(table: pa.Table, plan: CleanPlan, boilerplate: Path | None = Non
     counts = _count(drafts, after, sources, plan, first)
     counts.seconds = {id: round(took, 6) for id, took in seconds.items()}
     return pa.table(columns, schema=CLEAN), counts
-
-
-def _run(steps: Sequence[Step], texts: pa.Array, ids: Sequence[str], sources: Sequence[str],
-         seconds: dict[str, float]) -> list[Draft | None]:
-    """Every step over all documents; None for a document that no step looked at. `seconds` gets each step's processor time."""
-    drafts: list[Draft | None] = [None] * len(texts)
-    touched: set[int] = set()
-    decoded: list[str] | None = None
-    for step in steps:
-        started = time.process_time()
-        suspects = getattr(step, "suspects", None)
-        rows: Sequence[int] = range(len(texts))
-        if suspects is not None:
-            rows = sorted(touched.union(np.flatnonzero(suspects(texts)).tolist()))
-        elif decoded is None:
-            decoded = texts.to_pylist()
-        for row in rows:
-            if drafts[row] is None:
-                drafts[row] = Draft(decoded[row] if decoded is not None else texts[row].as_py(), ids[row], sources[row])
-        given = [(row, draft) for row in rows if (draft := drafts[row]) is not None and draft.verdict is None]
-        batch = getattr(step, "batch", None)
-        if batch is not None:
-            batch([draft for _, draft in given])
-        for row, draft in given:
-            if batch is None:
-                step(draft)
-            if draft.touches:
-                touched.add(row)
-        seconds[step.id] = seconds.get(step.id, 0.0) + time.process_time() - started
-    return drafts
 
 
 def _steps(plan: CleanPlan, boilerplate: Path | None) -> list[Step]:
@@ -256,15 +227,6 @@ def _make(plan: CleanPlan, boilerplate: Path | None) -> list[Step]:
 
         steps.append(Harm(plan.harm_kinds, plan.harm_threshold, plan.harmful, plan.learned, plan.harm_judge))
     return steps
-
-
-def _whole(column: Any) -> pa.Array:
-    """One array, without an offset, of large strings."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_string())
-    return column.cast(pa.large_string())
 
 
 def _worst(draft: Draft) -> tuple[float, str]:
@@ -327,60 +289,6 @@ def _write_counts(path: Path, counts: CleanCounts) -> None:
     os.replace(aside, path)
 
 
-# ---- boilerplate, before cleaning
-
-
-@dataclass(frozen=True)
-class LinesJob:
-    """A part of schema READ whose lines are counted into `target` (a .npy file, see lines.py)."""
-
-    source: Path
-    target: Path
-    plan: CleanPlan
-
-
-def count_lines(job: LinesJob) -> None:
-    """The lines of one part, as they will be when boilerplate is cut out: after the steps before that. Left alone if it is there."""
-    if not job.target.exists():
-        table = read_part(job.source, ("text", "source"))
-        lines.save(job.target, lines.count(_mended(_whole(table["text"]), job.plan), table["source"].to_pylist()))
-
-
-def merge_lines(counted: Sequence[Path], sources: Sequence[Path], target: Path, plan: CleanPlan,
-                memory: int = 64_000_000) -> list[dict[str, Any]]:
-    """What `count_lines` made of each part in `sources`, merged into `target`, the boilerplate of CleanJob. Returns the most frequent
-    lines for the report, [{"line", "documents"}]; they are kept beside `target`, so that a resume gets them without merging again."""
-    listed = target.with_suffix(".json")
-    if not target.exists():
-        lines.merge(counted, aside := target.with_name(f"merging-{target.name}"), plan.repeated_lines_documents, memory)
-        frequent = lines.most_frequent(np.load(aside, mmap_mode="r"))
-        found = []
-        for line, documents, part in frequent.tolist():
-            held = np.load(counted[part], mmap_mode="r")
-            row = int(held[np.searchsorted(held["line"], np.uint64(line))]["row"])
-            text = _whole(read_part(sources[part], ("text",)).slice(row, 1)["text"])
-            found.append({"line": shown(lines.line_text(_mended(text, plan), line)), "documents": documents})
-        lines.save_plain(listed, found)
-        os.replace(aside, target)
-    return json.loads(listed.read_text("utf-8"))
-
-
-def _mended(texts: pa.Array, plan: CleanPlan) -> pa.Array:
-    """Texts after the steps that come before boilerplate lines."""
-    early = replace(plan, repeated_lines=False, personal_data=False, minimum_length=0, identify_languages=False, quality_gopher=False,
-                    quality_c4=False, quality_fineweb=False, harmful="off")
-    none = [""] * len(texts)
-    drafts = _run(list(_make(early, None)), texts, none, none, {})
-    return _changed(texts, drafts)[0]
-
-
-def _changed(texts: pa.Array, drafts: Sequence[Draft | None]) -> tuple[pa.Array, pa.Array]:
-    """(texts with what the drafts made of them, bool: which changed)."""
-    changed = pa.array([d is not None and bool(d.touches) for d in drafts], pa.bool_())
-    made = pa.array([d.text for d in drafts if d is not None and d.touches], pa.large_string())
-    return (_whole(pc.replace_with_mask(texts, changed, made)) if len(made) else texts), changed
-
-
 # ---- looking before running
 
 
@@ -395,11 +303,11 @@ def sample(texts: Sequence[tuple[str, str]], plan: CleanPlan) -> dict[str, Any]:
     steps, sources = list(_steps(plan, None)), [source for source, _ in texts]
     if plan.repeated_lines:
         # Boilerplate of the sample itself; the corpus will know more.
-        counted = lines.count(_mended(array, plan), sources)
+        counted = lines.count(lines.prepared(array, tuple(id for id in lines.BEFORE if getattr(plan, id))), sources)
         often = counted["line"][counted["documents"] >= min(plan.repeated_lines_documents, max(2, len(texts) // 4))]
-        place = sum(isinstance(step, Mojibake | Unicode | WhiteSpace) for step in steps)
+        place = sum(step.id in lines.BEFORE for step in steps)
         steps.insert(place, lines.RepeatedLines(np.ascontiguousarray(often)))
-    drafts = _run(steps, array, [""] * len(texts), sources, {})
+    drafts = run(steps, array, [""] * len(texts), sources, {})
     rows: dict[str, dict[str, Any]] = {s.id: {"step": s.id, "touched": 0, "edits": 0, "removed": 0, "rules": {}, "examples": []}
                                        for s in steps}
     languages: dict[str, int] = {}
@@ -429,9 +337,9 @@ def time_steps(texts: Sequence[str], plan: CleanPlan, boilerplate: Path | None =
     """Processor seconds of each step over some documents, "score" (the quality score) included; models are loaded before."""
     array = pa.array(texts, pa.large_string())
     steps, none = _steps(plan, boilerplate), [""] * len(texts)
-    _run(steps, array[:1], none, none, {})
+    run(steps, array[:1], none, none, {})
     seconds: dict[str, float] = {}
-    _run(steps, array, none, none, seconds)
+    run(steps, array, none, none, seconds)
     started = time.process_time()
     quality.scores(array)
     seconds["score"] = time.process_time() - started

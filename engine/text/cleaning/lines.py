@@ -1,5 +1,5 @@
 """Boilerplate: lines that stand in many documents, as menus, page headers and footers do. They are counted over the whole corpus first
-(`count`, part by part; `merge`), then cut out (`RepeatedLines`).
+(`count_lines`, part by part; `merge_lines`), then cut out (`RepeatedLines`).
 
 Lines are compared without the spaces around them and with every number as one digit, so that "Page 9" and "Page 10" are one. Never cut:
 lines without a letter or digit ("}", "***", "———"), lines of more than 500 bytes, which are paragraphs (see text/dedup), and anything in
@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,14 @@ import pyarrow as pa
 from engine.text.cleaning.draft import Draft
 from engine.text.cleaning.excerpt import shown
 from engine.text.cleaning.language import is_code
-from engine.text.cleaning.whitespace import tidy
+from engine.text.cleaning.mojibake import Mojibake
+from engine.text.cleaning.stepping import changes, run, whole
+from engine.text.cleaning.unicode import Unicode
+from engine.text.cleaning.whitespace import WhiteSpace, tidy
+from engine.text.parts import read_part
+
+BEFORE = ("mojibake", "unicode", "whitespace")
+"""The steps that run before boilerplate is cut out."""
 
 LONGEST = 500
 """Bytes of a line that is counted."""
@@ -193,17 +201,68 @@ def most_frequent(boilerplate: np.ndarray) -> np.ndarray:
     return boilerplate[np.lexsort((boilerplate["line"], -boilerplate["documents"].astype(np.int64)))[:FREQUENT]]
 
 
-def line_text(texts: pa.Array, line: int) -> str:
-    """The first line of the texts that has this hash."""
-    found = lines_of(texts)
-    at = int(np.flatnonzero(found.hashes == np.uint64(line))[0])
-    return texts[int(found.rows[at])].as_py().encode()[found.starts[at]:found.ends[at]].decode().strip()
-
-
 def save_plain(path: Path, value: Any) -> None:
     aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     aside.write_text(json.dumps(value, ensure_ascii=False), "utf-8")
     os.replace(aside, path)
+
+
+# ---- part by part, resumable
+
+
+@dataclass(frozen=True)
+class LineJob:
+    """A part of schema READ whose lines are counted into a file called as `target`, with the ending .lines. `before` names the steps that
+    documents go through before boilerplate is cut out of them, so that the lines are those that will be met then."""
+
+    source: Path
+    target: Path
+    before: tuple[str, ...] = BEFORE
+
+
+def count_lines(job: LineJob) -> None:
+    """Count the lines of one part. Left alone if it is done."""
+    target = job.target.with_suffix(".lines")
+    if not target.exists():
+        table = read_part(job.source, ("text", "source"))
+        save_plain(target.with_suffix(".json"), {"source": os.path.relpath(job.source, target.parent), "before": job.before})
+        save(target, count(prepared(whole(table["text"]), job.before), table["source"].to_pylist()))
+
+
+def merge_lines(folder: Path, threshold: int, memory: int = 64_000_000) -> tuple[Path, list[dict[str, Any]]]:
+    """The boilerplate of all parts counted into a folder: (file for RepeatedLines.load, the most frequent lines for the report
+    [{"line", "documents"}]). Both are kept, so that a resume gets them without merging again."""
+    target, listed = folder / f"boilerplate-{threshold}.npy", folder / f"boilerplate-{threshold}.json"
+    if not target.exists():
+        counted = sorted(folder.glob("*.lines"))
+        aside = folder / f"merging-{threshold}.npy"
+        merge(counted, aside, threshold, memory)
+        found = []
+        for line, documents, part in most_frequent(np.load(aside, mmap_mode="r")).tolist():
+            found.append({"line": shown(_line_text(counted[part], line)), "documents": documents})
+        save_plain(listed, found)
+        os.replace(aside, target)
+    rows: list[dict[str, Any]] = json.loads(listed.read_text("utf-8"))
+    return target, rows
+
+
+def _line_text(counted: Path, line: int) -> str:
+    """What a hash stands for, from the part where it occurs."""
+    held = np.load(counted, mmap_mode="r")
+    row = int(held[np.searchsorted(held["line"], np.uint64(line))]["row"])
+    about = json.loads(counted.with_suffix(".json").read_text("utf-8"))
+    table = read_part(counted.parent / about["source"], ("text",))
+    text = prepared(whole(table.slice(row, 1)["text"]), about["before"])
+    found = lines_of(text)
+    at = int(np.flatnonzero(found.hashes == np.uint64(line))[0])
+    return text[0].as_py().encode()[found.starts[at]:found.ends[at]].decode().strip()
+
+
+def prepared(texts: pa.Array, before: Sequence[str]) -> pa.Array:
+    """Texts after some of the steps of BEFORE."""
+    steps = [kind() for kind in (Mojibake, Unicode, WhiteSpace) if kind.id in before]
+    none = [""] * len(texts)
+    return changes(texts, run(steps, texts, none, none, {}))[0]
 
 
 # ---- cutting out

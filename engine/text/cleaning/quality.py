@@ -51,7 +51,8 @@ FINEWEB_SHORT, FINEWEB_SHORT_LINE = 0.67, 30
 FINEWEB_BREAKS = 0.3        # line ends a word, as in the authors' code
 
 _PUNCTUATION = "".join(map(chr, (*range(33, 48), *range(58, 65), *range(91, 97), *range(123, 127)))) + "¡§«·»¿–—‘’‚“”„†•…‹›−"
-_ENDS = (".", "!", "?", "…", '"', "'", "”", "’", "»", "。", "！", "？", "؟", "۔", "।", "॥", "։", "።", "፧")
+_ENDS = (".", "!", "?", "…", "。", "．", "！", "？", "؟", "۔", "।", "॥", "։", "።", "፧", "჻", "។", "៕")
+_CLOSING = " \t\"')]»”’"       # a quotation that ends with a full stop ends a sentence; the authors' code does not look past the quote
 _PARAGRAPH = re.compile(r"\n{2,}")
 _LINES = re.compile(r"\n+")
 _SENTENCE = re.compile(r"[.!?][\"')\]]*(?:\s|$)")
@@ -208,7 +209,7 @@ def fineweb(text: str) -> tuple[str, str] | None:
     lines = [line for line in text.split("\n") if line and not line.isspace()]
     if not lines:
         return None
-    ended = sum(line.rstrip().endswith(_ENDS) for line in lines) / len(lines)
+    ended = sum(line.rstrip(_CLOSING).endswith(_ENDS) for line in lines) / len(lines)
     if ended < FINEWEB_LINE_ENDS:
         return "fineweb_line_ends", tr("{share} of lines end as sentences do", share=percent(ended))
     short = sum(len(line) <= FINEWEB_SHORT_LINE for line in lines) / len(lines)
