@@ -13,7 +13,7 @@ from desktop.theme.theme import Theme
 
 SAME, CUT, ADDED, FOUND = "", "cut", "added", "found"
 Piece = tuple[str, str]
-LEAD = {"read": 150, "body": 165}
+LEAD = {"read": 150, "body": 140}
 VISIBLE = {"\n": "¶", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 BREAKS = {"\u2028": " ", "\u2029": " ", "\r": "", "\x00": "␀", "\x0b": " ", "\x0c": " "}
 ALWAYS = str.maketrans(BREAKS)
@@ -67,17 +67,21 @@ class Reader(QTextEdit):
         self._draw()
         self.verticalScrollBar().setValue(place)
 
-    def to_first(self, mark: str) -> None:
-        """Bring the first piece with this mark into view."""
+    def to_first(self, *marks: str) -> None:
+        """Bring the first piece with one of these marks into view."""
         before = 0
         for text, its in self._pieces:
-            if its == mark:
-                cursor = QTextCursor(self.document())
-                cursor.setPosition(min(before, self.document().characterCount() - 1))
-                top = self.cursorRect(cursor).top() + self.verticalScrollBar().value()
-                self.verticalScrollBar().setValue(max(0, top - self.viewport().height() // 3))
+            if its in marks:
+                self.to_place(before)
                 return
             before += len(shown(text, its).encode("utf-16-le")) // 2
+
+    def to_place(self, position: int) -> None:
+        """Bring a place of the text (in UTF-16 units of what is shown) into view, a third down from the top."""
+        cursor = QTextCursor(self.document())
+        cursor.setPosition(max(0, min(position, self.document().characterCount() - 1)))
+        top = self.cursorRect(cursor).top() + self.verticalScrollBar().value()
+        self.verticalScrollBar().setValue(max(0, top - self.viewport().height() // 3))
 
     def _draw(self) -> None:
         document = QTextDocument(self)

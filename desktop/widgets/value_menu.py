@@ -115,6 +115,13 @@ class ValueMenu(QFrame):
             return True
         return False
 
+    def event(self, event: QEvent) -> bool:
+        """No shortcut of the page acts while the list is open."""
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()
+            return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
             self.hide()

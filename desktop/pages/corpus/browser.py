@@ -91,8 +91,8 @@ class BrowserView(QWidget):
         for state in (self.list, self.blank, self.building):
             self._states.addWidget(state)
         self._count = small("", elide=True)
-        self._bulk_exclude = Button(theme, tr("Exclude all"), "quiet", on_click=lambda: self._decide(False))
-        self._bulk_restore = Button(theme, tr("Restore all"), "quiet", on_click=lambda: self._decide(True))
+        self._bulk_exclude = Button(theme, tr("Exclude these"), "quiet", on_click=lambda: self._decide(False))
+        self._bulk_restore = Button(theme, tr("Restore these"), "quiet", on_click=lambda: self._decide(True))
         head = fixed(row((self._count, 1), self._bulk_exclude, self._bulk_restore, gap=12, pad=(12, 0, 12, 0)), height=theme.px(30))
         listed = Panel(head, (self._states, 1), gap=0, pad=(1, 4, 1, 4))
         self.reading = ReadingView(theme, self.decisions)
@@ -135,9 +135,10 @@ class BrowserView(QWidget):
         self.desk.index_failed.connect(self._list_failed)
         for keys, act in (("J", lambda: self._step(1)), ("K", lambda: self._step(-1)), ("E", lambda: self._decide(False)),
                           ("Del", lambda: self._decide(False)), ("R", lambda: self._decide(True)), ("H", lambda: self._label(True)),
-                          ("N", lambda: self._label(False)), ("V", self.reading.cycle), ("C", self._compare),
-                          ("/", self._to_search), ("Ctrl+F", self._to_search)):
-            self._key(keys, act, self._sides.widget(0))
+                          ("N", lambda: self._label(False)), ("V", self.reading.cycle), ("C", self._compare)):
+            self._key(keys, act, self._split)  # not where letters choose from a list
+        for keys in ("/", "Ctrl+F"):
+            self._key(keys, self._to_search, self._sides.widget(0))
         for keys, act in (("Ctrl+Z", self.decisions.undo), ("Ctrl+Shift+Z", self.decisions.redo), ("Ctrl+Y", self.decisions.redo)):
             self._key(keys, act, self)
 
@@ -242,6 +243,7 @@ class BrowserView(QWidget):
     _exact = True
 
     def _list_failed(self, wrong: FledgeError) -> None:
+        self._read = None
         if wrong.code == "no_index":
             self._states.setCurrentWidget(self.building)
             self._count.set("")

@@ -6,6 +6,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from desktop.models.languages import language_name
 from desktop.pages.corpus.wording import change_name, harm_name, split_name, step_name
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
@@ -115,7 +116,7 @@ class FilterBar(QWidget):
             files = [value(str(r["value"]), r["documents"], source=r["value"]) for r in f.get("sources", ())]
             return [*(many if len(roots) > 1 else ()), *files]
         if group == "language":
-            return [value(str(r["value"]) or tr("not known"), r["documents"], language=r["value"]) for r in f.get("languages", ())]
+            return [value(language_name(str(r["value"])), r["documents"], language=r["value"]) for r in f.get("languages", ())]
         if group == "step":
             found = []
             for r in f.get("steps", ()):
@@ -172,6 +173,8 @@ class FilterBar(QWidget):
             return change_name(str(value)).lower() if value is not True else tr("any step")
         if name == "cluster":
             return tr("in a group") if value is True else tr("group {number}", number=number(int(value)))
+        if name == "language":
+            return language_name(str(value))
         if name == "borderline":
             return tr("borderline")
         if name == "harm_kind":

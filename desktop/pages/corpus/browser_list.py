@@ -144,6 +144,13 @@ class DocumentList(QTableView):
             self.viewport().update()
             self.selection_changed.emit()
 
+    def moveCursor(self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier) -> QModelIndex:
+        """Home and End go to the first and the last row, as in any list."""
+        ends = {QAbstractItemView.CursorAction.MoveHome: 0, QAbstractItemView.CursorAction.MoveEnd: self.documents.rowCount() - 1}
+        if action in ends:
+            return self.documents.index(ends[action], 0)
+        return super().moveCursor(action, modifiers)
+
     def setSelection(self, rect: QRect, command: QItemSelectionModel.SelectionFlag) -> None:
         """A range by Shift or by dragging goes no further than MOST_CHOSEN rows."""
         high = self.theme.px(ROW) * MOST_CHOSEN
@@ -271,9 +278,11 @@ class _Painter(QStyledItemDelegate):
 
     def _snippet(self, painter: QPainter, box: QRectF, row: Row) -> None:
         """The words on one line, with what was searched for on the ground of a find."""
-        t, metrics, left, high = self.theme, QFontMetrics(self.theme.font("small")), box.left(), 0
-        high = metrics.height()
-        for words, found in snippet_pieces(str(row.get("snippet") or ""), row.get("marks") or ()):
+        t, metrics, left = self.theme, QFontMetrics(self.theme.font("small")), box.left()
+        high, pieces = metrics.height(), snippet_pieces(str(row.get("snippet") or ""), row.get("marks") or ())
+        if len(pieces) > 1 and not pieces[0][1]:
+            pieces[0] = (shorter(pieces[0][0], int(box.width() / 2 / max(1, metrics.averageCharWidth()))), False)
+        for words, found in pieces:
             room, wide = box.right() - left, metrics.horizontalAdvance(words)
             drawn = metrics.elidedText(words, Qt.TextElideMode.ElideRight, int(room)) if wide > room else words
             if found and drawn:
@@ -317,3 +326,11 @@ def snippet_pieces(snippet: str, marks: Sequence[Sequence[int]]) -> list[tuple[s
             pieces.append((snippet[max(start, end):stop], True))
             end = stop
     return [*pieces, (snippet[end:], False)] if end < len(snippet) else pieces
+
+
+def shorter(words: str, most: int) -> str:
+    """The end of what stands before a find, at most so many characters, so that the find itself is in view."""
+    if len(words) <= most:
+        return words
+    cut = words[-max(8, most):]
+    return "…" + cut[cut.find(" ") + 1:] if " " in cut[:-1] else "…" + cut

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 
 from desktop.context import AppContext
@@ -77,13 +77,13 @@ class ClustersView(QWidget):
         self._states = QStackedWidget()
         self._states.addWidget(self.table)
         self._states.addWidget(self._blank)
-        listed = Panel(row((self._count, 1), fixed(self.order, theme.px(168)), gap=8, pad=(12, 2, 8, 4)), (self._states, 1), gap=2,
+        listed = Panel(row((self._count, 1), fixed(self.order, theme.px(156)), gap=8, pad=(12, 2, 8, 4)), (self._states, 1), gap=2,
                        pad=(1, 4, 1, 4))
         self._title, self._note = Text("", "section"), small("", elide=True)
         self._back = Button(theme, "", "icon", icon="left", tone="accent", name=tr("Group before (K)"), on_click=lambda: self.step(-1))
         self._next = Button(theme, "", "icon", icon="right", tone="accent", name=tr("Next group (J)"), on_click=lambda: self.step(1))
         self._where = small()
-        self.compare = Compare(theme, decisions, BESIDE, keys=True)
+        self.compare = Compare(theme, decisions, BESIDE, full=True)
         self.compare.keep_wanted.connect(lambda id: keep_this(self._decisions, self._members, id))
         self.compare.read_wanted.connect(on_read)
         self._members_back = Button(theme, tr("Before"), "quiet", on_click=lambda: self._turn(-1))
@@ -106,11 +106,16 @@ class ClustersView(QWidget):
         split.addWidget(panel)
         split.setStretchFactor(0, 1)
         split.setStretchFactor(1, 3)
-        split.setSizes([300, 700])
+        split.setSizes([284, 716])
         col((split, 1), gap=0, host=self)
+        self._fit = QTimer(self)
+        self._fit.setSingleShot(True)
+        self._fit.setInterval(60)
+        self._fit.timeout.connect(self._show_members)
         for pressed, act in (("J", lambda: self.step(1)), ("K", lambda: self.step(-1)),
                              *((str(i + 1), lambda i=i: self.compare.press(i)) for i in range(BESIDE))):
-            QShortcut(QKeySequence(pressed), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut).activated.connect(act)
+            for place in (self.table, panel):  # not where letters choose from a list
+                QShortcut(QKeySequence(pressed), place, context=Qt.ShortcutContext.WidgetWithChildrenShortcut).activated.connect(act)
 
     # coming and going -------------------------------------------------------------------------------------------------
 
@@ -214,16 +219,22 @@ class ClustersView(QWidget):
         self._back.setEnabled(place > 0)
         self._next.setEnabled(0 <= place < self.pages.total - 1)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._members:
+            self._fit.start()
+
     def _turn(self, by: int) -> None:
-        self._from = max(1, min(self._from + by * (BESIDE - 1), len(self._members) - 1))
+        self._from = max(1, min(self._from + by * (self.compare.room - 1), len(self._members) - 1))
         self._show_members()
 
     def _show_members(self) -> None:
         """The one that the others are compared with stays first; the others turn."""
-        others = self._members[self._from:self._from + BESIDE - 1]
+        room = self.compare.room
+        others = self._members[self._from:self._from + room - 1]
         self.compare.show_members([*self._members[:1], *others])
         count = len(self._members)
-        show_if(self._turns, count > BESIDE)
+        show_if(self._turns, count > room)
         self._members_where.set(tr("{first} to {last} of {total}", first=self._from + 1, last=self._from + len(others),
                                    total=units.number(self._group.get("documents", count))))
         self._members_back.setEnabled(self._from > 1)

@@ -6,7 +6,7 @@ It shows what it is given and says what the person wants through signals; it ask
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.models.decisions import LABELS_NEEDED, Decisions
@@ -67,6 +67,7 @@ class ReadingView(Panel):
         self.exclude = Button(theme, tr("Exclude"), tip=tr("Leave it out of the next corpus (E)"), on_click=self.exclude_wanted.emit)
         self.restore = Button(theme, tr("Restore"), tip=tr("Keep it in the next corpus, whatever a step says (R)"),
                               on_click=self.restore_wanted.emit)
+        self._e, self._r = Key(theme, "E"), Key(theme, "R")
         self._next_words = small()
         self._harmful = Button(theme, tr("Harmful"), tip=tr("H; again takes it back"), on_click=lambda: self.label_wanted.emit(True))
         self._harmless = Button(theme, tr("Harmless"), tip=tr("N; again takes it back"), on_click=lambda: self.label_wanted.emit(False))
@@ -75,10 +76,10 @@ class ReadingView(Panel):
         links = ChipBar(self._cluster, self._stayed, self._same, gap=14)
         self._body = col(self._facts, self._why, links, self._notes, row(self._views, self._changed, "+", gap=12), 2, (self.reader, 1),
                          row(self._rest, self._more, "+", gap=8), rule(),
-                         row(self.exclude, self.restore, Key(theme, "E"), Key(theme, "R"), self._next_words, "+", gap=8), self._harm, gap=6)
-        self._nothing = small("", wrap=True)
-        head = row((self._source, 1), *self._badges, 4, self._before, self._where, self._next, gap=6)
-        fill(self.box, (head, (self._body, 1), self._nothing), 4, (16, 10, 14, 12))
+                         row(self.exclude, self._e, self.restore, self._r, self._next_words, "+", gap=8), self._harm, gap=6)
+        self._nothing = small("", "text3", wrap=True, align=Qt.AlignmentFlag.AlignHCenter)
+        self._head = row((self._source, 1), *self._badges, 4, self._before, self._where, self._next, gap=6)
+        fill(self.box, (self._head, (self._body, 1), (self._nothing, 1)), 4, (16, 10, 14, 12))
         self.show_nothing("")
 
     # what is shown ----------------------------------------------------------------------------------------------------
@@ -89,15 +90,10 @@ class ReadingView(Panel):
     def show_nothing(self, words: str) -> None:
         """No document: `words` say what to do."""
         self._row = self._document = None
-        self._source.set(tr("No document chosen") if words else "")
-        for badge in self._badges:
-            badge.set("")
-        self._where.set("")
+        show_if(self._head, False)
         show_if(self._body, False)
-        show_if(self._nothing, bool(words))
-        self._nothing.set(words)
-        self._before.setEnabled(False)
-        self._next.setEnabled(False)
+        show_if(self._nothing, True)
+        self._nothing.set(words or tr("The document chosen in the list is read here."))
 
     def show_row(self, shown: Mapping[str, Any], place: int, total: int) -> None:
         """Another document: what the list knows of it, at once."""
@@ -107,6 +103,7 @@ class ReadingView(Panel):
             self._notes.clear()
         self._row = shown
         show_if(self._nothing, False)
+        show_if(self._head, True)
         show_if(self._body, True)
         self._source.set(str(shown["source"]))
         self._facts.set(facts_line(shown))
@@ -120,7 +117,10 @@ class ReadingView(Panel):
         if self._row is None or answer["row"]["number"] != self._row["number"]:
             return
         again = self._document is not None
-        self._document = {**answer, "other": (self._document or {}).get("other", "")}
+        pieces = answer["pieces"]
+        if all(mark == "removed" for mark, _ in pieces):  # removed as a whole: to be read, not to be seen through strokes
+            pieces = [["same", text] for _, text in pieces]
+        self._document = {**answer, "pieces": pieces, "other": (self._document or {}).get("other", "")}
         self._row = {**self._row, **answer["row"]}
         self._facts.set(facts_line(self._row))
         self.refresh()
@@ -170,7 +170,9 @@ class ReadingView(Panel):
         show_if(self._cluster, in_cluster)
         show_if(self._stayed, (shown.get("duplicate_of") if shown.get("duplicate_of") is not None else -1) >= 0)
         show_if(self.exclude, kept)
+        show_if(self._e, kept)
         show_if(self.restore, not kept)
+        show_if(self._r, not kept)
         self._next_words.set(self._becomes(keep, kept, step))
         self._harm_refresh(id)
         changed = self._is_changed()
@@ -219,7 +221,7 @@ class ReadingView(Panel):
         if view == NOW:
             pieces = [(text, SAME if mark == ADDED else mark) for text, mark in pieces if mark != CUT]
         elif view == READ:
-            pieces = [(text, SAME if mark == CUT else mark) for text, mark in pieces if mark != ADDED]
+            pieces = [(text, SAME) for mark, text in made["pieces"] if mark != "added"]
         self.reader.set_pieces(pieces, stay=stay)
         if not stay:
             self.reader.to_first(FOUND)
@@ -236,16 +238,16 @@ MARKS = {"same": SAME, "removed": CUT, "added": ADDED}
 
 
 def found_pieces(pieces: Sequence[Sequence[str]], marks: Sequence[Sequence[int]]) -> list[Piece]:
-    """The pieces of an answer as the reader's, with the places found ([piece, from, to]) in unmarked text as pieces of their own."""
+    """The pieces of an answer as the reader's; the places found ([piece, from, to]) in the text as it is now are pieces of their own."""
     places: dict[int, list[tuple[int, int]]] = {}
     for piece, start, stop in marks:
         places.setdefault(piece, []).append((start, stop))
     found: list[Piece] = []
     for number, (mark, text) in enumerate(pieces):
         end = 0
-        for start, stop in sorted(places.get(number, ())) if mark == "same" else ():
+        for start, stop in sorted(places.get(number, ())) if mark != "removed" else ():
             if start >= end and stop > start:
-                found += [(text[end:start], SAME), (text[start:stop], FOUND)]
+                found += [(text[end:start], MARKS[mark]), (text[start:stop], FOUND)]
                 end = stop
         found.append((text[end:], MARKS[mark]))
     return [piece for piece in found if piece[0]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from desktop.models.languages import language_name
 from engine.contract import units
 from engine.contract.words import tr, trn
 from engine.text.removal import CHANGES, STEPS
@@ -75,8 +76,8 @@ def facts_line(row: Row) -> str:
     found = []
     if row.get("language"):
         score = row.get("language_score")
-        found.append(tr("{language}, {share} sure", language=row["language"], share=units.percent(score)) if score
-                     else str(row["language"]))
+        name = language_name(str(row["language"]))
+        found.append(tr("{language}, {share} sure", language=name, share=units.percent(score)) if score else name)
     found.append(units.size(row["bytes"]))
     if row.get("split") in ("train", "validation", "both"):
         found.append(split_name(row["split"]).lower())
