@@ -1,5 +1,5 @@
 """How much of each source goes into training, and how often each document is seen. Pure functions over arrays; reads and writes nothing,
-and knows nothing of validation: its documents go through the same draw and stay at most once.
+and knows nothing of validation: it is given the training documents.
 
 For source i with kept bytes b_i, cap c_i, epochs e_i and weight w_i:
 

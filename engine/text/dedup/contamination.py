@@ -408,8 +408,9 @@ def merge(found: Sequence[Path], held: HeldOut, firsts: Sequence[int]) -> Overla
     total_R = np.maximum(1, held.total_I[item_R])
     # In how many documents does a sequence stand, apart from those that hold half of what it comes from?
     loose = (count_R * 2 < total_R)[row_S]
-    pairs = np.unique(np.stack([sequence_S[loose], number_R[row_S[loose]]]), axis=1)
-    common = np.bincount(pairs[0], minlength=len(held.value_G)) > COMMON_DOCUMENTS
+    documents = int(number_R.max(initial=0)) + 1
+    pairs = np.unique(sequence_S[loose] * documents + number_R[row_S[loose]])
+    common = np.bincount(pairs // documents, minlength=len(held.value_G)) > COMMON_DOCUMENTS
     keep_S = ~common[sequence_S] | ~loose
     left_R = np.bincount(row_S[keep_S], minlength=len(number_R))
     rows = np.flatnonzero(left_R)
