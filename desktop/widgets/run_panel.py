@@ -76,6 +76,8 @@ class PhaseSteps(QWidget):
         self._ids: list[str] = []
         self._cells: list[tuple[Icon, Text, Text]] = []
         self._row: QWidget | None = None
+        self._chevrons: list[Icon | None] = []
+        self._more = small()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setMinimumHeight(theme.px(20))
         col(gap=0, host=self)
@@ -112,13 +114,22 @@ class PhaseSteps(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """In a narrow window the times of what is over go first, then its names: the tick stays, with the words as its tooltip."""
-        for level in range(3):
-            for icon, name, note in self._cells:
+        """In a narrow window the times of what is over go first, then its names (the tick stays, with the words as its tooltip), then the
+        names of what is to come but the next."""
+        for level in range(4):
+            next_, hidden = True, 0
+            for chevron, (icon, name, note) in zip(self._chevrons, self._cells, strict=True):
                 here = bool(name.property("here"))
                 over = not here and not icon.isHidden()
                 note.setVisible(bool(note.property("shown")) and (here or level == 0))
-                name.setVisible(here or not over or level < 2)
+                coming = not here and not over
+                name.setVisible(here or (coming and (level < 3 or next_)) or (over and level < 2))
+                if chevron is not None:
+                    chevron.setVisible(not coming or level < 3 or next_)
+                hidden += coming and level == 3 and not next_
+                next_ = next_ and not coming
+            self._more.set(trn("and {count} more", "and {count} more", hidden) if hidden else "")
+            self._more.setVisible(bool(hidden))
             if self._row is None or self._row.sizeHint().width() <= self.width():
                 return
 
@@ -129,11 +140,14 @@ class PhaseSteps(QWidget):
     def _build(self, ids: list[str]) -> None:
         clear(self.layout())
         self._ids, self._cells, cells = ids, [], []
-        for i in range(len(ids)):
+        self._chevrons = [Icon(self.theme, "chevron", "text3") if i else None for i in range(len(ids))]
+        for chevron in self._chevrons:
             icon, name, note = Icon(self.theme, "check", "ok"), Text(), small()
             self._cells.append((icon, name, note))
-            cells += [Icon(self.theme, "chevron", "text3")] * bool(i) + [row(icon, name, note, gap=6)]
-        self._row = row(*cells, "+", gap=10)
+            cells += [chevron, row(icon, name, note, gap=6)]
+        self._more = small(tone="text3")
+        self._more.hide()
+        self._row = row(*cells, self._more, "+", gap=10)
         self.layout().addWidget(self._row)
 
 

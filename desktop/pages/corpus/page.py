@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
 from desktop.models.corpus_report import Report
+from desktop.pages.corpus.export import Exports
 from desktop.pages.corpus.report_view import ReportView, optional
 from desktop.pages.corpus.running_view import RunningView
 from desktop.pages.corpus.wizard import FILTER, Wizard
@@ -52,6 +53,7 @@ class CorpusPage(Page):
         self.running: RunningView | None = None
         self.browser: Any = None
         self._decisions: Any = None
+        self._exports = Exports(context, self, self._notes, lambda: self.report.report if self.report else None)
         self._empty = self._empty_state()
         self._head = col(self._header, 14, self._flow, 12, self._notes, gap=0)
         self._places = {view: col(gap=0) for view in ("empty", "wizard", "running", "report", "browser")}
@@ -169,7 +171,7 @@ class CorpusPage(Page):
             else Button(theme, tr("Train a tokenizer"), "primary", on_click=lambda: self.context.navigate("tokenizer"))
         if several is None:
             self._which = None
-        return [several, Button(theme, tr("Add sources"), on_click=self._add_sources), way_on]
+        return [several, self._exports.button(), Button(theme, tr("Add sources"), on_click=self._add_sources), way_on]
 
     # the empty page ---------------------------------------------------------------------------------------------------
 
