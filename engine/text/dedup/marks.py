@@ -5,9 +5,9 @@ passages     some of a text's word sequences half as long as the passages that a
              one with the least hash (winnowing, Schleimer et al. 2003), so that every common passage of that length has a mark in common
 
 Marks of a part lie in one file a kind, sorted by hash; repeated ones are found through all parts in ranges of hashes, each as large as
-memory allows. A hit is a place in a text with a place in an earlier text: the first that has the mark, and for passages the LAST ones
-before, since what follows the mark may stand in those only. Marks that a text has in common with itself only, in whatever parts it was cut,
-are no hits. 16 MB of text make about 4 MB of marks of passages of 50 words.
+memory allows. A hit is a place in a text with a place in the first text that has the mark. Marks that a text has in common with itself
+only, in whatever parts it was cut, are no hits. (A passage whose halves stand in different earlier texts is met too, by the marks across
+the seam; that none lies there has a probability of some 0.5 %.) 16 MB of text make about 4 MB of marks of passages of 50 words.
 """
 
 import os
@@ -28,8 +28,7 @@ HIT = np.dtype([("document", "<i8"), ("begin", "<i4"), ("end", "<i4"), ("first",
 """Words begin:end of `document` stand in the earlier document `first` too, from its word `at` on. Documents are numbered through all."""
 PARAGRAPH_WORDS = 15
 """Shorter ones are repeated by chance; characters of unspaced scripts count 5/12."""
-LAST = 3
-ROW_BYTES = 250
+ROW_BYTES = 100
 """Memory a mark takes while its range is sorted, if it is repeated."""
 PARAGRAPHS, PASSAGES = "paragraphs", "passages"
 _BREAK = re.compile(r"\n[^\S\n]*\n\s*")
@@ -149,13 +148,12 @@ def repeated(folder: Path, kind: str, names: Sequence[str], firsts: np.ndarray, 
                 b = np.searchsorted(of["hash"], np.uint64(high), "right")
                 some.append(np.asarray(of[a:b]))
                 documents.append(some[-1]["row"] + firsts[part])
-            save(path, _hits(np.concatenate([np.zeros(0, MARK), *some]), np.concatenate([np.zeros(0, np.int64), *documents]), texts,
-                             LAST if kind == PASSAGES else 0))
+            save(path, _hits(np.concatenate([np.zeros(0, MARK), *some]), np.concatenate([np.zeros(0, np.int64), *documents]), texts))
         report(number + 1, ranges)
     return paths
 
 
-def _hits(marks: np.ndarray, documents: np.ndarray, texts: np.ndarray, last: int) -> np.ndarray:
+def _hits(marks: np.ndarray, documents: np.ndarray, texts: np.ndarray) -> np.ndarray:
     order = np.argsort(marks["hash"], kind="stable")
     hashes = marks["hash"][order]
     shared = np.zeros(len(order), bool)
@@ -168,19 +166,8 @@ def _hits(marks: np.ndarray, documents: np.ndarray, texts: np.ndarray, last: int
     new = np.ones(len(marks), bool)
     new[1:] = marks["hash"][1:] != marks["hash"][:-1]
     head = np.maximum.accumulate(np.where(new, np.arange(len(marks)), 0)) if len(marks) else np.zeros(0, np.int64)
-    text = texts[documents]
-    later = np.flatnonzero(text != text[head])
-    pairs = [(later, head[later])]
-    # The first mark of the text before the own, of the one before that, ...
-    opening = np.ones(len(marks), bool)
-    opening[1:] = new[1:] | (text[1:] != text[:-1])
-    openings = np.flatnonzero(opening)
-    nth = np.cumsum(opening) - 1
-    for back in range(1, last + 1):
-        before = openings[np.maximum(nth[later] - back, 0)] if len(openings) else later
-        good = (nth[later] >= back) & (before > head[later])
-        pairs.append((later[good], before[good]))
-    of, by = np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+    of = np.flatnonzero(texts[documents] != texts[documents[head]])
+    by = head[of]
     made = np.zeros(len(of), HIT)
     made["document"], made["begin"], made["end"] = documents[of], marks["begin"][of], marks["end"][of]
     made["first"], made["at"] = documents[by], marks["begin"][by]

@@ -103,6 +103,18 @@ def test_passages_of_scripts_without_spaces(tmp_path):
     assert left == [texts[0], own[1] + "。" + own[2], texts[2]]       # 120 characters weigh as much as 50 words
 
 
+def test_a_passage_whose_halves_stand_in_earlier_texts_is_compared_with_later_ones_too(tmp_path):
+    texts, expected = [], []
+    for seed in range(0, 3_000, 10):
+        one, other = prose(seed, 48, 100_000), prose(seed + 1, 48, 100_000)
+        own = [" ".join(prose(seed + n, 40, 100_000)) for n in range(2, 6)]
+        texts += [f"{own[0]} {' '.join(one)}", f"{own[1]} {' '.join(other)}", f"{own[2]} {' '.join(one + other)}",
+                  f"{own[3]} {' '.join(one + other)}"]
+        expected += [*texts[-4:-1], own[3]]
+    _, left = run(tmp_path, texts, ONLY_PASSAGES, per_part=500)
+    assert left == expected
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_nothing_is_lost_and_nothing_repeated_is_left(tmp_path, seed):
     """Documents patched together from each other: every word that was cut stands with its neighbours in an earlier text that keeps it,
