@@ -1,5 +1,5 @@
-"""Finds adult, hateful and violent texts and texts about self-harm: by word lists (resources/harm), by a classifier made from the person's
-own decisions (learned.py), and, for what lies near the threshold, by a local model (judge.py). It scores; whether a document goes is a setting.
+"""Finds adult, hateful and violent texts and self-harm: by word lists (resources/harm), by a classifier made from the person's own decisions
+(learned.py), and, near the threshold, by a local model (judge.py). It scores; whether a document goes is a setting.
 
 A mark is a word or phrase of a list, or two words near each other (a group of people and "vermin"). Around it, words of medicine, news,
 teaching or law make it count less; some phrases ("kill the process") cancel it. The score of a kind grows with the marks and falls with the
@@ -31,12 +31,13 @@ FOLDER = Path(__file__).resolve().parents[3] / "resources" / "harm"
 BAND = 0.15
 """How far from the threshold a score is still borderline."""
 
-_WEIGHTS = {"weak": 1.0, "clear": 2.0, "strong": 3.5}
+_WEIGHTS = {"weak": 0.8, "clear": 2.0, "strong": 3.5}
 _CONTEXT_REACH = 160        # characters
 _AROUND = 240               # what is looked at around a mark; longer than any reach, with room for the words at its edge
 _CONTEXT_FACTORS = (1.0, 0.5, 0.3, 0.2)     # by how many different words of a context stand around
 _ARABIC_PREFIXES = frozenset("والبلكفس")
-_THREE_LETTERS = {"eng": "en", "spa": "es", "por": "pt", "fra": "fr", "deu": "de", "ita": "it", "ron": "ro", "nld": "nl", "pol": "pl", "rus": "ru",
+_THREE_LETTERS = {"eng": "en", "spa": "es", "por": "pt", "fra": "fr", "deu": "de", "ita": "it", "ron": "ro", "nld": "nl", "pol": "pl",
+                  "rus": "ru",
                   "ara": "ar", "arb": "ar", "zho": "zh", "cmn": "zh"}
 
 
@@ -144,12 +145,13 @@ class _Patterns:
 
 
 class _Index:
-    """The patterns that count in texts of one language: its own, and those of the others that are harmless words nowhere. `marks` are
-    searched in the whole text, `around` (contexts, harmless phrases, first sides of near rules: frequent words) only near what was found."""
+    """The patterns that count in texts of one language: its own, and of the others the clear words that are harmless nowhere ("assassin" is
+    a weak word of French and a bug in English). `marks` are searched in the whole text; `around` (contexts, harmless phrases, first sides of
+    near rules: frequent words) only near what was found."""
 
     def __init__(self, language: str) -> None:
         chosen = [(pattern, entry) for code, words in _lists().items() for pattern, only_here, entry in words.entries
-                  if code == language or not only_here]
+                  if code == language or not only_here and not (language and entry.role == "mark" and entry.weight < _WEIGHTS["clear"])]
         self.near = _lists()[language].near if language in _lists() else []
         self.marks = _Patterns([c for c in chosen if c[1].role in ("mark", "second")], Implementation.DFA)
         self.around = _Patterns([c for c in chosen if c[1].role not in ("mark", "second")], Implementation.ContiguousNFA)
@@ -170,7 +172,8 @@ def language_of(draft: Draft) -> str:
     words = beginning.split()
     best, second = ("", 0), 0
     for name, words_of in _lists().items():
-        hits = sum(beginning.count(w) for w in words_of.common) if words_of.script == "unspaced" else sum(w in words_of.common for w in words)
+        hits = sum(beginning.count(w) for w in words_of.common) if words_of.script == "unspaced" else \
+            sum(w in words_of.common for w in words)
         if hits > best[1]:
             best, second = (name, hits), best[1]
         elif hits > second:
@@ -295,7 +298,8 @@ def _context_factor(contexts: list[tuple[int, int]], mark: Mark) -> float:
 
 
 def score(found: Sequence[Mark], text: str) -> dict[str, tuple[float, int]]:
-    """(score 0..1, number of marks) by kind. The same word again counts half as much each time; 60 words with one clear mark score 0.66."""
+    """(score 0..1, number of marks) by kind. The same word again counts half as much each time; a clear mark in a
+    sentence scores 0.71, a weak one 0.39."""
     unspaced = sum("\u3040" <= c <= "\u9fff" for c in text[:400]) > 60 or (text[:1] and all("\u3040" <= c <= "\u9fff" for c in text[:4]))
     words = len(text) / (1.8 if unspaced else 5.8)
     weights: dict[str, float] = {}
@@ -306,7 +310,7 @@ def score(found: Sequence[Mark], text: str) -> dict[str, tuple[float, int]]:
         times = seen[word] = seen.get(word, 0) + 1
         weights[mark.kind] = weights.get(mark.kind, 0.0) + mark.weight / (1 + math.log2(times))
         counts[mark.kind] = counts.get(mark.kind, 0) + 1
-    return {kind: (1 - math.exp(-weight / (1.5 * (0.85 + max(0.0, words - 30) / 120))), counts[kind]) for kind, weight in weights.items()}
+    return {kind: (1 - math.exp(-weight / (1.9 * (0.85 + max(0.0, words - 30) / 120))), counts[kind]) for kind, weight in weights.items()}
 
 
 class Harm:
@@ -319,7 +323,8 @@ class Harm:
                  judge: str = "", cache: str = "") -> None:
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown:
-            raise SettingError(tr("{kind} is not a kind of harm.", kind=unknown[0]), tr("Known: {known}.", known=", ".join(KINDS)), field="harm_kinds")
+            raise SettingError(tr("{kind} is not a kind of harm.", kind=unknown[0]), tr("Known: {known}.", known=", ".join(KINDS)),
+                               field="harm_kinds")
         assert action in ("list", "remove"), action
         self.kinds, self.threshold, self.action = tuple(kinds), threshold, action
         self.learned = Learned.of(learned) if learned else None

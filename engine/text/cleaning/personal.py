@@ -41,14 +41,14 @@ _AT = re.compile(r"@(?=\w)")
 _LOCAL_BACKWARDS = re.compile(rf"(?:[^\W{_UNSPACED}]|[.+%'&~#!$-]){{1,64}}")
 _DOMAIN = re.compile(rf"[^\W_{_UNSPACED}](?:[^\W{_UNSPACED}]|-){{0,62}}(?:\.[^\W_{_UNSPACED}](?:[^\W{_UNSPACED}]|-){{0,62}}){{1,8}}")
 _ENDINGS = frozenset(
-    "com org net edu gov mil int info biz name pro aero coop museum mobi jobs travel tel cat asia post app dev cloud online site shop store blog "
-    "tech space xyz club live news world today agency email company group digital solutions systems services network studio design media life "
-    "academy institute university school center centre foundation health care clinic bank finance insurance legal law consulting engineering "
-    "software computer technology games video music art photography photos pictures gallery city london paris berlin wien tokyo nyc amsterdam "
-    "hamburg koeln bayern swiss gal bzh scot wales cymru irish quebec africa lat local example test invalid localhost internal lan corp home "
-    "intranet onion earth house land global international press social team tools work works zone page pub red blue green one top vip win "
-    "support help chat link click download host hosting website web wiki ninja guru expert education training events fun "
-    "рф срб укр бел мкд бг ком орг онлайн сайт дети москва".split())
+    "com org net edu gov mil int info biz name pro aero coop museum mobi jobs travel tel cat asia post app dev cloud online site shop "
+    "store blog tech space xyz club live news world today agency email company group digital solutions systems services network "
+    "studio design media life academy institute university school center centre foundation health care clinic bank finance insurance "
+    "legal law consulting engineering software computer technology games video music art photography photos pictures gallery city "
+    "london paris berlin wien tokyo nyc amsterdam hamburg koeln bayern swiss gal bzh scot wales cymru irish quebec africa lat local "
+    "example test invalid localhost internal lan corp home intranet onion earth house land global international press social team "
+    "tools work works zone page pub red blue green one top vip win support help chat link click download host hosting website web "
+    "wiki ninja guru expert education training events fun рф срб укр бел мкд бг ком орг онлайн сайт дети москва ".split())
 _COUNTRIES = frozenset(r.lower() for r in phonenumbers.SUPPORTED_REGIONS) | {"uk", "eu", "su", "ps", "aq", "tf", "gs"}
 _LOOKS_LIKE_A_FILE = frozenset(("py", "pl", "rs", "md", "sh", "so", "ps", "cc"))
 _AT_WORDS = ("at", "arroba", "arobase", "chiocciola", "kropka", "małpa", "@")
@@ -102,12 +102,18 @@ def _ending(label: str) -> bool:
 # bank accounts --------------------------------------------------------------------------------------------------------------------------
 
 _IBAN_LENGTHS = {
-    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28, "CH": 21, "CR": 22,
-    "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22,
-    "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HN": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30,
-    "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MN": 20,
-    "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22,
-    "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26,
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28, "CH": 21,
+    "CR": 22,
+    "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27,
+    "GB": 22,
+    "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HN": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27,
+    "JO": 30,
+    "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19,
+    "MN": 20,
+    "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24,
+    "RS": 22,
+    "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24,
+    "TR": 26,
     "UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30}
 _IBAN = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9](?:[ \u00a0.\-]?[A-Za-z0-9]){11,30}")
 
@@ -184,7 +190,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
             if count > 1 and (tuple(b - a for a, b in groups[:count]) not in _LAYOUTS or len(set(gaps[:count - 1])) > 1):
                 continue
             number = "".join(text[a:b] for a, b in groups[:count])
-            if 13 <= len(number) <= 19 and len(set(number)) > 2 and _network(number):
+            if 13 <= len(number) <= 19 and len(set(number)) > 1 and _network(number):
                 if luhn(number):
                     if len(number) >= 16 or count > 1 or not OTHERWISE.search(text, max(0, start - 30), start):
                         yield start, end    # the shorter ones are as long as EAN, ISBN and IMEI
@@ -197,15 +203,16 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 
 _IPV4 = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 _VERSION_BEFORE = re.compile(
-    r"(?:\b(?:v|ver|version|versions?|versión|versão|versione|versiunea|versie|wersja|wersji|версия|версии|版本|الإصدار|release[ds]?|rev|revision|build|firmware|driver|patch|update|"
-    r"updated? to|upgraded? (?:to|from)|sdk|kernel|api|rfc|schema|section|sections|sec|chapter|clause|paragraph|para|article|item|figure|fig|table|step|"
-    r"appendix|annex|abschnitt|kapitel|abbildung|tabelle|sección|apartado|capítulo|cláusula|seção|secção|artigo|artículo|chapitre|sezione|"
-    r"capitolo|articolo|secțiunea|capitolul|hoofdstuk|paragraaf|rozdział|sekcja|раздел|глава|пункт|п|节|章|القسم|الفصل|test|requirement|req|oid|"
-    r"assembly|windows|chrome|firefox|edge|safari|android|ios|macos|linux|openssl|java|python|node|php|office|flash|acrobat|opera)"
-    r"|§|==|>=|<=|~=|!=|\^|[A-Za-z][-_/])[\s.:=\"'v(]{0,3}$", re.IGNORECASE)
-_ADDRESS_BEFORE = re.compile(r"(?:\b(?:ip|ipv4|ips|address|addresses|addr|host|hosts|hostname|server|from|ping|dns|gateway|client|peer|subnet|netmask|router|proxy|remote|"
-                             r"listen|bind|dirección|endereço|adresse|adresa|indirizzo|adres|адрес|地址|عنوان|src|dst|source|destination|via|to|at|nameserver|"
-                             r"connect|connected|login|ssh|blocked|ban|inet)\b|//|@|\[)[\s:=\"'(-]{0,3}(?:\w{1,8}[ :=]{1,2})?$", re.IGNORECASE)
+    r"(?:\b(?:v|ver|version|versions?|versión|versão|versione|versiunea|versie|wersja|wersji|версия|версии|版本|الإصدار|release[ds]?|rev|revision|"
+    r"build|firmware|driver|patch|update|updated? to|upgraded? (?:to|from)|sdk|kernel|api|rfc|schema|section|sections|sec|chapter|clause|"
+    r"paragraph|para|article|item|figure|fig|table|step|appendix|annex|abschnitt|kapitel|abbildung|tabelle|sección|apartado|capítulo|cláusula|"
+    r"seção|secção|artigo|artículo|chapitre|sezione|capitolo|articolo|secțiunea|capitolul|hoofdstuk|paragraaf|rozdział|sekcja|раздел|глава|"
+    r"пункт|п|القسم|الفصل|test|requirement|req|oid|assembly|windows|chrome|firefox|edge|safari|android|ios|macos|linux|openssl|java|python|"
+    r"node|php|office|flash|acrobat|opera)|第|节|章|§|==|>=|<=|~=|!=|\^|[A-Za-z][-_/])[\s.:=\"'v(]{0,3}$", re.IGNORECASE)
+_ADDRESS_BEFORE = re.compile(
+    r"(?:\b(?:ip|ipv4|ips|address|addresses|addr|host|hosts|hostname|server|from|ping|dns|gateway|client|peer|subnet|netmask|router|proxy|"
+    r"remote|listen|bind|dirección|endereço|adresse|adresa|indirizzo|adres|адрес|地址|عنوان|src|dst|source|destination|via|to|at|nameserver|"
+    r"connect|connected|login|ssh|blocked|ban|inet)\b|//|@|\[)[\s:=\"'(-]{0,3}(?:\w{1,8}[ :=]{1,2})?$", re.IGNORECASE)
 _IPV6 = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6_BACKWARDS = re.compile(r"[0-9A-Fa-f:]{0,39}")
 _IPV6_FORWARDS = re.compile(r"[0-9A-Fa-f:]{0,39}(?:\.[0-9]{1,3}){0,3}")
@@ -238,9 +245,9 @@ def _is_ipv4(text: str, start: int, end: int) -> bool:
     if any(int(o) > 255 or (len(o) > 1 and o[0] == "0") for o in octets):
         return False
     before, after = text[max(0, start - 40):start], text[end:end + 2]
-    if before and (before[-1] == "_" or before[-1].isascii() and before[-1].isalnum() or before[-1] in ".,-" and before[-2:-1].isdigit() and before[-1] != "-"):
+    if _part_of_a_word(before[-1:]) or before[-1:] in (".", ",") and before[-2:-1].isdigit():
         return False
-    if after and (after[0].isascii() and after[0].isalnum() or after[0] == "_" or after[0] in ".,-" and after[1:].isalnum() and not (after[0] == "-" and after[1:].isdigit())):
+    if _part_of_a_word(after[:1]) or after[:1] in (".", ",", "-") and after[1:].isalnum() and not (after[0] == "-" and after[1:].isdigit()):
         return False
     if _VERSION_BEFORE.search(before) and not before.endswith("//"):
         return False
@@ -251,6 +258,11 @@ def _is_ipv4(text: str, start: int, end: int) -> bool:
         return True
     # Small numbers only, and nothing that says address: the number of a section or of a version.
     return max(values) > 40
+
+
+def _part_of_a_word(letter: str) -> bool:
+    """Whether a letter next to an address makes it part of something else; letters of scripts without spaces do not."""
+    return letter == "_" or letter.isascii() and letter.isalnum()
 
 
 def _is_ipv6(candidate: str) -> bool:
@@ -265,12 +277,14 @@ def _is_ipv6(candidate: str) -> bool:
         return IPv4Address(groups[-1]) is not None
     # `a::b` and `::` are also how programs write scopes and types; twelve o'clock is no address either.
     return len(groups) == 8 or (len(groups) >= 2 and any(len(g) >= 3 and any(c.isdigit() for c in g) for g in groups)) or \
-        candidate.lower().startswith(("fe80::", "ff02::", "2001:", "2a", "fd", "fc")) and any(c.isdigit() for c in candidate) and len(candidate) > 5
+        candidate.lower().startswith(("fe80::", "ff02::", "2001:", "2a", "fd",
+                                      "fc")) and any(c.isdigit() for c in candidate) and len(candidate) > 5
 
 
 # the step -------------------------------------------------------------------------------------------------------------------------------
 
-_FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {"key": keys, "email": _emails, "iban": _ibans, "card": _cards, "ip": _ips}
+_FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {"key": keys, "email": _emails, "iban": _ibans, "card": _cards,
+    "ip": _ips}
 
 
 def find(text: str, kinds: Sequence[str] = KINDS, region: str = "") -> list[Found]:

@@ -19,7 +19,8 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{36,255}"),
     (("github_pat_",), r"github_pat_[A-Za-z0-9_]{22,255}"),
     (("glpat-",), r"glpat-[A-Za-z0-9_-]{20,64}"),
-    (("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"), r"(?:xox[abeoprs]|xapp)-(?=[A-Za-z-]{0,40}\d)[A-Za-z0-9-]{10,255}"),
+    (("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
+     r"(?:xox[abeoprs]|xapp)-(?=[A-Za-z-]{0,40}\d)[A-Za-z0-9-]{10,255}"),
     (("hooks.slack.com/services/",), r"hooks\.slack\.com/services/[A-Z0-9]{6,16}/[A-Z0-9]{6,16}/[A-Za-z0-9]{16,48}"),
     (("aiza",), r"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     (("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,1024}"),
@@ -45,7 +46,8 @@ _BEARER = re.compile(r"(?:bearer|basic|token)(?:\s{1,3}|\s?[:=]\s?)([A-Za-z0-9._
 
 _URL_SECRET = re.compile(r"://[^\s/:@\"'<>]{0,100}:([^\s/@\"'<>]{1,200})@(?=[\w\[.-])")
 
-_PASSWORDS = ("password", "passwd", "pwd", "passphrase", "passcode", "contraseña", "senha", "passwort", "kennwort", "mot de passe", "parola",
+_PASSWORDS = ("password", "passwd", "pwd", "passphrase", "passcode", "contraseña", "senha", "passwort", "kennwort", "mot de passe",
+              "parola",
               "wachtwoord", "hasło", "пароль", "كلمة المرور", "كلمة السر", "密码", "密碼")
 _TOKENS = ("secret", "token", "api_key", "api-key", "apikey", "api key", "access_key", "access-key", "accesskey", "private_key", "auth_key",
            "account_key", "accountkey", "encryption_key", "signing_key", "session_key", "clave api", "clave de api", "chave de api",
@@ -89,7 +91,7 @@ def keys(text: str) -> Iterator[tuple[int, int]]:
                         yield found.span(1)
             elif plan == "bearer":
                 if (found := _BEARER.match(text, start)) and _random(found[1], 16, 2.8) and "/" not in found[1][:1]:
-                    yield found.span(1)
+                    yield found.start(1), found.start(1) + len(found[1].rstrip(".-"))
             else:
                 yield from _assigned(text, end, plan)
 
@@ -105,7 +107,8 @@ def _assigned(text: str, end: int, plan: str) -> Iterator[tuple[int, int]]:
     if plan == "password":
         letters, digits = any(c.isalpha() for c in value), any(c.isdigit() for c in value)
         odd = sum(not c.isalnum() for c in value)
-        secret = (letters and digits and len(value) >= 6) or (odd >= 1 and len(value) >= 8 and letters and not value.replace("_", "").replace("-", "").replace(".", "").isalpha())
+        secret = (letters and digits and len(value) >= 6) or (odd >= 1 and len(value) >= 8 and letters and not value.replace("_",
+            "").replace("-", "").replace(".", "").isalpha())
     else:
         secret = _random(value, 12, 3.0)
     if secret:

@@ -25,7 +25,8 @@ _SEPARATOR = re.compile(rf"[{_GAP}]+")
 _ONLY_DIGITS = re.compile(rf"[{_DIGITS}]+")
 
 _CALLS = (r"tel(?:e(?:ph?one?|foon|f[oó]n[oi]?|fonnummer|f))?|t[ée]l(?:[ée]phone)?|phone|ph|fax|faks|mob(?:ile?|iel|iltelefon)?|cell(?:phone|ular)?|"
-          r"handy(?:nummer)?|rufnummer|whats?app|sms|m[oó]vil|celular|telem[oó]vel|cellulare|portable|gsm|kom(?:\.|[oó]rka)|hotline|"
+          r"handy(?:nummer)?|rufnummer|whats?app|sms|m[oó]vil|celular|telem[oó]vel|cellulare|portable|gsm|"
+          r"kom(?:\.|[oó]rka)|hotline|"
           r"telefon(?:ul|nr|u|icznie)?|t[eé]l[eé]fono|contact(?:o|ez)?|"
           r"call(?: (?:me|us|him|her|them))?|text(?: me| us)?|ring(?: me| us)?|dial|reach(?: me| us)?|ll[aá]m[ea](?:me|nos|r)?|marque|"
           r"ligue|liga(?:r|-me)|appele[zr](?:[- ](?:moi|nous))?|appelle(?:-moi)?|joindre|anruf(?:en)?|ruf(?:en)?(?: sie)?(?: mich| uns)?|chiam(?:a(?:mi|te|re)?|i)|"
@@ -36,7 +37,8 @@ _CALLS_UNSPACED = (r"هاتف|الهاتف|جوال|الجوال|تلفون|مو
 _LINK = (r"(?:\s{0,3}(?:number|numbers|no|nr|num|n[º°]|№|numero|n[úu]mero|nummer|numer|numărul|номер(?:у)?|رقم|على|号码|號碼|me|us|is|are|at|on|to|"
          r"al|au|à|el|em|para|a|o|ao|le|la|ou|es|est|ist|unter|am|unser|een|op|is|pod|nr|по|под|e|è|este|it|home|work|office|now|today|:))")
 _MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,3}}[\s.:\uff1a#()\-–—\ufe0f]{{0,5}}$", re.IGNORECASE)
-_WEAK = re.compile(r"(?:call|text|ring|dial|reach|contact\w*|ll[aá]m\w*|marque|liga|ligue|bel|ruf\w*|chiam\w*)\W*(?:\w{1,8}\W*){0,3}$", re.IGNORECASE)
+_WEAK = re.compile(r"(?:call|text|ring|dial|reach|contact\w*|ll[aá]m\w*|marque|liga|ligue|bel|ruf\w*|chiam\w*)\W*(?:\w{1,8}\W*){0,3}$",
+                   re.IGNORECASE)
 _MARK_REACH = 48
 
 OTHERWISE = re.compile(
@@ -52,7 +54,8 @@ _DATE = re.compile(
 """What is grouped digits, but no phone number: dates, spans of years, coordinates."""
 _ROUND = re.compile(r"\d{1,3}(?:[. ]\d{3})*[. ]000(?!\d)")
 _MONEY = re.compile(r"[$€£¥₽₹%]\s?$")
-_UNIT = re.compile(r"\s?(?:[$€£¥₽%°]|(?:usd|eur|euros?|dollars?|km|kg|mb|gb|bytes?|lei|zł|руб|тыс|元|people|users|times|times)\b)", re.IGNORECASE)
+_UNIT = re.compile(r"\s?(?:[$€£¥₽%°]|(?:usd|eur|euros?|dollars?|km|kg|mb|gb|bytes?|lei|zł|руб|тыс|元|people|users|times|times)\b)",
+                   re.IGNORECASE)
 
 MAJOR = ("US", "GB", "DE", "FR", "ES", "IT", "BR", "MX", "RO", "PL", "NL", "RU", "CN", "JP", "IN", "SA", "EG")
 """Countries whose rules are tried for a number that a word announces and no country is given for."""
@@ -74,7 +77,8 @@ def phones(text: str, region: str = "") -> Iterator[tuple[int, int]]:
         if start and text[start - 1] == "(":
             start -= 1
         marked = _MARKED.search(before) is not None
-        if text.startswith("00", found.start()) and (zeros := _ZEROS.match(text, found.start())) and (marked or region or _SEPARATOR.search(zeros[0])) \
+        if text.startswith("00", found.start()) and (zeros := _ZEROS.match(text,
+            found.start())) and (marked or region or _SEPARATOR.search(zeros[0])) \
                 and not _IN_AN_ACCOUNT.search(text[max(0, start - 36):start]):
             if span := next(_trimmed(text, found.start(), zeros.end(), None, "00"), None):
                 yield span
@@ -142,7 +146,8 @@ def _trimmed(text: str, start: int, end: int, region: str | None, prefix: str = 
         hangs_on = follows.isalnum() and not _unspaced(follows) and text[end:end + 3].lower() != "ext"     # a serial, unless a shorter group is one
         if not hangs_on:
             written = text[start:end]
-            for form in (written, written.replace("(0)", "", 1)) if region is None and "(0)" in written else (written,):    # +49 (0)30 901820
+            for form in (written, written.replace("(0)", "", 1)) if region is None and "(0)" in written else (written,
+                ):    # +49 (0)30 901820
                 digits = _plain(form)
                 if region is None:
                     digits = "+" + (digits[2:] if prefix == "00" else digits)
