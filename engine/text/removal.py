@@ -9,9 +9,9 @@ STEPS: dict[str, str] = {
     "harmful": tr("Harmful content"),
     "exact_duplicates": tr("Exact duplicates"),
     "near_duplicates": tr("Near duplicates"),
-    "repeated_passages": tr("Nothing left after repeated passages"),
     "contamination": tr("Held-out text"),
     "hand": tr("Excluded by hand"),
+    "repeated_passages": tr("Nothing but repeated passages"),
     "mix": tr("Left out of the mix"),
 }
 """A document that a later step would remove too is counted at the first. Rules of near_duplicates: "near", "contained"."""

@@ -57,21 +57,13 @@ class Fates:
             self.copies[numbers] = 0
 
 
-def decide(parts: Parts, found: Duplicates, overlap: Overlaps | None, *, remove_overlap: bool, decisions: dict[str, bool],
-           options: list[MixOptions], share: float) -> Fates:
-    """`parts` are the cleaned ones; `decisions` {document id: kept}; `options` a mix for each root."""
-    total = parts.documents
-    code = np.zeros(total, np.uint8)
-    bytes_, ids = np.zeros(total, np.int64), np.zeros(total, np.uint64)
-    root, file, document = (np.zeros(total, np.int32) for _ in range(3))
-    asked = pa.array(list(decisions), pa.string())
-    wanted = np.array(list(decisions.values()), bool)
-    hand = np.zeros(total, np.int8)
-    for first, table in parts.tables(["id", "root", "file", "document", "step", "text"]):
+def removals(parts: Parts, found: Duplicates, overlap: Overlaps | None, *, remove_overlap: bool, decisions: dict[str, bool]) -> Any:
+    """uint8 [documents]: the step that removes each document, 0 for none. `decisions` {document id: kept} overrule every step."""
+    code = np.zeros(parts.documents, np.uint8)
+    asked, wanted = pa.array(list(decisions), pa.string()), np.array(list(decisions.values()), bool)
+    hand = np.zeros(parts.documents, np.int8)
+    for first, table in parts.tables(["id", "step"]):
         here = slice(first, first + table.num_rows)
-        bytes_[here] = pc.binary_length(table["text"]).to_numpy()
-        root[here], file[here], document[here] = (table[c].to_numpy() for c in ("root", "file", "document"))
-        ids[here] = keys(table["id"])
         for step, number in CODES.items():
             code[here][pc.fill_null(pc.equal(table["step"], step), False).to_numpy()] = number
         if decisions:
@@ -80,13 +72,30 @@ def decide(parts: Parts, found: Duplicates, overlap: Overlaps | None, *, remove_
     for number, name in enumerate(STEPS):
         if name:
             code[(code == 0) & (found.step == number)] = CODES[STEP_OF[name]]
-    items = {number: overlap.names_R[row] for number, row in overlap.best().items()} if overlap else {}
-    if remove_overlap and items:
-        flagged = np.fromiter(items, np.int64, len(items))
+    if remove_overlap and overlap:
+        flagged = overlap.documents
         code[flagged[code[flagged] == 0]] = CODES["contamination"]
     code[(hand < 0) & (code == 0)] = CODES["hand"]
     code[hand > 0] = 0
-    whole = np.cumsum(np.r_[True, (file[1:] != file[:-1]) | (document[1:] != document[:-1])]) - 1 if total else np.zeros(0, np.int64)
+    return code
+
+
+def decide(parts: Parts, code: Any, found: Duplicates, overlap: Overlaps | None, options: list[MixOptions], share: float) -> Fates:
+    """Of what `code` (removals) leaves: which documents are for validation, a `share` of the text, and how often each of the others is
+    seen. `options` are the mix, one for each source."""
+    total = parts.documents
+    code = code.copy()
+    bytes_, ids = np.zeros(total, np.int64), np.zeros(total, np.uint64)
+    root, file, document = (np.zeros(total, np.int32) for _ in range(3))
+    for first, table in parts.tables(["id", "root", "file", "document", "step", "text"]):
+        here = slice(first, first + table.num_rows)
+        bytes_[here] = pc.binary_length(table["text"]).to_numpy()
+        root[here], file[here], document[here] = (table[c].to_numpy() for c in ("root", "file", "document"))
+        ids[here] = keys(table["id"])
+        emptied = pc.fill_null(pc.equal(table["step"], "repeated_passages"), False).to_numpy()
+        code[here][emptied & (code[here] == 0)] = CODES["repeated_passages"]
+    begins = np.r_[True, (file[1:] != file[:-1]) | (document[1:] != document[:-1])][:total]
+    whole = np.cumsum(begins) - 1
     kept = np.flatnonzero(code == 0)
     validation, cuts = np.zeros(total, bool), None
     if len(np.unique(whole[kept])) < FEW:
@@ -98,6 +107,7 @@ def decide(parts: Parts, found: Duplicates, overlap: Overlaps | None, *, remove_
     copies = np.zeros(total, np.int32)
     copies[train] = mixed.copies_D
     code[train[mixed.copies_D == 0]] = CODES["mix"]
+    items = {number: overlap.names_R[row] for number, row in overlap.best().items()} if overlap else {}
     return Fates(code, validation, copies, bytes_, root, file, document, whole, mixed, cuts, items)
 
 

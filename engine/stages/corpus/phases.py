@@ -4,7 +4,7 @@ those that are there already; what is done to a document lives in engine/text.""
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import read_again
 from engine.text import pool
 from engine.text.cleaning import clean
-from engine.text.dedup import contamination, find, signatures
+from engine.text.dedup import contamination, find, passages, signatures
 from engine.text.parts import Parts
 from engine.text.read_process import Standing, read
 from engine.text.readers import ReadOptions, list_files
@@ -74,7 +74,7 @@ class Phases:
         spec = self.spec
         asked = {"look": not spec.base, "lines": spec.repeated_lines, "passages": spec.repeated_paragraphs or spec.repeated_passages,
                  "overlap": bool(spec.held_out) or spec.compare_validation}
-        order = ["look", "read", "lines", "clean", "sign", "match", "passages", "overlap", "write", "save", "index"]
+        order = ["look", "read", "lines", "clean", "sign", "match", "overlap", "passages", "write", "save", "index"]
         return [name for name in order if asked.get(name, True)]
 
     # ---- read
@@ -134,12 +134,16 @@ class Phases:
         self._processes = 1 if gathered.bytes < SMALL else 0
         boilerplate, shown = self._boilerplate(gathered) if spec.repeated_lines else (None, [])
         with flow.enter("clean"):
+            if spec.harmful != "off" and spec.harm_judge:
+                from engine.text.cleaning.judge import Judge
+
+                Judge.of(spec.harm_judge).check()
             taught = None
             if spec.harmful != "off" and spec.harm_learned and self.labels:
                 from engine.text.cleaning import learned
 
                 taught = learned.train([(row["text"], row["harmful"]) for row in self.labels])
-            plan = clean.CleanPlan.of(spec.plain(), taught.plain() if taught else None)
+            plan = clean.CleanPlan.of({**spec.plain(), "judge_cache": str(flow.work / "judge.jsonl")}, taught.plain() if taught else None)
             folder = flow.folder("clean")
             parts = gathered.parts
             jobs = [clean.CleanJob(path, folder / path.name, plan, boilerplate, parts.first(n)) for n, path in enumerate(parts.paths)]
@@ -167,6 +171,16 @@ class Phases:
             self._each(signatures.sign_part, [signatures.SignJob(path, folder / path.stem, settings) for path in parts.paths], parts)
         with flow.enter("match"):
             return find.find(folder, settings, lambda phase, done, total: flow.at(done, total), flow.check)
+
+    def passages(self, cleaned: Cleaned, kept: Any) -> Cleaned:
+        """Cut paragraphs and passages that an earlier document has out of those that are kept."""
+        settings = passages.PassageSettings.of(self.spec.plain())
+        if not settings.any:
+            return cleaned
+        with self.flow.enter("passages"):
+            made = passages.cut(cleaned.parts.folder, self.flow.folder("passages"), kept, settings, processes=self._processes,
+                                report=lambda phase, done, total: self.flow.at(done, total), check=self.flow.check)
+        return replace(cleaned, parts=made.parts, passages=made.steps)
 
     # ---- held-out sets
 
@@ -207,4 +221,5 @@ def nothing_readable(reasons: list[dict[str, str]], unread: int = 0) -> InputErr
     if len(reasons) == unread == 1:
         return FormatError(reasons[0]["reason"], code="unreadable")
     shown = "; ".join(f"{one['name']}: {one['reason']}" for one in reasons[:5])
-    return InputError(tr("No text was found in what was given. {reasons}", reasons=shown).strip(), tr("Choose other files."), code="no_text")
+    return InputError(tr("No text was found in what was given. {reasons}", reasons=shown).strip(), tr("Choose other files."),
+                      code="no_text")

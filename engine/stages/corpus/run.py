@@ -15,7 +15,7 @@ from engine.project import files as disk
 from engine.project import snapshots
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
-from engine.stages.corpus.decide import Fates, decide
+from engine.stages.corpus.decide import Fates, decide, removals
 from engine.stages.corpus.flow import Flow
 from engine.stages.corpus.phases import Cleaned, Gathered, Phases
 from engine.stages.corpus.report import report
@@ -43,9 +43,10 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
             cleaned = phases.clean(gathered)
             found = phases.duplicates(cleaned)
             overlap = phases.overlap(cleaned, found)
-            decisions = snapshots.given(context.run_dir, "decisions", {}) if spec.decisions else {}
-            fates = decide(cleaned.parts, found, overlap, remove_overlap=spec.contamination == "remove", decisions=decisions,
-                           options=mix_options(spec, gathered), share=spec.validation_percent / 100)
+            removed = removals(cleaned.parts, found, overlap, remove_overlap=spec.contamination == "remove",
+                               decisions=snapshots.given(context.run_dir, "decisions", {}) if spec.decisions else {})
+            cleaned = phases.passages(cleaned, removed == 0)
+            fates = decide(cleaned.parts, removed, found, overlap, mix_options(spec, gathered), spec.validation_percent / 100)
             fates.compare(phases.validation_overlap(cleaned, fates), remove=spec.contamination == "remove")
             made = _write(project, spec, flow, gathered, cleaned, found, fates, overlap)
         except OSError as wrong:

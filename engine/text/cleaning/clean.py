@@ -63,6 +63,8 @@ class CleanPlan:
     harm_judge: str = ""
     learned: dict[str, Any] | None = None
     """What was learned from the person's decisions about harm (learned.py), or None."""
+    judge_cache: str = ""
+    """The file that remembers what the judge said, so that a resume does not ask twice."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], learned: dict[str, Any] | None = None) -> "CleanPlan":
@@ -225,7 +227,8 @@ def _make(plan: CleanPlan, boilerplate: Path | None) -> list[Step]:
     if plan.harmful != "off":
         from engine.text.cleaning.harm import Harm
 
-        steps.append(Harm(plan.harm_kinds, plan.harm_threshold, plan.harmful, plan.learned, plan.harm_judge))
+        steps.append(Harm(plan.harm_kinds, plan.harm_threshold, plan.harmful, plan.learned, plan.harm_judge,
+                          plan.judge_cache))
     return steps
 
 
