@@ -240,6 +240,40 @@ def models(project: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@PROJECT
+@click.argument("artifact", metavar="ARTIFACT")
+@click.option("--to", "form", default="parquet", metavar="FORMAT", help=tr("Of a corpus: parquet, jsonl, or html for its report."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write; ARTIFACT.FORMAT in this folder unless given."))
+@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@JSON
+@boundary
+def export(project: Path, artifact: str, form: str, out: Path | None, replace: bool, as_json: bool) -> None:
+    """Write an ARTIFACT of the project for other programs: a corpus's kept documents, or its report."""
+    from engine.project.project import Project
+    from engine.stages.corpus.export import FORMATS
+    from engine.stages.corpus.export import export as write
+    from engine.terminal import ExportProgress
+    found = Project.open(project).artifacts.get(artifact)
+    if found.kind != "corpus":
+        raise InputError(tr("{id} is of the kind {kind}, which this version cannot export.", id=found.id, kind=found.kind),
+                         tr("A corpus can be exported."), code="not_exportable")
+    if form not in FORMATS:
+        raise SettingError(tr("A corpus cannot be exported to {form}.", form=form), tr("Known: {known}.", known=", ".join(FORMATS)),
+                           field="to")
+    target = (out or Path(f"{found.id}.{form}")).expanduser().resolve()
+    if target.exists() and not replace:
+        raise InputError(tr("{path} is there already.", path=str(target)), tr("Name another file with --out, or add --replace."),
+                         code="exists")
+    with ExportProgress(quiet=as_json) as progress:
+        rows = write(found, form, target, progress)
+    size = target.stat().st_size
+    if as_json:
+        click.echo(json.dumps({"artifact": found.id, "to": form, "out": str(target), "rows": rows, "bytes": size}))
+    else:
+        click.echo(tr("Wrote {path} ({size}).", path=str(target), size=units.size(size)))
+
+
+@cli.command()
 @click.argument("stage", metavar="STAGE")
 @JSON
 @boundary

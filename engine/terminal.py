@@ -41,6 +41,32 @@ def tell(console: Console, words: str, style: str = "") -> None:
     console.print(words, style=style, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
+class ExportProgress:
+    """Called with (documents, in all): a bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._progress = bar(console) if console.is_terminal and not quiet else None
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._progress:
+            return
+        words = tr("{done} of {total} documents", done=units.number(done), total=units.number(total))
+        if self._bar is None:
+            self._bar = self._progress.add_task(tr("Writing"), total=total, words=words)
+        self._progress.update(self._bar, completed=done, total=total, words=words)
+
+
 class RunProgress:
     """Show one run's events. Ctrl-C asks it to save and stop; a second one raises KeyboardInterrupt and leaves it to itself."""
 
