@@ -8,7 +8,8 @@ word sequences and excerpts' sketches and everything written to disk; process st
 `--growth` adds 10,000 documents, `--million` a million (some ten minutes, mostly to make them).
 
 datatrove wants other versions than Fledge; it need not be in this environment: `python -m venv DIR`, `DIR/bin/pip install
-"datatrove[io]==0.10.1" spacy regex tokenizers "xxhash<4"`, `--datatrove DIR/bin/python`. Without it only ours is measured, and that is said.
+"datatrove[io]==0.10.1" spacy regex tokenizers "xxhash<4"`, then `--datatrove DIR/bin/python`. Without it only ours is measured, which is
+said.
 """
 
 import argparse

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.text.dedup.grams import _ranges
-from engine.text.dedup.overlap import Sets
+from engine.text.dedup.grams import ranges_of
+from engine.text.dedup.overlap import Sets, TextSets
 from engine.text.dedup.settings import LONGER, SHORTEST_EXCERPT, DedupSettings
 from engine.text.dedup.signatures import Signatures
 
@@ -29,7 +29,7 @@ ROW_BYTES = 80
 ROUNDS = 4
 
 
-def excerpts(folder: Path, signatures: Signatures, settings: DedupSettings, stays: np.ndarray, sets: Sets, memory_bytes: float,
+def excerpts(folder: Path, signatures: Signatures, settings: DedupSettings, stays: np.ndarray, sets: TextSets, memory_bytes: float,
              report: Callable[[int, int], None], check: Callable[[], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(document, the part of the container it shares most with, share) by number. stays: bool [documents], who takes part."""
     texts = _Texts(signatures, stays)
@@ -127,7 +127,7 @@ def _counted(signatures: Signatures, low: int, high: int, stays: np.ndarray, sma
         some = asking[at:at + step]
         many = counts[run[some]]
         p = np.repeat(of[some], many)
-        g = text[heads[_ranges(firsts[run[some]], many)]]
+        g = text[heads[ranges_of(firsts[run[some]], many)]]
         mine = texts.of[p]
         good = (g != mine) & (texts.rank[g] < texts.rank[mine]) & (texts.words[g] >= LONGER * texts.own[p])
         pairs, times = np.unique((p[good].astype(np.uint64) << np.uint64(32)) | g[good].astype(np.uint64), return_counts=True)
@@ -178,14 +178,17 @@ def _likely(files: list[Path], kept: np.ndarray, share: float, texts: _Texts, me
 # ---- on the texts
 
 
-def _decided(p: np.ndarray, g: np.ndarray, share: float, stays: np.ndarray, texts: _Texts, sets: Sets, memory_bytes: float,
+def _decided(p: np.ndarray, g: np.ndarray, share: float, stays: np.ndarray, texts: _Texts, sets: TextSets, memory_bytes: float,
              check: Callable[[], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stays = stays.copy()
     found: dict[int, tuple[int, float]] = {}
     for _ in range(ROUNDS):
         if not len(p):
             break
-        shares, parts = _measured(p, g, stays, texts, sets, memory_bytes, check)
+        asked = [texts.parts(text) for text in np.unique(g).tolist()]
+        involved = np.unique(np.concatenate([p, *asked]))
+        with sets.of(involved[stays[involved]], check) as known:
+            shares, parts = _measured(p, g, stays, texts, known, memory_bytes, check)
         good = np.flatnonzero(shares >= share)
         # The longest texts first, as a container's own fate must be known; of a document's containers the best first.
         order = good[np.lexsort((texts.rank[g[good]], -shares[good], p[good], texts.rank[texts.of[p[good]]]))]
@@ -208,7 +211,7 @@ def _decided(p: np.ndarray, g: np.ndarray, share: float, stays: np.ndarray, text
             np.array([found[n][1] for n in numbers.tolist()], np.float32))
 
 
-def _measured(p: np.ndarray, g: np.ndarray, stays: np.ndarray, texts: _Texts, sets: Sets, memory_bytes: float,
+def _measured(p: np.ndarray, g: np.ndarray, stays: np.ndarray, texts: _Texts, known: Sets, memory_bytes: float,
               check: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
     """(share of the document's sequences that stand in the text's parts that stay, the part that holds most of them)."""
     shares, best = np.zeros(len(p), np.float32), np.zeros(len(p), np.int64)
@@ -230,7 +233,7 @@ def _measured(p: np.ndarray, g: np.ndarray, stays: np.ndarray, texts: _Texts, se
         if need and (size >= memory_bytes / 4 or position == len(names) - 1):
             check()
             numbers = np.unique(np.concatenate(need))
-            values, offsets = sets(numbers)
+            values, offsets = known.take(numbers)
             for ask, among in waiting:
                 _shares_in(numbers, values, offsets, p, ask, among, shares, best)
             waiting, need, size = [], [], 0.0

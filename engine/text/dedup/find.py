@@ -89,7 +89,7 @@ def find(folder: Path, settings: DedupSettings, report: Report = lambda phase, d
     signatures = Signatures(folder)
     parts = Parts(clean if clean is not None else folder.parent / "clean")
     assert len(parts.paths) == len(signatures.folders), "every clean part needs its signatures"
-    sets = TextSets(parts, signatures, settings.shingle)
+    sets = TextSets(parts, signatures, settings.shingle, folder)
     answer = _answer(folder, signatures, settings, sets, report, check, memory_bytes, search)
     answer.save(folder)
     for path in (*folder.glob("near-*.npz"), *folder.glob("contained-*.npy")):

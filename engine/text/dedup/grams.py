@@ -67,13 +67,13 @@ def words(text: str) -> list[str]:
 
 def word_hashes(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     """(hashes uint64 [W], offsets int64 [D + 1]) of the words of D texts."""
-    found = _words(_arrow(texts), False)
+    found = _words(as_array(texts), False)
     return found.hashes, found.offsets
 
 
 def word_spans(texts: Texts) -> Words:
     """As word_hashes, with the place of each word in its text."""
-    return _words(_arrow(texts), True)
+    return _words(as_array(texts), True)
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _words(texts: pa.Array, spans: bool) -> Words:
-    byte_offsets, data = _buffers(texts)
+    byte_offsets, data = buffers(texts)
     documents = len(texts)
     counts = np.zeros(documents, np.int64)
     hashes: list[np.ndarray] = []
@@ -121,7 +121,9 @@ def _joined(pieces: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(pieces) if pieces else np.zeros(0, kind)
 
 
-def _arrow(texts: Texts) -> pa.Array:
+def as_array(texts: Texts) -> pa.Array:
+    """Texts as one large_string array, copied only where they must be."""
+    """Texts as one large_string array, copied only where they must be."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
     elif not isinstance(texts, pa.Array):
@@ -129,7 +131,7 @@ def _arrow(texts: Texts) -> pa.Array:
     return texts if texts.type == pa.large_string() else texts.cast(pa.large_string())
 
 
-def _buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(offsets int64 [D + 1], bytes uint8) of a large_string array, not copied. A null is an empty text."""
     if len(texts) == 0:
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)
@@ -292,8 +294,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
             continue        # surrogates, private use, Han and Hangul: below
         char = chr(c)
         kind = category(char)
-        first = kind[0]
-        if first in "LNM":
+        if kind[0] in "LNM":
             classes[c] = _UNSPACED if unspaced[c] else _WORD
         elif kind == "So" or (kind == "Sm" and c > 0x7F) or c == 0x2B:
             classes[c] = _SIGN
@@ -311,6 +312,9 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
         if parts and parts[0] != "<" and " " in parts:
             composing.add(int(parts.split()[1], 16))
     classes[0x3400:0x4DC0] = classes[0x4E00:0xA000] = _UNSPACED
+    # What folds together has one class: a full-width sign is the sign, a radical by itself is the character.
+    moved = np.flatnonzero((folded != np.arange(0x110000)) & (classes < _SPECIAL))
+    classes[moved] = classes[folded[moved]] % _SPECIAL
     classes[0xAC00:0xD7A4] = _WORD
     for low, high in ((0x1161, 0x1175), (0x11A8, 0x11C2)):          # vowels and finals that compose to Hangul syllables
         composing.update(range(low, high + 1))
@@ -319,7 +323,6 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     for c in composing:
         if classes[c] < _SPECIAL:
             classes[c] += _SPECIAL
-    # A letter that folds to one of another kind (half-width kana) belongs to that kind already; what folds together has one class.
     return mixed(folded.astype(np.uint64) + np.uint64(_BASE)), classes
 
 
@@ -417,7 +420,7 @@ def gram_spans(hashes: np.ndarray, offsets: np.ndarray, n: int) -> tuple[np.ndar
     low, high = int(offsets[0]), int(offsets[-1])
     if not (hashes[low:high] & np.uint64(1)).any():
         counts = np.where(lengths > 0, np.maximum(1, lengths - n + 1), 0)
-        starts = _ranges(offsets[:-1], counts)
+        starts = ranges_of(offsets[:-1], counts)
         return starts, np.minimum(starts + n, np.repeat(offsets[1:], counts)), counts
     weights = np.where(hashes[low:high] & np.uint64(1), CHARACTER, WORD)
     total = np.concatenate([np.zeros(1, np.int64), np.cumsum(weights)])
@@ -452,7 +455,7 @@ def weight(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return (WORD * (np.diff(offsets) - unspaced) + CHARACTER * unspaced) / WORD
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ranges_of(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """starts[0], starts[0]+1, .. (counts[0] of them), starts[1], ..."""
     total = int(counts.sum())
     before = np.cumsum(counts) - counts

@@ -53,7 +53,7 @@ def mark_part(job: MarkJob) -> None:
                ((PARAGRAPHS, job.paragraphs), (PASSAGES, job.words)) if on}
     if all(path.exists() for path in targets.values()):
         return
-    texts = grams._arrow(read_part(job.clean_part, ["text"])["text"])
+    texts = grams.as_array(read_part(job.clean_part, ["text"])["text"])
     rows = np.flatnonzero(np.load(job.kept, mmap_mode="r")[job.first:job.first + len(texts)])
     texts = texts.take(pa.array(rows))
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in targets}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.text.dedup.clusters import components, keepers
-from engine.text.dedup.overlap import Sets, jaccard
+from engine.text.dedup.overlap import TextSets, jaccard
 from engine.text.dedup.settings import DedupSettings
 from engine.text.dedup.signatures import Signatures
 
@@ -84,15 +84,12 @@ class NearSearch:
     sets     the true word sequences
     """
 
-    def __init__(self, folder: Path, signatures: Signatures, settings: DedupSettings, part_in: np.ndarray, rank: np.ndarray, sets: Sets,
+    def __init__(self, folder: Path, signatures: Signatures, settings: DedupSettings, part_in: np.ndarray, rank: np.ndarray, sets: TextSets,
                  memory_bytes: float, report: Callable[[int, int], None], check: Callable[[], None]) -> None:
         assert signatures.documents < 1 << 32
         self.folder, self.signatures, self.settings, self.sets = folder, signatures, settings, sets
         self.rank, self.memory_bytes, self.report, self.check = rank, memory_bytes, report, check
-        numbers = np.flatnonzero(part_in)
-        if settings.keep_rule != "first":
-            numbers = numbers[np.argsort(rank[numbers], kind="stable")]
-        self.numbers = numbers      # in order of rank, so that a stable sort by key leaves each bucket in that order
+        self.part_in, self.count = part_in, int(part_in.sum())
         self.sizes = signatures.column("grams")
         self.compared = Compared()
         self.threshold = settings.threshold
@@ -129,7 +126,9 @@ class NearSearch:
     # ---- bands
 
     def _band(self, band: int) -> None:
-        ranges = max(1, int(np.ceil(len(self.numbers) * ROW_BYTES / self.memory_bytes)))
+        if not self.count:
+            return
+        ranges = max(1, int(np.ceil(self.count * ROW_BYTES / self.memory_bytes)))
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for number in range(ranges):
             self.check()
@@ -161,14 +160,20 @@ class NearSearch:
     def _buckets(self, band: int, number: int, ranges: int) -> tuple[np.ndarray, np.ndarray]:
         """(documents, number of their bucket), bucket after bucket, in order of rank in each; only buckets of two and more."""
         signatures = self.signatures
-        keys = np.empty(signatures.documents, np.uint64)
+        some: list[np.ndarray] = []
+        numbers: list[np.ndarray] = []
         for part in range(len(signatures.folders)):
-            keys[signatures.firsts[part]:signatures.firsts[part + 1]] = signatures.open(part, "keys")[band]
-        keys = keys[self.numbers]
-        of = self.numbers
-        if ranges > 1:
-            share = ((keys >> np.uint64(32)) * np.uint64(ranges)) >> np.uint64(32) == number
-            keys, of = keys[share], of[share]
+            first, last = int(signatures.firsts[part]), int(signatures.firsts[part + 1])
+            mine = signatures.open(part, "keys")[band]
+            inside = self.part_in[first:last]
+            if ranges > 1:
+                inside = inside & (((mine >> np.uint64(32)) * np.uint64(ranges)) >> np.uint64(32) == number)
+            some.append(mine[inside])
+            numbers.append(np.flatnonzero(inside) + first)
+        keys, of = np.concatenate(some), np.concatenate(numbers)
+        if self.settings.keep_rule != "first":      # in order of rank, so that a stable sort by key leaves each bucket in that order
+            by_rank = np.argsort(self.rank[of], kind="stable")
+            keys, of = keys[by_rank], of[by_rank]
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         again = keys[1:] == keys[:-1]

@@ -171,7 +171,7 @@ def write_words(job: WordsJob) -> None:
     target = job.folder / f"{job.clean_part.stem}.words.npy"
     if target.exists():
         return
-    texts = grams._arrow(read_part(job.clean_part, ["text"])["text"])
+    texts = grams.as_array(read_part(job.clean_part, ["text"])["text"])
     rows = np.flatnonzero(np.load(job.involved, mmap_mode="r")[job.first:job.first + len(texts)])
     counts = np.zeros(len(texts), np.int64)
     found = [np.zeros(0, np.uint32)]

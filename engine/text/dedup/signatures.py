@@ -55,7 +55,7 @@ def sign_part(job: SignJob) -> None:
     if job.target.exists():
         return
     table = read_part(job.clean_part, _COLUMNS)
-    texts = grams._arrow(table["text"])
+    texts = grams.as_array(table["text"])
     alive = pc.is_null(table["step"]).to_numpy()
     documents = np.zeros(len(texts), DOCUMENT)
     documents["alive"] = alive
@@ -80,7 +80,7 @@ def sign_part(job: SignJob) -> None:
 
 def chunks(texts: pa.Array, bytes: int = CHUNK) -> Iterator[tuple[int, int]]:
     """(first, last) of texts that together have about so many bytes, at least one each."""
-    offsets = grams._buffers(texts)[0]
+    offsets = grams.buffers(texts)[0]
     first = 0
     while first < len(texts):
         last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + bytes, "right")) - 1)
@@ -91,7 +91,7 @@ def chunks(texts: pa.Array, bytes: int = CHUNK) -> Iterator[tuple[int, int]]:
 def _sign(texts: pa.Array, rows: np.ndarray, settings: DedupSettings, documents: np.ndarray, signatures: np.ndarray,
           sketch: list[np.ndarray], sketch_rows: list[np.ndarray]) -> None:
     hashes, offsets = grams.word_hashes(texts)
-    sizes = np.diff(grams._buffers(texts)[0])
+    sizes = np.diff(grams.buffers(texts)[0])
     documents["bytes"][rows] = sizes
     documents["words"][rows] = grams.weight(hashes, offsets)
     documents["exact"][rows] = exact_hashes(texts, hashes, offsets)

@@ -260,6 +260,18 @@ def test_parts_of_one_long_text_are_no_excerpts_of_it_and_editions_do_not_remove
     assert set(result.step.tolist()) <= {0, NEAR, CONTAINED}
 
 
+def test_a_container_that_lost_a_part_contains_only_what_is_left_of_it(tmp_path):
+    whole, second, own = prose(1, 4_000), prose(2, 1_000), prose(3, 800)
+    texts = [{"text": " ".join(whole), "file": 0},
+             {"text": " ".join(whole[1_000:2_000]), "file": 1}, {"text": " ".join(second), "file": 1},
+             {"text": " ".join(whole[1_200:1_400]), "file": 2}, {"text": " ".join(second[300:600]), "file": 3},
+             {"text": " ".join(whole[1_900:2_000] + second[:100]), "file": 4}, {"text": " ".join(own), "file": 5}]
+    result = found(tmp_path, texts)
+    # The fifth straddled the lost part and the next: half of it stands nowhere in one text any more.
+    assert result.step.tolist() == [0, CONTAINED, 0, CONTAINED, CONTAINED, 0, 0]
+    assert result.duplicate_of.tolist() == [-1, 0, -1, 0, 2, -1, -1]
+
+
 def test_refrains_and_short_templates_stay_and_cost_little(tmp_path):
     refrain = "and so we sing and so we dance until the morning comes again to take us home by the river"
     songs = [" ".join([*prose(i, 60, 500_000), refrain, *prose(i + 10_000, 60, 500_000), refrain]) for i in range(400)]
