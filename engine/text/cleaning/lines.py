@@ -105,7 +105,7 @@ def _hashes(raw: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.n
     stays[1:] = ~(digit[1:] & digit[:-1])
     stays[starts] = True
     place = np.concatenate(([0], np.cumsum(stays)))
-    kept = raw[stays]
+    kept = np.where(digit, np.uint8(48), raw)[stays]
     starts, ends = place[starts], place[ends]
     # Neighbours in one array, as reduceat wants them; the last end may lie behind the last byte.
     pairs = np.stack((starts, ends), 1).ravel()

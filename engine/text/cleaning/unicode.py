@@ -33,7 +33,7 @@ _TAGS = "\U000e0020-\U000e007f"
 _DROPPED = ("\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffc\ufdd0-\ufdef"
             + "".join(chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(17)))
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_CONDITIONAL = (rf"(?<![{_JOINING}])\u200c|(?:(?<![{_JOINING}{_EMOJI}])|(?<=[{_EMOJI}])(?![{_EMOJI}]))\u200d"
+_CONDITIONAL = (rf"(?<![{_JOINING}])\u200c|(?<![{_JOINING}{_EMOJI}])\u200d|(?<=[{_EMOJI}])\u200d(?![{_EMOJI}])"
                 rf"|(?<![{_SPACELESS}])\u200b+|(?<![\U0001f3f4{_TAGS}])[{_TAGS}\U000e0001]+")
 _LEFT = re.compile(f"[{_DROPPED}{_DIRECTION}]|{_CONDITIONAL}")
 _RIGHT = re.compile(f"[{_DROPPED}\u202d\u202e]|{_CONDITIONAL}")
