@@ -330,7 +330,8 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Characters that fold to several or to none; and a character with the marks that may compose with it."""
     _, classes = _tables()
-    several, composing = [], []
+    several: list[str] = []
+    composing: list[str] = []
     for c in np.flatnonzero(classes >= _SPECIAL).tolist():
         char = chr(c)
         expands = c == _SOFT_HYPHEN or len(unicodedata.normalize("NFKC", char).casefold()) != 1

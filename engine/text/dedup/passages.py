@@ -196,7 +196,9 @@ class _Words:
         if part not in self._open:
             if len(self._open) > 64:
                 self._open.clear()
-            begins, words = (np.load(self.folder / f"{self.names[part]}.{what}.npy", mmap_mode="r") for what in ("begins", "words"))
+            # Plain arrays over the mapped files: slices of np.memmap cost ten times as much.
+            begins, words = (np.asarray(np.load(self.folder / f"{self.names[part]}.{what}.npy", mmap_mode="r"))
+                             for what in ("begins", "words"))
             self._open[part] = begins, words
         begins, words = self._open[part]
         row = number - self.firsts[part]

@@ -3,6 +3,8 @@ memory, order of work and kills make no difference."""
 
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,12 @@ def test_bands_meet_what_is_just_above_the_threshold(threshold):
     assert derived.meeting(threshold + 0.02, 128 // more, more) < 0.98
     shares = [p for _, p in bands.curve]
     assert len(bands.curve) == 51 and shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+
+
+def test_bands_are_derived_without_numpy():
+    """The window shows them."""
+    code = "import sys, engine.text.dedup.derive as d; d.derive(0.7); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4]).returncode == 0
 
 
 def test_signatures_estimate_as_independent_permutations_would():
