@@ -2,8 +2,8 @@
 (`count_lines`, part by part; `merge_lines`), then cut out (`RepeatedLines`).
 
 Lines are compared without the spaces around them and with every number as one digit, so that "Page 9" and "Page 10" are one. Never cut:
-lines without a letter or digit ("}", "***", "———"), lines of more than 500 bytes, which are paragraphs (see text/dedup), and anything in
-files of source code. Short lines are cut like others.
+lines without a letter ("}", "***", and "#### 72", which may be an answer), lines of more than 500 bytes, which are paragraphs (see
+text/dedup), and anything in files of source code. Short lines are cut like others.
 
 Memory is bounded whatever the corpus: a line is a 64-bit hash; a part's file holds its distinct lines sorted by hash, 16 bytes each,
 with in how many of its documents each stands; merging goes through ranges of hashes, as many as keep one range of all parts in `memory`,
@@ -97,7 +97,7 @@ def lines_of(texts: pa.Array) -> Lines:
 
 
 def _hashes(raw: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(uint64 hash, whether it has a letter or digit) of each line: the sum of T[byte] * P^place modulo 2^64. One product with the powers
+    """(uint64 hash, whether it has a letter) of each line: the sum of T[byte] * P^place modulo 2^64. One product with the powers
     serves all lines of a block; that of where a line begins is divided out."""
     powers, inverses, table, letters = _tables()
     digit = (raw >= 48) & (raw <= 57)
@@ -129,7 +129,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     prime = 0x9E3779B97F4A7C55 | 1
     table = np.frombuffer(b"".join(hashlib.blake2b(bytes([b]), digest_size=8).digest() for b in range(256)), "<u8").astype(np.uint64)
     letters = np.zeros(256, np.uint8)
-    letters[[*range(48, 58), *range(65, 91), *range(97, 123), *range(0xC3, 0xE2), *range(0xE4, 0xEE)]] = 1
+    letters[[*range(65, 91), *range(97, 123), *range(0xC3, 0xE2), *range(0xE4, 0xEE)]] = 1
     return _powers(prime, size), _powers(pow(prime, -1, 1 << 64), size), table, letters
 
 

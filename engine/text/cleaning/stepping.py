@@ -42,7 +42,7 @@ def run(steps: Sequence[Step], texts: pa.Array, ids: Sequence[str], sources: Seq
 
 
 def whole(column: Any) -> pa.Array:
-    """One array, without an offset, of large strings."""
+    """One array of large strings."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):

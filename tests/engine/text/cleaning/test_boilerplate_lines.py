@@ -24,7 +24,7 @@ def plain_lines(text: str) -> set[str]:
     made = set()
     for line in text.split("\n"):
         bare = re.sub("[0-9]+", lambda m: m.group()[0], line.strip(" \t"))
-        if bare and len(line.strip(" \t").encode()) <= LONGEST and any(c.isalnum() for c in bare):
+        if bare and len(line.strip(" \t").encode()) <= LONGEST and any(c.isalpha() for c in bare):
             made.add(bare)
     return made
 
@@ -51,22 +51,21 @@ def cleaned(texts: list[str], threshold: int, sources: list[str] | None = None) 
 
 def test_counts_are_those_of_a_slow_count() -> None:
     rng = random.Random(5)
-    words = ["Home", "Größe", "Inicio", "Contact us", "版权所有", "Page 7", "Page 8", "Page 1234", "ещё", "a", "}", "***", "———", "• • •",
-             "😀", "{ }", "x" * (LONGEST + 1), "y" * LONGEST, "  indented", "indented  ", "", "", "ﷺ", "９", "«»", "。。"]
+    words = ["Home", "Größe", "Inicio", "Contact us", "版权所有", "Page 7", "Page 8", "Page 1234", "12", "#### 72", "ещё", "a", "}", "***",
+             "———", "• • •", "😀", "{ }", "x" * (LONGEST + 1), "y" * LONGEST, "  indented", "indented  ", "", "", "ﷺ", "９", "«»", "。。"]
     texts = ["\n".join(rng.choice(words) for _ in range(rng.randrange(0, 12))) + rng.choice(["", "\n", "\n\n"]) for _ in range(400)]
     expected = Counter(digits_folded(line) for text in texts for line in {digits_folded(x) for x in plain_lines(text)})
-    del expected["９"]      # a digit among signs, left out by the byte that leads it
     found = count(array(texts), ["a.txt"] * len(texts))
     assert sorted(found["documents"].tolist()) == sorted(expected.values())
     assert (np.diff(found["line"].astype(object)) > 0).all()
 
 
 def test_a_line_is_one_whatever_stands_around_it() -> None:
-    texts = ["Page 12", "1\nPage 9\n2", "9", "  Page 345\t\nx", "ends with 5", "Page 6", "7Page 8"]
+    texts = ["Page 12", "1a\nPage 9\n2a", "9a", "  Page 345\t\nx", "ends with 5", "Page 6", "7Page 8"]
     found = lines_of(array(texts))
     by_text = {(int(row), int(start)): int(h) for h, row, start, _ in zip(*found, strict=True)}
-    assert by_text[0, 0] == by_text[1, 2] == by_text[3, 0] == by_text[5, 0]
-    assert by_text[1, 0] == by_text[1, 9] == by_text[2, 0]
+    assert by_text[0, 0] == by_text[1, 3] == by_text[3, 0] == by_text[5, 0]
+    assert by_text[1, 0] == by_text[1, 10] == by_text[2, 0]
     assert by_text[6, 0] != by_text[0, 0]
     sliced = lines_of(array(texts)[3:6])
     assert sliced.hashes.tolist() == [h for h, row in zip(found.hashes.tolist(), found.rows.tolist(), strict=True) if 3 <= row < 6]
@@ -92,6 +91,7 @@ def test_boilerplate_is_cut_and_everything_else_stays_byte_for_byte() -> None:
 def test_lines_in_fewer_documents_and_braces_and_code_stay() -> None:
     texts = ["menu\nfirst\n}\n", "menu\nsecond\n}\n", "third\n}\nmenu", "menu menu"]
     assert cleaned(texts, 4) == texts
+    assert cleaned(["#### 7\na\n1.", "#### 8\nb\n2.", "#### 9\nc\n3."], 2) == ["#### 7\na\n1.", "#### 8\nb\n2.", "#### 9\nc\n3."]
     assert cleaned(texts, 3) == ["first\n}\n", "second\n}\n", "third\n}\n", "menu menu"]
     assert cleaned(["menu\nmenu\nmenu", "x"], 3) == ["menu\nmenu\nmenu", "x"], "three times in one document is one document"
     code = ["import os\nx = 1", "import os\ny = 2", "import os\nprose"]
