@@ -224,8 +224,6 @@ class BucketSearch(NearSearch):
     def __init__(self, buckets: Path, firsts: np.ndarray, *given: Any) -> None:
         super().__init__(*given)
         self._folder, self._firsts = buckets, firsts
-        self._able = np.zeros(self.signatures.documents, bool)
-        self._able[self.numbers] = True
 
     def _buckets(self, band: int, number: int, ranges: int) -> tuple[np.ndarray, np.ndarray]:
         members, buckets, before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
@@ -240,7 +238,7 @@ class BucketSearch(NearSearch):
             buckets += [bucket[begins], bucket]
             before = int(bucket[-1]) if len(bucket) else before
         of, bucket = np.concatenate(members), np.concatenate(buckets)
-        chosen = self._able[of] & (bucket % ranges == number)
+        chosen = self.part_in[of] & (bucket % ranges == number)
         of, bucket = of[chosen], bucket[chosen]
         order = np.lexsort((self.rank[of], bucket))
         of, bucket = of[order], bucket[order]

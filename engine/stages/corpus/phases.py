@@ -15,6 +15,7 @@ from engine.contract import units
 from engine.contract.errors import DiskFull, FormatError, InputError
 from engine.contract.words import tr, trn
 from engine.project.project import Project
+from engine.stages.corpus import datatrove_pipeline
 from engine.stages.corpus.decide import Fates
 from engine.stages.corpus.flow import Flow
 from engine.stages.corpus.spec import CorpusSpec
@@ -71,10 +72,12 @@ class Phases:
     @property
     def names(self) -> list[str]:
         """The phases that these settings ask for, in order."""
-        spec = self.spec
-        asked = {"look": not spec.base, "lines": spec.repeated_lines, "passages": spec.repeated_paragraphs or spec.repeated_passages,
-                 "overlap": bool(spec.held_out) or spec.compare_validation}
-        order = ["look", "read", "lines", "clean", "sign", "match", "overlap", "passages", "write", "save", "index"]
+        spec, piped = self.spec, self.spec.executor != "local"
+        asked = {"look": not spec.base, "pipeline": piped, "lines": spec.repeated_lines and not piped,
+                 "passages": spec.repeated_paragraphs or spec.repeated_passages,
+                 "overlap": bool(spec.held_out) or spec.compare_validation, **(dict.fromkeys(("read", "clean", "sign", "match"), False)
+                                                                              if piped else {})}
+        order = ["look", "pipeline", "read", "lines", "clean", "sign", "match", "overlap", "passages", "write", "save", "index"]
         return [name for name in order if asked.get(name, True)]
 
     # ---- read
@@ -126,6 +129,34 @@ class Phases:
     def _read_standing(self, standing: Standing) -> None:
         self.flow.at(standing.done, standing.total, "B", trn("{count} document", "{count} documents", standing.documents))
 
+    # ---- by datatrove
+
+    def by_datatrove(self) -> tuple[Gathered, Cleaned, find.Duplicates]:
+        """Reading, cleaning and duplicates by a datatrove pipeline: written and run here, or the folder of one that ran on a cluster."""
+        spec, flow = self.spec, self.flow
+        folder = Path(spec.pipeline).expanduser() if spec.pipeline else flow.folder("datatrove")
+        if not spec.pipeline:
+            datatrove_pipeline.require_datatrove()
+            self.write_pipeline(folder)
+            with flow.enter("pipeline"):
+                datatrove_pipeline.launch(folder, report=lambda stage, done, total: flow.at(done, total, tr("pieces"), stage),
+                                          check=flow.check)
+        made = datatrove_pipeline.read_back(folder)
+        rows = [{"file": number, **row} for number, row in enumerate(made.files)]
+        left_out = [dict(row) for row in made.skipped] + [{"name": r["name"], "reason": r["problem"]} for r in rows if r["problem"]]
+        gathered = Gathered(Parts(made.clean), [row for row in rows if row["documents"] or not row["problem"]], left_out,
+                            list(made.settings["sources"]))
+        return gathered, Cleaned(gathered.parts, made.counts.plain(), made.boilerplate), made.duplicates
+
+    def write_pipeline(self, folder: Path) -> None:
+        """The pipeline of these settings, to be run here or on a cluster."""
+        with self.flow.enter("look"):
+            files, skipped = list_files(self.spec.sources)
+            if not files:
+                raise nothing_readable([{"name": s.name, "reason": s.reason} for s in skipped])
+            datatrove_pipeline.write_pipeline(folder, self.spec.plain(), files, self._read_options(), learned=self._taught(),
+                                              skipped=skipped)
+
     # ---- clean
 
     def clean(self, gathered: Gathered) -> Cleaned:
@@ -138,12 +169,7 @@ class Phases:
                 from engine.text.cleaning.judge import Judge
 
                 Judge.of(spec.harm_judge).check()
-            taught = None
-            if spec.harmful != "off" and spec.harm_learned and self.labels:
-                from engine.text.cleaning import learned
-
-                taught = learned.train([(row["text"], row["harmful"]) for row in self.labels])
-            plan = clean.CleanPlan.of({**spec.plain(), "judge_cache": str(flow.work / "judge.jsonl")}, taught.plain() if taught else None)
+            plan = clean.CleanPlan.of({**spec.plain(), "judge_cache": str(flow.work / "judge.jsonl")}, self._taught())
             folder = flow.folder("clean")
             parts = gathered.parts
             jobs = [clean.CleanJob(path, folder / path.name, plan, boilerplate, parts.first(n)) for n, path in enumerate(parts.paths)]
@@ -152,6 +178,15 @@ class Phases:
         for part in sorted(counts):
             total = total + counts[part]
         return Cleaned(Parts(folder), total.plain(), shown)
+
+    def _taught(self) -> dict[str, Any] | None:
+        """What the person's decisions about harm teach, where they are many enough."""
+        if self.spec.harmful == "off" or not self.spec.harm_learned or not self.labels:
+            return None
+        from engine.text.cleaning import learned
+
+        made = learned.train([(row["text"], row["harmful"]) for row in self.labels])
+        return made.plain() if made else None
 
     def _boilerplate(self, gathered: Gathered) -> tuple[Path, list[dict[str, Any]]]:
         from engine.text.cleaning import lines

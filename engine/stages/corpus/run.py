@@ -36,12 +36,17 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
     project, flow = Project.open(context.project_dir), Flow(context)
     phases = Phases(spec, flow, project, snapshots.given(context.run_dir, "harm_labels", []))
     flow.announce(phases.names)
+    if spec.executor == "datatrove_cluster" and not spec.pipeline:
+        return _leave_pipeline(phases, context)
     made = project.artifacts.made_by(context.run_id, "corpus") if context.attempt > 1 else None  # killed right after it was finished
     if made is None:
         try:
-            gathered = phases.gather()
-            cleaned = phases.clean(gathered)
-            found = phases.duplicates(cleaned)
+            if spec.executor != "local":
+                gathered, cleaned, found = phases.by_datatrove()
+            else:
+                gathered = phases.gather()
+                cleaned = phases.clean(gathered)
+                found = phases.duplicates(cleaned)
             overlap = phases.overlap(cleaned, found)
             removed = removals(cleaned.parts, found, overlap, remove_overlap=spec.contamination == "remove",
                                decisions=snapshots.given(context.run_dir, "decisions", {}) if spec.decisions else {})
@@ -56,6 +61,16 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
     context.emit(Facts(facts=made.facts))
     context.emit(ArtifactMade(id=made.id, kind="corpus"))
     flow.done()
+
+
+def _leave_pipeline(phases: Phases, context: RunContext) -> None:
+    """Only write the pipeline, for somebody's cluster."""
+    folder = context.run_dir / "pipeline"
+    phases.write_pipeline(folder)
+    context.emit(Facts(facts={"pipeline": str(folder)}))
+    context.emit(Notice(level="info", code="pipeline", title=tr("The pipeline is written"),
+                        text=tr("It stands in {folder}; the head of its pipeline.py says how Slurm and Ray start it.", folder=str(folder)),
+                        remedy=tr("When it has run, make the corpus of its output: the setting `pipeline` names the folder.")))
 
 
 def mix_options(spec: CorpusSpec, gathered: Gathered) -> list[MixOptions]:

@@ -143,12 +143,15 @@ class CorpusSpec(Spec):
     decisions: bool = option(True, label=tr("Apply my decisions"), advanced=True, group="split",
         help=tr("Documents that you excluded or restored in this project stay so."))
     executor: str = option("local", label=tr("Runs on"), advanced=True, group="split",
-        choices=(("local", tr("this machine")), ("datatrove", tr("a datatrove pipeline"))),
-        help=tr("datatrove writes the steps as a pipeline for Slurm or Ray too; its output is read back as a corpus."))
+        choices=(("local", tr("this machine")), ("datatrove", tr("a datatrove pipeline, here")),
+                 ("datatrove_cluster", tr("a datatrove pipeline, elsewhere"))),
+        help=tr("datatrove runs the same steps; “elsewhere” only writes the pipeline, to be started on Slurm or Ray."))
+    pipeline: str = option("", label=tr("Pipeline that has run"), hidden=True,
+        help=tr("The folder of a datatrove pipeline that has run elsewhere; its output becomes the corpus."))
 
     def problems(self) -> list[Problem]:
         found: list[Problem] = []
-        if not self.sources and not self.base:
+        if not self.sources and not self.base and not self.pipeline:
             found.append(Problem("sources", tr("There is nothing to import."), tr("Add a file or a folder.")))
         for field, known in (("harm_kinds", HARM_KINDS), ("personal_kinds", PERSONAL_KINDS)):
             names = [name for name, _ in known]

@@ -1,5 +1,6 @@
 """A corpus run end to end: the split, duplicates, decisions by hand, the mix, the artifact, what is left out, stopping."""
 
+import importlib.util
 import json
 import os
 import random
@@ -279,3 +280,25 @@ def test_a_run_killed_right_after_it_had_finished_makes_nothing_twice(project, t
     run(CorpusSpec(sources=(str(tmp_path / "book.txt"),)),
         RunContext(run_dir=project.dir / "runs" / "1-corpus", project_dir=project.dir, run_id="1-corpus", attempt=2, emitter=events.append))
     assert [a.id for a in project.artifacts.list()] == [artifact.id] == [e.id for e in events if isinstance(e, ArtifactMade)]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datatrove") is None, reason="the extra datatrove is not installed")
+def test_the_same_corpus_comes_out_of_a_datatrove_pipeline(project, tmp_path):
+    rng = random.Random(8)
+    texts = [" ".join(rng.choices([w + str(i) for w in WORDS for i in range(40)], k=90)) for _ in range(150)]
+    texts += [t.replace("sea1 ", "sea2 ") + " more words" for t in texts[:12]] + texts[20:25]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in texts))
+    here, _ = import_text(project, tmp_path / "rows.jsonl")
+    there, _ = import_text(project, tmp_path / "rows.jsonl", executor="datatrove")
+    assert there.facts["removed"] == here.facts["removed"] and there.facts["removed"]["near_duplicates"] >= 10
+    assert rows_of(there) == rows_of(here)
+
+
+def test_a_pipeline_for_a_cluster_is_only_written(project, tmp_path):
+    (tmp_path / "a.txt").write_text(prose(30))
+    events = []
+    context = RunContext(run_dir=project.dir / "runs" / "1-corpus", project_dir=project.dir, run_id="1-corpus", emitter=events.append)
+    context.run_dir.mkdir(parents=True)
+    run(CorpusSpec(sources=(str(tmp_path / "a.txt"),), executor="datatrove_cluster"), context)
+    assert (context.run_dir / "pipeline" / "pipeline.py").exists() and project.artifacts.list() == []
+    assert [e.code for e in events if isinstance(e, Notice)] == ["pipeline"]
