@@ -189,11 +189,14 @@ class BrowserView(QWidget):
         if side == "clusters":
             self.clusters.opened()
 
+    def _show_side(self, side: str) -> None:
+        self.sides.set(side)
+        self._side(side)
+
     def open_cluster(self, number: Any) -> None:
         """The members of one group, side by side."""
         if number is not None and int(number) >= 0:
-            self.sides.set("clusters")
-            self._sides.setCurrentIndex(1)
+            self._show_side("clusters")
             self.clusters.open_cluster(int(number))
 
     def _compare(self) -> None:
