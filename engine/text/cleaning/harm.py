@@ -1,5 +1,5 @@
-"""Finds adult, hateful and violent texts and self-harm: by word lists (resources/harm), by a classifier made from the person's own decisions
-(learned.py), and, near the threshold, by a local model (judge.py). It scores; whether a document goes is a setting.
+"""Finds adult, hateful and violent texts and self-harm: by word lists (resources/harm), by a classifier made from the person's own
+decisions (learned.py), and, near the threshold, by a local model (judge.py). It scores; whether a document goes is a setting.
 
 A mark is a word or phrase of a list, or two words near each other (a group of people and "vermin"). Around it, words of medicine, news,
 teaching or law make it count less; some phrases ("kill the process") cancel it. The score of a kind grows with the marks and falls with the
@@ -146,8 +146,8 @@ class _Patterns:
 
 class _Index:
     """The patterns that count in texts of one language: its own, and of the others the clear words that are harmless nowhere ("assassin" is
-    a weak word of French and a bug in English). `marks` are searched in the whole text; `around` (contexts, harmless phrases, first sides of
-    near rules: frequent words) only near what was found."""
+    a weak word of French and a bug in English). `marks` are searched in the whole text; `around` (contexts, harmless phrases, first sides
+    of near rules: frequent words) only near what was found."""
 
     def __init__(self, language: str) -> None:
         chosen = [(pattern, entry) for code, words in _lists().items() for pattern, only_here, entry in words.entries

@@ -44,6 +44,9 @@ _PEM_LONGEST = 16_384
 
 _BEARER = re.compile(r"(?:bearer|basic|token)(?:\s{1,3}|\s?[:=]\s?)([A-Za-z0-9._~+/-]{16,2048}={0,2})", re.IGNORECASE)
 
+_TELEGRAM = re.compile(r":AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])")
+_DIGITS_BEFORE = re.compile(r"(?<!\d)\d{8,10}$")
+
 _URL_SECRET = re.compile(r"://[^\s/:@\"'<>]{0,100}:([^\s/@\"'<>]{1,200})@(?=[\w\[.-])")
 
 _PASSWORDS = ("password", "passwd", "pwd", "passphrase", "passcode", "contraseña", "senha", "passwort", "kennwort", "mot de passe",
@@ -53,7 +56,7 @@ _TOKENS = ("secret", "token", "api_key", "api-key", "apikey", "api key", "access
            "account_key", "accountkey", "encryption_key", "signing_key", "session_key", "clave api", "clave de api", "chave de api",
            "credential")
 _VALUE = re.compile(
-    r"[\w.\-]{0,24}[\"'\]`]{0,2}\s{0,3}(?::=|=>|==?|[:\uff1a])\s{0,3}(?P<quote>[\"'`“]?)(?P<value>[^\s\"'`“”,;<>(){}\[\]|\\\u3002\uff0c]{6,512})(?P<after>.?)")
+    r"[\w.\-]{0,24}[\"'\]`]{0,2}\s{0,3}(?::=|=>|==?|[:\uff1a]|\b(?:is|es|é|ist|est|è|este|jest)\s)\s{0,3}(?P<quote>[\"'`“]?)(?P<value>[^\s\"'`“”,;<>(){}\[\]|\\\u3002\uff0c]{6,512})(?P<after>.?)")
 _STAND_INS = re.compile(r"(?i)(?:your|my|the|example|changeme|placeholder|dummy|redacted|none|null|true|false|undefined|env|process|config|"
                         r"settings|self|this|os|args|getenv|secrets?)(?:[._\-]|$)|[x*.#•_-]{4,}$|\$|%\w+%$|/|https?:|\w+\.\w+\.\w+$(?<!\d)")
 
@@ -69,6 +72,8 @@ for _name in _TOKENS:
 for _name in ("bearer", "basic ", "token"):
     _words.setdefault(_name, []).append(("bearer", None))
 _words[_PEM] = [("pem", None)]
+_words["pass"] = [("pass", None)]
+_words[":aa"] = [("telegram", None)]
 _words["://"] = [("url", None)]
 _WORDS = list(_words)
 _PLANS = [_words[w] for w in _WORDS]
@@ -92,6 +97,12 @@ def keys(text: str) -> Iterator[tuple[int, int]]:
             elif plan == "bearer":
                 if (found := _BEARER.match(text, start)) and _random(found[1], 16, 2.8) and "/" not in found[1][:1]:
                     yield found.start(1), found.start(1) + len(found[1].rstrip(".-"))
+            elif plan == "telegram":
+                if (found := _TELEGRAM.match(text, start)) and (digits := _DIGITS_BEFORE.search(text, max(0, start - 11), start)):
+                    yield digits.start(), found.end()
+            elif plan == "pass":        # as a word of its own: DB_PASS, but not passenger or bypass
+                if text[end:end + 1] in (":", "=", '"', "'") and not text[max(0, start - 1):start].isalpha():
+                    yield from _assigned(text, end, "password")
             else:
                 yield from _assigned(text, end, plan)
 
@@ -102,8 +113,10 @@ def _assigned(text: str, end: int, plan: str) -> Iterator[tuple[int, int]]:
         return
     value = found["value"]
     start = found.start("value")
+    if plan != "password" and text[found.start():start].rstrip()[-1:].isalpha():        # "the token is ..." is prose
+        return
     if not found["quote"]:      # the full stop of the sentence is not part of it
-        value = value.rstrip(".!?:")
+        value = value.rstrip(".?:")
     if plan == "password":
         letters, digits = any(c.isalpha() for c in value), any(c.isdigit() for c in value)
         odd = sum(not c.isalnum() for c in value)

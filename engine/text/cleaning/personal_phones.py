@@ -24,19 +24,22 @@ _IN_AN_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}[ -]?(?:[A-Z0-9]{4
 _SEPARATOR = re.compile(rf"[{_GAP}]+")
 _ONLY_DIGITS = re.compile(rf"[{_DIGITS}]+")
 
-_CALLS = (r"tel(?:e(?:ph?one?|foon|f[oó]n[oi]?|fonnummer|f))?|t[ée]l(?:[ée]phone)?|phone|ph|fax|faks|mob(?:ile?|iel|iltelefon)?|cell(?:phone|ular)?|"
+_CALLS = (r"tel(?:e(?:ph?one?|foon|f[oó]n[oi]?|fonnummer|f))?|t[ée]l(?:[ée]phone)?|phone|ph|fax|faks|mob(?:ile?|iel|iltelefon)?|"
+          r"cell(?:phone|ular)?|"
           r"handy(?:nummer)?|rufnummer|whats?app|sms|m[oó]vil|celular|telem[oó]vel|cellulare|portable|gsm|"
           r"kom(?:\.|[oó]rka)|hotline|"
           r"telefon(?:ul|nr|u|icznie)?|t[eé]l[eé]fono|contact(?:o|ez)?|"
           r"call(?: (?:me|us|him|her|them))?|text(?: me| us)?|ring(?: me| us)?|dial|reach(?: me| us)?|ll[aá]m[ea](?:me|nos|r)?|marque|"
-          r"ligue|liga(?:r|-me)|appele[zr](?:[- ](?:moi|nous))?|appelle(?:-moi)?|joindre|anruf(?:en)?|ruf(?:en)?(?: sie)?(?: mich| uns)?|chiam(?:a(?:mi|te|re)?|i)|"
+          r"ligue|liga(?:r|-me)|appele[zr](?:[- ](?:moi|nous))?|appelle(?:-moi)?|joindre|anruf(?:en)?|ruf(?:en)?(?: sie)?(?: mich| uns)?|"
+          r"chiam(?:a(?:mi|te|re)?|i)|"
           r"suna(?:[țt]i)?(?:-m[ăa])?|bel(?: me| mij| ons)?|zadzwo[nń](?:cie)?|dzwo[nń]|"
           r"тел(?:ефон)?|моб(?:ильный)?|факс|звоните|позвоните|позвони|номер телефона")
 _CALLS_UNSPACED = (r"هاتف|الهاتف|جوال|الجوال|تلفون|موبايل|فاكس|اتصل|اتصلوا|واتساب|"
                    r"电话|電話|手机|手機|传真|致电|联系电话|联系方式|携帯|전화")
-_LINK = (r"(?:\s{0,3}(?:number|numbers|no|nr|num|n[º°]|№|numero|n[úu]mero|nummer|numer|numărul|номер(?:у)?|رقم|على|号码|號碼|me|us|is|are|at|on|to|"
+_LINK = (r"(?:\s{0,3}(?:number|numbers|no|nr|num|n[º°]|№|numero|n[úu]mero|nummer|numer|numărul|номер(?:у)?|رقم|على|号码|號碼|"
+         r"me|us|is|are|at|on|to|"
          r"al|au|à|el|em|para|a|o|ao|le|la|ou|es|est|ist|unter|am|unser|een|op|is|pod|nr|по|под|e|è|este|it|home|work|office|now|today|:))")
-_MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,3}}[\s.:\uff1a#()\-–—\ufe0f]{{0,5}}$", re.IGNORECASE)
+_MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,3}}[\s.:\uff1a=\"'#()\-–—\ufe0f]{{0,5}}$", re.IGNORECASE)
 _WEAK = re.compile(r"(?:call|text|ring|dial|reach|contact\w*|ll[aá]m\w*|marque|liga|ligue|bel|ruf\w*|chiam\w*)\W*(?:\w{1,8}\W*){0,3}$",
                    re.IGNORECASE)
 _MARK_REACH = 48
@@ -69,14 +72,17 @@ def phones(text: str, region: str = "") -> Iterator[tuple[int, int]]:
                 yield from _trimmed(text, found.start(), found.end(), None)
     for found in _LOOSE.finditer(text):
         start, end = found.span()
-        if _joined(text, start, ""):
-            continue
         before = text[max(0, start - _MARK_REACH):start].rstrip(" (")
+        assigned = text[max(0, start - 1):start] == "="      # phone=2125550123
+        if not assigned and _joined(text, start, ""):
+            continue
         if before.endswith(("+", "\uff0b")):
             continue
         if start and text[start - 1] == "(":
             start -= 1
         marked = _MARKED.search(before) is not None
+        if assigned and not marked:
+            continue
         if text.startswith("00", found.start()) and (zeros := _ZEROS.match(text,
             found.start())) and (marked or region or _SEPARATOR.search(zeros[0])) \
                 and not _IN_AN_ACCOUNT.search(text[max(0, start - 36):start]):
@@ -143,7 +149,8 @@ def _trimmed(text: str, start: int, end: int, region: str | None, prefix: str = 
     possible = 0
     for _ in range(5):
         follows = text[end] if end < len(text) else " "
-        hangs_on = follows.isalnum() and not _unspaced(follows) and text[end:end + 3].lower() != "ext"     # a serial, unless a shorter group is one
+        # Letters that hang on make it a serial, unless a shorter group is a number.
+        hangs_on = follows.isalnum() and not _unspaced(follows) and text[end:end + 3].lower() != "ext"
         if not hangs_on:
             written = text[start:end]
             for form in (written, written.replace("(0)", "", 1)) if region is None and "(0)" in written else (written,

@@ -1,11 +1,12 @@
 """Planted personal data: sentences in many languages with an address, number, account, card or key in them, and look-alikes without.
 
-Everything is drawn from a seed; no value belongs to anybody. Each sentence says which values must be found, and where they stand. The values
-are made by rules of their own (check digits are computed here, phone patterns are written out), not by the code under test.
+Everything is drawn from a seed; no value belongs to anybody. Each sentence says which values must be found. The values are
+made by rules of their own (check digits are computed here, phone patterns are written out), not by the code under test.
 """
 
 import base64
 import random
+import re
 import string
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,7 +34,8 @@ _EMAIL_AROUND = (
     "Envie um e-mail para {v}, por favor.",
     "Schreiben Sie an {v}!", "Envoyez un courriel à {v}.", "Scrivete a {v}; grazie.", "Scrieți la {v}.", "Mail naar {v}", "Napisz na {v}.",
     "Пишите на {v}.",
-    "请发邮件至{v}联系我们。", "راسلنا على {v}", "({v})", "\"{v}\"", "e-mail={v}&x=1", "reach me at {v} or in person", "[{v}](mailto)", "{v} wrote:")
+    "请发邮件至{v}联系我们。", "راسلنا على {v}", "({v})", "\"{v}\"", "e-mail={v}&x=1", "reach me at {v} or in person", "[{v}](mailto)",
+    "{v} wrote:")
 
 
 def _email(r: Rng) -> str:
@@ -73,7 +75,8 @@ _PHONES_NATIONAL = (        # (pattern, words that announce it)
     ("22 123 4# ##", "tel."), ("601 234 ###", "zadzwoń:"), ("8 (495) 123-4#-##", "тел.:"), ("8 916 123-4#-##", "Телефон"), ("13812####77",
         "电话:"), ("010-6552####", "联系电话:"),
     ("138 1234 ####", "手机"), ("050 123 ####", "هاتف:"), ("٠٥٠١٢٣####", "جوال"), ("03-1234-####", "電話:"))
-_PHONE_AROUND = ("You can reach us: {v}.", "{v}", "Büro: {v}, Mo-Fr", "Contact {v} (office)", "— {v} —", "Ana, {v}, Madrid", "联系我们:{v}。",
+_PHONE_AROUND = ("You can reach us: {v}.", "{v}", "Büro: {v}, Mo-Fr", "Contact {v} (office)", "— {v} —", "Ana, {v}, Madrid",
+    "联系我们:{v}。",
                  "Notruf {v}!", "It is {v}; ask for Ion.",
                  "звоните {v}", "tel:{v}", "{v}\n{v2}")
 
@@ -339,3 +342,127 @@ def measure(rows: list[Planted], find: Callable[[str], list[tuple[int, int, str]
             counts.setdefault(kind, [0, 0, 0])[2] += 1
             mistakes.append(f"wrong {kind}: {row.text[start:end]!r} in {row.text!r}")
     return {kind: Figures(*tally) for kind, tally in sorted(counts.items())}, mistakes
+
+
+_WRITTEN = r"""
+Ph: {{phone|+91-98765-43210}}
+P: {{phone|555.123.4567}} F: {{phone|555.123.4568}}
+({{phone|+351) 912 345 678}}
+Tel. {{phone|+49/30/901820}}
+WhatsApp: {{phone|55 11 91234-5678}}
+Hotline {{phone|0800 123 4567}} (free)
+My number's {{phone|+1-202-555-0143}} ext. 12
+call me on {{phone|0161 496 0000}}
+phone={{phone|2025550143}}&x=1
+"phone": "{{phone|(202) 555-0143}}"
+Tel/Fax: {{phone|+40-21-312.34.56}}
+тел. {{phone|+7(495)123-45-67}}
+Mobil {{phone|0171/1234567}}
+cell phone is {{phone|202-555-0143}}
+Contact no: {{phone|9876543210}}
+my phone number is {{phone|202 555 0143}}.
+Give me a ring: {{phone|020 7946 0123}}
+You can call {{phone|1 (800) 555-0199}} toll free
+Fono: {{phone|+56 2 2345 6789}}
+{{email|JOHN.DOE@EXAMPLE.COM}}
+write:{{email|a.b@c.de}},{{email|d@e.fr}};{{email|g_h@i-j.org}}
+{{email|john.doe@example.com}}.Then he left
+email:{{email|x@y.museum}}!
+{{email|"quoted"@example.com}}
+{{email|user{at}example{dot}com}}
+{{email|name at company dot com}}
+{{email|first.last@firma.com.pl}}>
+IP:{{ip|8.8.8.8}}
+DNS {{ip|1.1.1.1}} and {{ip|9.9.9.9}}
+{{ip|10.0.0.0}}/8 and [{{ip|2001:db8::1}}]:443
+http://{{ip|192.168.1.1}}/admin
+from={{ip|203.0.113.9}}:8080
+{{ip|172.16.254.1}}-{{ip|172.16.254.9}}
+Received: from mail ([{{ip|198.51.100.7}}])
+X-Forwarded-For: {{ip|203.0.113.1}}, {{ip|70.41.3.18}}
+{{card|4111.1111.1111.1111}}
+cc:{{card|4012888888881881}};
+PAN={{card|5555555555554444}}
+Amex {{card|3714 496353 98431}}
+{{card|4222222222222}}
+Authorization: Basic {{key|dXNlcjpwYXNzd29yZDEyMw==}}
+DB_PASS={{key|x9Kd02msQq}}
+PGPASSWORD={{key|x9Kd02msQq}} psql
+pass: {{key|Sommer2024!}}
+login: bob / password: {{key|Blue42Sky}}
+secretKey: '{{key|9aF83kLmN02pQrStUvWx}}'
+"access_token":"{{key|9aF83kLmN02pQrStUvWx12}}"
+AWS_SECRET_ACCESS_KEY={{key|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}}
+x-api-key: {{key|9aF83kLmN02pQrStUvWx12}}
+redis://:{{key|p4ssw0rdX}}@cache:6379/0
+mongodb+srv://bob:{{key|p4ssw0rdX}}@cluster0.example.net/db
+Server=db;User Id=sa;Password={{key|Str0ng!Pass}};
+AccountKey={{key|Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZg==}};
+telegram {{key|123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsawx}}
+ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 public key
+password reset link sent
+The password is {{key|hunter2}}
+my password is {{key|Tr0ub4dor&3}}, do not share
+IBAN:{{iban|NL91ABNA0417164300}}.
+{{iban|GB29 NWBK 6016 1331 9268 19}}
+{{iban|CH93 0076 2011 6238 5295 7}}
+BIC: COBADEFFXXX
+Version 4.10.0.1 of 2024
+See 10.1.1.2 for the proof
+Table 5.6.7.8
+The price is 4111 1111 EUR
+ISBN-13: 978-0-306-40615-7
+EIN 12-3456789
+born 12.05.1985 in Rome
+flight LH 1234 567
+SSN 078-05-1120
+2024-05-12T10:22:33+02:00
++1 for this idea
+temperature +12.5 to +1000
+phones 10 and 11 cost 1,299.00
+GPS 40.712776, -74.005974
+lines 1200-1350, pp. 212-555
+git@gitlab.com:group/x.git
+foo@bar
+a@b.c
+x@y.z = 3
+user@host:~$ ls
+@user.name said
+matrix A@B.T + b@c.dot(d)
+sha1 da39a3ee5e6b4b0d3255bfef95601890afd80709
+token count: 128000
+password must contain 8 characters
+secret santa: December 24th
+the key "api_key" is required
+token = tokens[i+1]
+Bearer of good news in 2024
+AKIA is the prefix
+sk-SK locale, sk-learn
+10:20:30:40
+::
+f::a
+class A::B::C
+MAC 00:1B:44:11:3A:B7
+time 12:30::45
+1.2.3.4-beta
+1.2.3.4.5
+127.0.0.1.example.com
+© 1999-2024 4.5.6.7
+Linux 5.15.0.91
+Ubuntu 22.04.3.1
+add 1.2.3.4 to cart
+dpkg 1.19.0.5ubuntu2
+phone 12 pro
+call 100 200 300 people
+"""
+_VALUE = re.compile(r"\{\{(\w+)\|(.*?)\}\}")
+
+
+def written() -> list[Planted]:
+    """Lines written by hand after the finders were made, in forms that the patterns above do not have. Half of the first ten mistakes in
+    them were then mended (assignments, "the password is"); the rest stand."""
+    rows = []
+    for line in _WRITTEN.strip().splitlines():
+        values = tuple((kind, value.strip('()"')) for kind, value in _VALUE.findall(line))
+        rows.append(Planted(_VALUE.sub(r"\2", line), values[0][0] if values else "none", values))
+    return rows

