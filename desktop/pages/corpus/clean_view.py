@@ -45,7 +45,7 @@ class CleanBody(Body):
         self._language_words = small("", "text3", wrap=True)
         self._other = TextField(placeholder=tr("other: en, pt"), name=tr("Other languages, by their codes"))
         self._other.editingFinished.connect(self._add_language)
-        languages = col(self.languages, row(self._language_words, "+", fixed(self._other, theme.px(132)), gap=12), gap=8)
+        languages = col(self.languages, row((self._language_words, 1), fixed(self._other, theme.px(132)), gap=12), gap=8)
         removes = section(tr("What removes documents"), tr("off unless you choose it; all of it can be read and restored"),
                           self._length_card(), self.switch("identify_languages", languages), self.switch("quality_gopher"),
                           self.switch("quality_c4"), self.switch("quality_fineweb"),

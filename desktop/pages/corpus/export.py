@@ -32,7 +32,7 @@ class Exports:
         self.exporting.progressed.connect(self._progress)
         self.exporting.done.connect(self._written)
         self.exporting.failed.connect(self._failed)
-        self.exporting.cancelled.connect(notes.clear)
+        self.exporting.cancelled.connect(self._stopped)
         self._to = Path()
         self._words: Text | None = None
 
@@ -99,8 +99,12 @@ class Exports:
             self._words.set(tr("{done} of {total} documents", done=number(done), total=number(total)))
 
     def _written(self, result: dict[str, Any]) -> None:
-        self.notes.clear()
+        self._stopped()
         self._say()
+
+    def _stopped(self) -> None:
+        self._words = None
+        self.notes.clear()
 
     def _say(self) -> None:
         to = self._to
@@ -108,4 +112,5 @@ class Exports:
                            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(to.parent))))
 
     def _failed(self, wrong: FledgeError) -> None:
+        self._words = None
         self.notes.show_error(wrong, title=tr("The export failed"))

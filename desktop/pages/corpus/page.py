@@ -3,7 +3,7 @@ report_view.py and the browser."""
 
 from typing import Any
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -32,6 +32,7 @@ from engine.stages.corpus.spec import CorpusSpec
 
 SENTENCE = tr("From a pile of files to training text you can trust.")
 NOTHING = (tr("Nothing yet"), tr("a corpus with a part kept for validation"))
+RESUME_MS = 15_000
 HEADED = ("empty", "running", "report")
 
 
@@ -46,16 +47,19 @@ class CorpusPage(Page):
         self._view, self._seen, self._shown, self._awaited = "", "", "", ""
         self._header = PageHeader(tr("Corpus"), SENTENCE)
         self._flow = FlowStrip(theme)
-        self._notes = NoteSlot(theme)
+        self._notes, self._export_notes = NoteSlot(theme), NoteSlot(theme)
+        for slot in (self._notes, self._export_notes):
+            slot.layout().setContentsMargins(0, 0, 0, 12)
+        self._decision_note: Note | None = None
         self._which: Choice | None = None
         self.wizard: Wizard | None = None
         self.report: ReportView | None = None
         self.running: RunningView | None = None
         self.browser: Any = None
         self._decisions: Any = None
-        self._exports = Exports(context, self, self._notes, lambda: self.report.report if self.report else None)
+        self._exports = Exports(context, self, self._export_notes, lambda: self.report.report if self.report else None)
         self._empty = self._empty_state()
-        self._head = col(self._header, 14, self._flow, 12, self._notes, gap=0)
+        self._head = col(self._header, 14, self._flow, 12, self._notes, self._export_notes, gap=0)
         self._places = {view: col(gap=0) for view in ("empty", "wizard", "running", "report", "browser")}
         self._places["empty"].layout().addWidget(self._empty)
         self.set_body(self._head, *((place, 1) for place in self._places.values()))
@@ -171,6 +175,7 @@ class CorpusPage(Page):
             else Button(theme, tr("Train a tokenizer"), "primary", on_click=lambda: self.context.navigate("tokenizer"))
         if several is None:
             self._which = None
+        self._fill_which(self._shown, corpora)
         return [several, self._exports.button(), Button(theme, tr("Add sources"), on_click=self._add_sources), way_on]
 
     # the empty page ---------------------------------------------------------------------------------------------------
@@ -285,10 +290,26 @@ class CorpusPage(Page):
         self.running.show_trouble(trouble, status, self._resume, self._change, self._to_report if corpora else None)
 
     def _resume(self) -> None:
-        assert self._run.process is not None
-        self._seen, self.running = "", None
+        assert self._run.process is not None and self._run.follower is not None and self.running is not None
+        self._seen = ""
+        self.running.trouble.clear()
+        self._run.follower.status_changed.connect(self._resumed)
         self._run.process.resume()
-        self._show("running")
+        self._resumed(self._run.follower.status)
+        QTimer.singleShot(RESUME_MS, self, self._look_after_resume)
+
+    def _resumed(self, status: str) -> None:
+        """Until its worker has the lock the run still looks as it was left."""
+        if status in LIVE and self._run.follower is not None:
+            self._run.follower.status_changed.disconnect(self._resumed)
+            self.running = None
+            self._show("running")
+
+    def _look_after_resume(self) -> None:
+        """The worker never came: say again what can be done."""
+        follower = self._run.follower
+        if self._view == "running" and follower is not None and follower.status not in LIVE and not self._awaited:
+            self._show_trouble(follower.status)
 
     def _change(self) -> None:
         """The wizard with the settings of the run that made nothing."""
@@ -340,11 +361,9 @@ class CorpusPage(Page):
         fresh = self._shown != made.id or self.report.report is None
         self._shown = made.id
         corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
-        if (len(corpora) > 1) != (self._which is not None) and self._view == "report":
+        if (len(corpora) > 1) != (self._which is not None) and self.report.report is not None:
             self._header.set_actions(*self._actions("report"))
-        if self._which is not None:
-            self._which.set_choices([(a.id, a.title if a.title == a.id else f"{a.title} ({a.id})") for a in corpora])
-            self._which.set(made.id)
+        self._fill_which(made.id, corpora)
         self.report.load(made)
         report: Report | None = self.report.report
         assert report is not None
@@ -352,6 +371,11 @@ class CorpusPage(Page):
         if fresh or self._decisions is None:
             self._watch_decisions(made)
         return True
+
+    def _fill_which(self, id: str, corpora: list[Artifact]) -> None:
+        if self._which is not None:
+            self._which.set_choices([(a.id, a.title if a.title == a.id else f"{a.title} ({a.id})") for a in corpora])
+            self._which.set(id)
 
     def _choose(self, id: str) -> None:
         if id:
@@ -381,12 +405,13 @@ class CorpusPage(Page):
         if self._view != "report" or made is None:
             return
         if waiting and not applied:
-            self._notes.show_note(Note(
+            self._decision_note = Note(
                 self.theme, "info", trn("{count} decision is not yet applied", "{count} decisions are not yet applied", waiting),
                 tr("This corpus stays as it is; applying makes a new one of the same documents with what you decided."),
                 Button(self.theme, tr("Apply"), "secondary", on_click=self.apply_decisions),
-                Button(self.theme, tr("Look at them"), "quiet", on_click=lambda: self.open_browser({"decided": True}))))
-        elif self._notes.note is not None:
+                Button(self.theme, tr("Look at them"), "quiet", on_click=lambda: self.open_browser({"decided": True})))
+            self._notes.show_note(self._decision_note)
+        elif self._notes.note is not None and self._notes.note is self._decision_note:
             self._notes.clear()
 
     def apply_decisions(self, *_: Any) -> None:

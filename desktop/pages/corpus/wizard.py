@@ -49,6 +49,7 @@ class Wizard(QWidget):
         self.strip.chosen.connect(self.go)
         self.flow = FlowStrip(theme)
         self.notes = NoteSlot(theme)
+        self.notes.layout().setContentsMargins(0, 0, 0, 12)
         self._bodies = QStackedWidget()
         self._built: dict[str, Body] = {}
         for _ in STEPS:
