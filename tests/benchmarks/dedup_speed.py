@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -42,15 +43,23 @@ def run(folder: Path, processes: int) -> None:
     signed = time.perf_counter()
     find(folder / "dup", settings)
     done = time.perf_counter()
-    cpu = psutil.Process().cpu_times()
-    print(json.dumps({"sign": signed - began, "find": done - signed, "cpu": sum(cpu[:4])}))
+    print(json.dumps({"sign": signed - began, "find": done - signed}))
 
 
-def watched(command: list[str]) -> tuple[dict[str, float], float, float]:
-    """(what it printed last, seconds, bytes): runs a command; bytes of physical memory that it and its children held at most, the peaks
-    of all of them added, which is more than they held at one time."""
+class Watched(NamedTuple):
+    """A command that was run: what it printed last, seconds on the wall and of processors (its children's too, looked at 20 times a second),
+    and the bytes of physical memory that it and its children held at most: their peaks added, which is more than they held at one time."""
+
+    told: dict[str, float]
+    wall: float
+    processor: float
+    memory: int
+
+
+def watched(command: list[str]) -> Watched:
     began = time.perf_counter()
     peaks: dict[int, int] = {}
+    spent: dict[int, float] = {}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors, cwd=ROOT, text=True)
         top = psutil.Process(process.pid)
@@ -58,6 +67,7 @@ def watched(command: list[str]) -> tuple[dict[str, float], float, float]:
             try:
                 for one in (top, *top.children(recursive=True)):
                     peaks[one.pid] = max(peaks.get(one.pid, 0), peak_memory(one.pid))
+                    spent[one.pid] = sum(one.cpu_times()[:2])
             except psutil.NoSuchProcess:
                 pass
             time.sleep(0.05)
@@ -66,7 +76,7 @@ def watched(command: list[str]) -> tuple[dict[str, float], float, float]:
         errors.seek(0)
         if process.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{errors.read()[-3000:]}")
-        return json.loads(out.read().strip().splitlines()[-1]), seconds, sum(peaks.values())
+        return Watched(json.loads(out.read().strip().splitlines()[-1]), seconds, sum(spent.values()), sum(peaks.values()))
 
 
 def made(folder: Path, count: int, beside: Path | None, halves: int) -> tuple[np.ndarray, int]:
@@ -91,36 +101,34 @@ def made(folder: Path, count: int, beside: Path | None, halves: int) -> tuple[np
     return planted, size
 
 
-def quality(removed: np.ndarray, planted: np.ndarray) -> str:
-    both = (removed & planted).sum()
-    return f"recall {both / planted.sum():.4f}, precision {both / max(1, removed.sum()):.4f}"
-
-
-def ours(folder: Path, planted: np.ndarray, size: int, processes: int) -> float:
-    """Prints a line; documents a second."""
-    inner, seconds, memory = watched([sys.executable, "-m", "tests.benchmarks.dedup_speed", "--run", str(folder), "--processes",
+def ours(folder: Path, planted: np.ndarray, size: int, processes: int) -> Watched:
+    run = watched([sys.executable, "-m", "tests.benchmarks.dedup_speed", "--run", str(folder), "--processes",
                                       str(processes)])
     found = Duplicates.load(folder / "dup")
     removed = np.asarray(found.step) > 0
-    print(f"{len(planted):>9,} documents, {size / 1e6:,.0f} MB: {len(planted) / seconds:>9,.0f} documents/s "
-          f"({size / 1e6 / seconds:.1f} MB/s), {seconds:.1f} s wall (sign {inner['sign']:.1f}, find {inner['find']:.1f}, rest starting), "
-          f"{inner['cpu']:.1f} s of processor; {quality(removed, planted)}; peak memory {memory / 1e6:,.0f} MB", flush=True)
-    return len(planted) / seconds
+    print(f"{len(planted):>9,} documents, {size / 1e6:,.0f} MB: {shown(run, planted, removed)}; {size / 1e6 / run.processor:.1f} MB a "
+          "processor-second", flush=True)
+    return run
 
 
-def theirs(python: str, source: Path, folder: Path, planted: np.ndarray, processes: int) -> float:
+def shown(run: Watched, planted: np.ndarray, removed: np.ndarray) -> str:
+    both = (removed & planted).sum()
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in run.told.items())
+    return (f"{len(planted) / run.wall:,.0f} documents/s, {run.wall:.1f} s wall ({stages}), {run.processor:.1f} s of processor; "
+            f"recall {both / planted.sum():.4f}, precision {both / max(1, removed.sum()):.4f}; peak memory {run.memory / 1e6:,.0f} MB")
+
+
+def theirs(python: str, source: Path, folder: Path, planted: np.ndarray, processes: int) -> Watched:
     script = str(ROOT / "tests/benchmarks/datatrove_minhash.py")
-    inner, seconds, memory = watched([python, script, str(source), str(folder), str(processes)])
+    run = watched([python, script, str(source), str(folder), str(processes)])
     removed = np.zeros(len(planted), bool)
     for rank in range(processes):
         path = folder / "remove" / f"{rank:06d}.remove"
         first = -(-rank * len(planted) // processes)
         numbers = [n for n, in struct.iter_unpack("<I", path.read_bytes())] if path.exists() else []
         removed[np.array(numbers, np.int64) + first] = True
-    print(f"datatrove: {len(planted) / seconds:,.0f} documents/s, {seconds:.1f} s wall "
-          f"({', '.join(f'{name} {value:.1f}' for name, value in inner.items())}); {quality(removed, planted)}; "
-          f"peak memory {memory / 1e6:,.0f} MB", flush=True)
-    return len(planted) / seconds
+    print(f"datatrove: {shown(run, planted, removed)}", flush=True)
+    return run
 
 
 def has_datatrove(python: str) -> bool:
@@ -152,10 +160,10 @@ def main() -> None:
             source = folder / "jsonl"
             source.mkdir()
             planted, total = made(folder, size, source if compare else None, wanted.processes)
-            speed = ours(folder, planted, total, wanted.processes)
+            mine = ours(folder, planted, total, wanted.processes)
             if compare:
                 other = theirs(wanted.datatrove, source, folder / "datatrove", planted, wanted.processes)
-                print(f"ratio {speed / other:.1f}", flush=True)
+                print(f"ratio {other.wall / mine.wall:.1f} by wall, {other.processor / mine.processor:.1f} by processor time", flush=True)
 
 
 if __name__ == "__main__":
