@@ -14,6 +14,7 @@ said.
 
 import argparse
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -47,8 +48,8 @@ def run(folder: Path, processes: int) -> None:
 
 
 class Watched(NamedTuple):
-    """A command that was run: what it printed last, seconds on the wall and of processors (its children's too, looked at 20 times a second),
-    and the bytes of physical memory that it and its children held at most: their peaks added, which is more than they held at one time."""
+    """A command that was run: what it printed last, seconds on the wall and of processors (its children's too, looked at 20 times a
+    second), and the bytes of physical memory that it and its children held at most: their peaks added, more than they held at one time."""
 
     told: dict[str, float]
     wall: float
@@ -133,7 +134,7 @@ def theirs(python: str, source: Path, folder: Path, planted: np.ndarray, process
 
 def has_datatrove(python: str) -> bool:
     check = "import datatrove.pipeline.dedup.minhash, spacy, xxhash; xxhash.xxh64_intdigest(b'x')"
-    return subprocess.run([python, "-c", check], capture_output=True).returncode == 0
+    return shutil.which(python) is not None and subprocess.run([python, "-c", check], capture_output=True).returncode == 0
 
 
 def main() -> None:
