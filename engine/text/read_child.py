@@ -30,8 +30,8 @@ from engine.text.readers.reader import Reader
 
 EVERY = 0.2
 """Seconds between two signs of life."""
-MEMORY, DISK = 71, 72
-"""Exit codes: the cap was hit; a part could not be written."""
+MEMORY, DISK, REFUSED = 71, 72, 73
+"""Exit codes: the cap was hit; a part could not be written; a file was a trap."""
 TRIAL = "FLEDGE_READ_TRIAL"
 """Names a module (tests only) whose `install()` is called first: to make parsers that hang, abort or eat memory."""
 
@@ -148,6 +148,9 @@ def _read_file(number: int, reader: Reader, row: dict[str, Any], parts: _PartFil
     except MemoryError:
         raise
     except FledgeError as wrong:
+        if wrong.code == "bomb":  # what came out of it before it showed is no text
+            line.say("refused", str(wrong))
+            os._exit(REFUSED)
         return str(wrong)
     except Exception as wrong:  # a parser's own bug over a strange file: the boundary of the file
         traceback.print_exc()
@@ -210,9 +213,13 @@ def _data_now() -> int:
     raise AssertionError("VmData")
 
 
+class Forbidden(RuntimeError):
+    """A parser tried to leave its process."""
+
+
 def _refuse(event: str, arguments: Any) -> None:
     if event in _FORBIDDEN:
-        raise PermissionError(f"a reader may not: {event}")
+        raise Forbidden(f"a reader may not: {event}")
 
 
 def main(arguments: list[str]) -> int:
@@ -240,6 +247,7 @@ def main(arguments: list[str]) -> int:
         try:
             (look if job["do"] == "look" else read_batch)(job, line)
         except MemoryError:
+            traceback.print_exc()
             line.say("memory")
             os._exit(MEMORY)
 

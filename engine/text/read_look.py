@@ -35,7 +35,8 @@ def look(sources: Sequence[str | Path], options: Sequence[ReadOptions], *, files
             if child is None:
                 child = Child(inbox, limits)
             child.send({"do": "look", "file": {**dataclasses.asdict(file), "path": str(file.path)},
-                        "options": dataclasses.asdict(options[file.root]), "bytes": bytes_of_each, "texts": texts - len(shown), "characters": characters})
+                        "options": dataclasses.asdict(options[file.root]), "bytes": bytes_of_each, "texts": texts - len(shown),
+                        "characters": characters})
             answer, reason = _answer(child, inbox)
             if answer is None:
                 child.kill()

@@ -112,8 +112,9 @@ def read(files: Sequence[SourceFile], options: Sequence[ReadOptions], folder: Pa
             number += 1
             if made.exists():  # else an earlier attempt has moved it
                 os.replace(made, final)
+    # peak: the most memory that a process had which ended well; worst: that any had, as far as the watch saw it.
     ordered = [{**_of_file(file), **rows[n]} for n, file in enumerate(files)]
-    _write(folder / RECORD, {"files": ordered, "peak": peak})
+    _write(folder / RECORD, {"files": ordered, "peak": peak, "worst": reading.worst})
     for batch in batches:
         shutil.rmtree(batch.folder)
     return _rows(ordered)
@@ -135,8 +136,8 @@ def plan(files: Sequence[SourceFile]) -> list[list[int]]:
 
 @dataclass
 class _Batch:
-    """`refused`: files over which a process died; `left_out`: members. `at` is the file and the member that are being read, `marks` the
-    number of parts there were when each began."""
+    """`refused`: files over which a process died; `left_out`: members. `file` and `member` are being read (-1: none),
+    `file_mark` and `member_mark` are the numbers of parts there were when they began. `deaths`: those that no file is to blame for."""
 
     number: int
     numbers: list[int]
@@ -144,6 +145,7 @@ class _Batch:
     refused: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, dict[int, str]] = field(default_factory=dict)
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    deaths: int = 0
     file: int = -1
     member: int = -1
     parts: int = 0
@@ -210,7 +212,7 @@ class _Reading:
         self.inbox: queue.SimpleQueue[tuple[Child, list[Any] | None]] = queue.SimpleQueue()
         self.busy: dict[Child, _Batch] = {}
         self.children: list[Child] = []
-        self.failed_starts = 0
+        self.worst = 0
 
     def run(self, processes: int) -> None:
         waiting = [b for b in self.batches if not b.finished()]
@@ -255,6 +257,7 @@ class _Reading:
         finally:
             for child in self.children:
                 child.kill()
+                self.worst = max(self.worst, child.peak)
 
     def _tell(self) -> None:
         self.report(Standing(sum(b.done for b in self.batches), sum(f.size for f in self.files), sum(b.documents for b in self.batches),
@@ -273,7 +276,10 @@ class _Reading:
             self._lost(child, child.cause_of_death())
             return
         word, *told = message
-        self.failed_starts = 0
+        if word == "refused":
+            batch.member = -1
+            self._lost(child, told[0])
+            return
         if word == "begin":
             batch.file, batch.member, batch.file_mark = told[0], -1, batch.parts
             child.start_clock(told[1])
@@ -307,12 +313,13 @@ class _Reading:
         """A child had to be killed, or died: its batch goes on in a new one."""
         batch = self.busy.pop(child)
         child.kill()
+        self.worst = max(self.worst, child.peak)
         if batch.file >= 0:
             batch.died(reason, self.files[batch.file].kind, self.limits.deaths)
         else:  # between files: no file's fault
-            self.failed_starts += 1
-            if self.failed_starts >= 3:
-                raise Missing(tr("The process that reads files does not start or does not stay alive."),
+            batch.deaths += 1
+            if batch.deaths >= 3:
+                raise Missing(tr("The process that reads files does not start or does not stay alive. {reason}", reason=reason),
                               tr("Run `fledge doctor`; the log says more."))
         batch.rows.clear()
         fresh = Child(self.inbox, self.limits)

@@ -137,8 +137,9 @@ def too_much_memory(limits: Limits) -> str:
 def _environment() -> dict[str, str]:
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), env.get("PYTHONPATH", "")) if p)
-    # One reader is one of several processes: threads of its libraries would only fight over the same processors.
-    return env | {"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    # Arrow's own allocator takes a gigabyte of addresses at its first call, which the cap would count. One reader is one of several
+    # processes: threads of its libraries would only fight over the same processors.
+    return env | {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
 
 
 def _no_window() -> int:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from engine.contract.errors import FledgeError, FormatError
 from engine.contract.words import tr
 from engine.text.readers import packed
-from engine.text.readers.base import Part, SourceFile
+from engine.text.readers.base import Part, SourceFile, damaged
 from engine.text.readers.encoding import read_fully
 from engine.text.readers.kinds import CONTAINERS, PROJECT_FILES, folder_reason, kind_of
 from engine.text.readers.listing import START
@@ -85,6 +85,10 @@ def parts(reader: "Reader") -> Iterator[Part]:
             reader.tick()
             if reader.enough(letters):
                 return
+    if not documents and reader.member_count:
+        why = next((m["problem"] for m in reader.members if m["problem"]), tr("no text"))
+        raise FormatError(tr("{name} holds nothing that can be read: {reason}.", name=reader.file.name, reason=why.rstrip(".")),
+                          tr("Look at its files."), code="no_text")
 
 
 def _add_up(reader: "Reader", sub: "Reader", name: str) -> None:
@@ -110,9 +114,9 @@ def _zip(reader: "Reader", programmes: set[str]) -> Iterator[Member]:
             for entry in entries:
                 name = _mended(entry)
                 taken += entry.compress_size
-                if entry.is_dir() or _hidden(name):
-                    continue
                 reason = _bad_name(name)
+                if entry.is_dir() or not reason and _hidden(name):
+                    continue
                 if not reason and (entry.external_attr >> 16) & 0o170000 == 0o120000:
                     reason = tr("a link")
                 if not reason and entry.flag_bits & 1:
@@ -138,16 +142,15 @@ def _tar(reader: "Reader", stream: BinaryIO) -> Iterator[Member]:
                     raise too_many(reader.file.name)
                 if total > packed.LARGEST:
                     raise packed.too_large(reader.file.name)
-                if entry.isdir() or _hidden(entry.name):
-                    continue
                 reason = _bad_name(entry.name)
+                if entry.isdir() or not reason and _hidden(entry.name):
+                    continue
                 if not reason and not entry.isreg():
                     reason = tr("a link") if entry.issym() or entry.islnk() else tr("not a file")
                 yield Member(entry.name, entry.size, None if reason else archive.extractfile(entry), reason)
                 reader.tick()
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as wrong:
-        raise FormatError(tr("{name} is a damaged {kind} file: {reason}", name=reader.file.name, kind="tar", reason=str(wrong)),
-                          tr("Make or download it again.")) from wrong
+        raise damaged(reader.file.name, "tar", str(wrong)) from wrong
 
 
 def _mended(entry: zipfile.ZipInfo) -> str:

@@ -33,9 +33,7 @@ def pieces(reader: "Reader") -> "Pieces":
     except (pa.ArrowException, UnicodeDecodeError, OSError) as wrong:
         if isinstance(wrong, OSError) and wrong.errno is not None:
             raise
-        raise FormatError(tr("{name} is a damaged {kind} file: {reason}", name=reader.file.name,
-                             kind="Parquet" if kind == "parquet" else "Arrow", reason=str(wrong).splitlines()[0][:300]),
-                          tr("Make or download it again.")) from wrong
+        raise base.damaged(reader.file.name, "Parquet" if kind == "parquet" else "Arrow", str(wrong)) from wrong
 
 
 # ---- Parquet
@@ -102,6 +100,7 @@ def _texts(reader: "Reader", stream: Any, batches: _Batches, before: int = 0, ta
                 raise no_column(reader.file.name, tuple(readable))
             chosen = reader.column
         column = batch.column(batches.schema.get_field_index(chosen))
+        column.validate(full=True)  # what a file claims of its own texts may lead out of its memory
         for start in range(0, len(column), 1000):
             yield from _values(reader, column.slice(start, 1000), taken + start)
             reader.tick()

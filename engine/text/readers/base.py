@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.contract.errors import FormatError
+from engine.contract.words import tr
+
 CHUNK = 1_000_000
 SAMPLE = 256_000
 LONGEST_LINE = 64_000_000
@@ -52,3 +55,10 @@ class Part(NamedTuple):
     text: str
     last: bool
     source: str = ""
+
+
+def damaged(name: str, kind: str, reason: str) -> FormatError:
+    """A file that is not what its name says, in one line."""
+    first = (reason.strip().splitlines() or [""])[0].strip(" .:")[:300]
+    return FormatError(tr("{name} is a damaged {kind} file ({reason}).", name=name, kind=kind, reason=first),
+                       tr("Make or download it again."), code="damaged")

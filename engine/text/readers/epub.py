@@ -46,7 +46,7 @@ def chapters(reader: "Reader", archive: zipfile.ZipFile) -> Iterator[str]:
             reader.note_bad(number, tr("the chapter {path} is too long", path=path))
             continue
         with foreign(name, "EPUB"):
-            tree = tree_of(raw.decode(detect_encoding(raw[:256_000], declared=declared(raw)), "replace"))
+            tree, _ = tree_of(raw.decode(detect_encoding(raw[:256_000], declared=declared(raw)), "replace"))
             text = block_text(tree) if tree is not None else ""
         if text:
             yield ("\n\n" if begun else "") + text

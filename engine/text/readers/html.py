@@ -16,7 +16,7 @@ from engine.text.readers.encoding import Decoded
 if TYPE_CHECKING:
     from engine.text.readers.reader import Pieces, Reader
 
-DEEPEST = 500
+DEEPEST, DEEP = 500, 200
 LARGEST_PAGE = 50_000_000
 """Bytes; nobody reads such a page, and its tree would take gigabytes."""
 
@@ -62,12 +62,16 @@ def text_of_page(reader: "Reader", page: str) -> str:
     from engine.text.readers.reader import foreign
 
     with foreign(reader.file.name, "HTML"):
-        tree = tree_of(page)
+        tree, depth = tree_of(page)
         if tree is None:
             return ""
         whole = block_text(tree)  # first: trafilatura changes the tree
+        if depth > DEEPEST and whole:
+            reader.note(tr("The page is nested too deeply to find an article: all of its text was taken."))
+            return whole
         stand_ins = _shield(tree, whole)
-        found = trafilatura.extract(tree, include_comments=False, include_tables=True) if whole else ""
+        # On deep trees the second and third opinion that it asks for (jusText, readability) take minutes.
+        found = trafilatura.extract(tree, include_comments=False, include_tables=True, fast=depth > DEEP) if whole else ""
     if found and not found.isspace():
         return str(found).strip().translate(stand_ins)
     if whole:
@@ -97,31 +101,33 @@ def _shield(tree: Any, text: str) -> dict[int, str]:
     return {ord(stand_in): chr(mark) for mark, stand_in in table.items()}
 
 
-def tree_of(page: str) -> Any:
-    """The page's tree, at most some levels deeper than DEEPEST; None for a page without any element. No DTD is loaded, nothing fetched."""
+def tree_of(page: str) -> tuple[Any, int]:
+    """The page's tree (None for a page without any element), at most some levels deeper than DEEPEST, and how deep it was. No DTD is
+    loaded, nothing fetched."""
     import lxml.etree
     import lxml.html
 
-    raw = flattened(storable(page.replace("\0", ""))).encode("utf-8")
+    flat, depth = flattened(storable(page.replace("\0", "")))
+    raw = flat.encode("utf-8")
     if not raw.strip():
-        return None
+        return None, 0
     parser = lxml.html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True, no_network=True,
                                   collect_ids=False, default_doctype=False)
     try:
-        return lxml.html.document_fromstring(raw, parser=parser)
+        return lxml.html.document_fromstring(raw, parser=parser), depth
     except lxml.etree.ParserError:  # nothing but comments
-        return None
+        return None, 0
 
 
-def flattened(page: str, deepest: int = DEEPEST) -> str:
-    """The page without the tags that lie deeper than `deepest`. Nearly all pages come back as they are."""
+def flattened(page: str, deepest: int = DEEPEST) -> tuple[str, int]:
+    """The page without the tags that lie deeper than `deepest`, and how deep it was, roughly. Nearly all pages come back as they are."""
     depth = most = at = 0
     while found := _TAG.search(page, at):
         at = _behind(page, found)
         if found[3] and found[3].lower() not in _VOID and not found[0].endswith("/>"):
             depth += -1 if found[2] else 1
             most = max(most, depth)
-    return page if most <= deepest else _without_deep_tags(page, deepest)
+    return (page if most <= deepest else _without_deep_tags(page, deepest)), most
 
 
 def _behind(page: str, found: "re.Match[str]") -> int:

@@ -138,8 +138,7 @@ def _whole(reader: "Reader", head: str, chunks: Iterator[str]) -> dict[str, Any]
     except RecursionError as wrong:
         raise FormatError(tr("{name} is nested too deeply.", name=name), tr("Leave it out.")) from wrong
     except ValueError as wrong:
-        raise FormatError(tr("{name} is a damaged {kind} file: {reason}", name=name, kind="JSON", reason=str(wrong)),
-                          tr("Make or download it again.")) from wrong
+        raise base.damaged(name, "JSON", str(wrong)) from wrong
     return value
 
 

@@ -57,7 +57,7 @@ class Unpacked(io.RawIOBase):
     def __init__(self, path: Path, name: str, packing: str) -> None:
         self._file = open(path, "rb")
         self.source = Counted(self._file)
-        self.name, self.given = name, 0
+        self.name, self.packing, self.given = name, packing, 0
         self._inner = _decompressor(self.source, packing)
 
     @property
@@ -73,8 +73,7 @@ class Unpacked(io.RawIOBase):
             # Never everything at once: the decompressor would make it all before anybody can count it.
             raw = self._inner.read(base.CHUNK if size is None or size < 0 else min(size, 8_000_000))
         except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as wrong:
-            raise FormatError(tr("{name} is damaged: {reason}", name=self.name, reason=str(wrong) or tr("it ends too early")),
-                              tr("Make or download it again.")) from wrong
+            raise base.damaged(self.name, self.packing, str(wrong) or tr("it ends too early")) from wrong
         self.given += len(raw)
         if self.given > RATIO_FROM and self.given > RATIO * max(1, self.taken):
             raise bomb(self.name)

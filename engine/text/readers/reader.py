@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from engine.contract.errors import FledgeError, FormatError
 from engine.contract.words import tr
 from engine.text.readers import packed
-from engine.text.readers.base import LISTED, Part, ReadOptions, SourceFile
+from engine.text.readers.base import LISTED, Part, ReadOptions, SourceFile, damaged
 from engine.text.readers.cutting import parts_of
 
 Pieces = Iterator[tuple[str, bool]]
@@ -141,6 +141,4 @@ def foreign(name: str, kind: str) -> Iterator[None]:
     except (FledgeError, MemoryError, OSError):
         raise
     except Exception as wrong:
-        reason = str(wrong).strip().splitlines()[0][:200] if str(wrong).strip() else type(wrong).__name__
-        raise FormatError(tr("{name} is a damaged {kind} file: {reason}", name=name, kind=kind, reason=reason),
-                          tr("Make or download it again.")) from wrong
+        raise damaged(name, kind, str(wrong) or type(wrong).__name__) from wrong

@@ -45,10 +45,16 @@ def json_lines(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Ite
 def texts_of_rows(reader: "Reader", rows: Iterator[tuple[int, Any]]) -> Iterator[str]:
     """The texts of objects or strings that come with their numbers. The first 200 decide the column."""
     first: list[tuple[int, Any]] = []
-    for row in rows:
-        first.append(row)
-        if len(first) >= 200:
-            break
+    broken: FormatError | None = None
+    try:
+        for row in rows:
+            first.append(row)
+            if len(first) >= 200:
+                break
+    except FormatError as wrong:  # what stands before it is kept
+        if not first:
+            raise
+        broken = wrong
     seen: dict[str, list[Any]] = {}
     for _, row in first:
         if isinstance(row, dict):
@@ -71,6 +77,8 @@ def texts_of_rows(reader: "Reader", rows: Iterator[tuple[int, Any]]) -> Iterator
             reader.empty += 1
         else:
             reader.note_bad(number, tr("{column} is no text", column=column or tr("the line")))
+    if broken is not None:
+        raise broken
 
 
 def _json_rows(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Iterator[tuple[int, Any]]:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from engine.contract.errors import FormatError
 from engine.contract.words import tr
 from engine.text.readers import packed
+from engine.text.readers.base import damaged
 from engine.text.readers.reader import foreign
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def opened_zip(stream: Any, name: str, size: int) -> zipfile.ZipFile:
         stream.seek(0)
         archive = zipfile.ZipFile(stream)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as wrong:
-        raise FormatError(tr("{name} is a damaged {kind} file: {reason}", name=name, kind="zip", reason=str(wrong)),
-                          tr("Make or download it again.")) from wrong
+        raise damaged(name, "zip", str(wrong)) from wrong
     members = archive.infolist()
     total = sum(m.file_size for m in members)
     if len(members) > MOST_ENTRIES:
