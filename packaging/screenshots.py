@@ -30,7 +30,7 @@ THEMES = ("light", "dark")
 SETTLE_SECONDS = 1.2
 CHAT_SECONDS = 60.0
 CHAT_PROMPT = "Hanna's job is"
-RECORDED, EMPTY, NONE = "recorded", "empty", ""
+RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,45 @@ def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
     return show
 
 
-def add_sources(app: "App") -> None:
+def corpus_step(step: str) -> Callable[["App"], None]:
+    """The corpus wizard at one of its steps, with a newspaper's files in it."""
+    def show(app: "App") -> None:
+        assert app.context.project is not None
+        page: Any = app.window.pages["corpus"]
+        folder = app.context.project.dir.parent / "gazette-text"
+        page.take([str(folder / name) for name in ("articles.jsonl", "letters.csv", "old-pages.zip", "notes")])
+        wizard, until = page.wizard, time.monotonic() + 20
+
+        def wait(done: Callable[[], bool]) -> None:
+            while not done() and time.monotonic() < until:
+                app.qt.processEvents()
+                time.sleep(0.005)
+        wait(lambda: wizard.plan.ready)
+        wizard.plan.set_values({"personal_data": True, "minimum_length": 200, "held_out": (str(folder.parent / "quiz.jsonl"),)})
+        wizard.plan.go(step)
+        wizard._reload()
+        wait(lambda: wizard.plan.ready)
+        if step == "clean":
+            wait(lambda: wizard.body("clean").sample.sample is not None)
+    return show
+
+
+def corpus_browser(app: "App") -> None:
+    """The removed documents."""
     page: Any = app.window.pages["corpus"]
-    page.take([str(file) for file in sorted(text_folder(app).iterdir())])
+    page.open_browser({"split": "removed"})
+    settle(app, 2.0)
 
 
-def text_folder(app: "App") -> Path:
-    assert app.context.project is not None
-    return app.context.project.dir.parent / "text"
+def wait_for_report(app: "App") -> None:
+    """The groups of duplicates come from a process of their own."""
+    settle(app, 2.0)
+
+
+def report_below(app: "App") -> None:
+    settle(app, 2.0)
+    bar = app.window.pages["corpus"].scroll.verticalScrollBar()
+    bar.setValue(bar.maximum() // 2)
 
 
 def new_tokenizer(app: "App") -> None:
@@ -129,13 +160,16 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("new-project", "home", project=NONE, prepare=open_new_project),
     Moment("home-empty", "home", project=EMPTY),
     Moment("corpus-empty", "corpus", project=EMPTY),
-    Moment("corpus-sources", "corpus", project=EMPTY, prepare=add_sources),
+    *(Moment(f"corpus-{step}", "corpus", project=EMPTY, prepare=corpus_step(step))
+      for step in ("sources", "clean", "duplicates", "split", "start")),
     Moment("tokenizer-empty", "tokenizer", project=EMPTY),
     Moment("pretrain-empty", "pretrain", project=EMPTY),
     Moment("chat-empty", "chat", project=EMPTY),
     Moment("runs-empty", "runs", project=EMPTY),
     Moment("home", "home"),
-    Moment("corpus", "corpus"),
+    Moment("corpus", "corpus", project=GAZETTE, prepare=wait_for_report),
+    Moment("corpus-below", "corpus", project=GAZETTE, prepare=report_below),
+    Moment("corpus-browser", "corpus", project=GAZETTE, prepare=corpus_browser),
     Moment("tokenizer", "tokenizer", prepare=cut_text),
     Moment("tokenizer-new", "tokenizer", prepare=new_tokenizer),
     Moment("pretrain-size", "pretrain", prepare=wizard("size")),
@@ -163,6 +197,8 @@ def make_projects(into: Path, recording: Path | None) -> dict[str, Path]:
     from engine.project.project import Project
     from engine.stages.corpus.spec import CorpusSpec
     from engine.stages.pretrain.spec import PretrainSpec
+    from tests.recordings.gazette import Gazette
+    from tests.recordings.make import GAZETTE as RECORDED_GAZETTE
     from tests.recordings.make import copy_into
     from tests.recordings.record import Story, simple_run, write_run
     layout.user_state().mkdir(parents=True)
@@ -170,7 +206,7 @@ def make_projects(into: Path, recording: Path | None) -> dict[str, Path]:
     shutil.copy(machine, layout.machine_file())
     day, now = 86_400.0, time.time()
     stories = (("Court rulings", 19, None), ("Verse, byte level", 12, Story(steps=2000, upto=1400, end="", seed=5)),
-               ("Lowland Gazette", 3, Story(steps=1200, upto=1200, seed=6)), ("Clinic leaflets", 1, Story(steps=900, upto=900, seed=8)))
+               ("Folk tales", 3, Story(steps=1200, upto=1200, seed=6)), ("Clinic leaflets", 1, Story(steps=900, upto=900, seed=8)))
     for name, age, story in stories:
         made = Project.create(into / name.lower().replace(", ", "-").replace(" ", "-"), name)
         simple_run(made.runs.create(CorpusSpec(sources=("text",))), [("read", "Read")], 60)
@@ -188,10 +224,12 @@ def make_projects(into: Path, recording: Path | None) -> dict[str, Path]:
         raw = json.loads(layout.recent_file().read_text("utf-8"))
         raw[0]["opened"] = now - age * day
         layout.recent_file().write_text(json.dumps(raw), "utf-8")
+    Gazette().write(into / "gazette-text")
     made_now = {EMPTY: Project.create(into / "harbour-diaries", "Harbour diaries").dir}
     if recording is not None:
         shutil.copytree(recording / "text", into / "text")
         made_now[RECORDED] = copy_into(into / "tiny-world", recording).dir
+        made_now[GAZETTE] = copy_into(into / RECORDED_GAZETTE, recording, RECORDED_GAZETTE).dir
     return made_now
 
 
@@ -269,10 +307,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["FLEDGE_HOME"] = str(Path(aside) / "home")
         alive = None
         if chosen.project is not None:
-            projects = dict.fromkeys((RECORDED, EMPTY), chosen.project.resolve())
+            projects = dict.fromkeys((RECORDED, GAZETTE, EMPTY), chosen.project.resolve())
         else:
             recording = chosen.recording
-            if recording is None and any(m.project == RECORDED for m in wanted):
+            if recording is None and any(m.project in (RECORDED, GAZETTE) for m in wanted):
                 from tests.recordings.make import cached
                 recording = cached()
             projects = make_projects(Path(aside) / "Documents", recording)

@@ -172,7 +172,8 @@ class Report:
 
     def _note(self, step: str) -> str:
         if step == "quality":
-            return ", ".join(f"{rule_words(r)} {number(n)}" for r, n in self._rules("gopher", "c4", "fineweb")[:2])
+            found = self._rules("gopher", "c4", "fineweb")
+            return "" if not found else rule_words(found[0][0]) if len(found) == 1 else tr("mostly {rule}", rule=rule_words(found[0][0]))
         if step == "language":
             codes = [(c.removeprefix("language_"), n) for c, n in self._rules("language_")]
             return ", ".join(f"{language_name(c)} {number(n)}" for c, n in codes[:2])
@@ -241,12 +242,16 @@ class Report:
         bars = [[float(e) / each, c] for e, c in zip(edges, counts, strict=False)]
         while len(bars) > 2 and not bars[-1][1]:
             bars.pop()
+        begins = True
+        while len(bars) > 2 and not bars[0][1]:
+            bars.pop(0)
+            begins = False
         while len(bars) > LENGTHS:  # the shortest two become one
             bars[0:2] = [[bars[0][0], bars[0][1] + bars[1][1]]]
         thousands = max(c for _, c in bars) >= 10_000
         made: list[tuple[str, float, str]] = []
         for i, (edge, amount) in enumerate(bars):
-            if i == 0 and len(bars) > 1:
+            if i == 0 and len(bars) > 1 and begins:
                 name = f"<{_short(bars[1][0])}"
             else:
                 name = f"{_short(edge)}+" if i == len(bars) - 1 else _short(edge)

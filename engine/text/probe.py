@@ -100,7 +100,7 @@ def _tokenizer(path: str) -> Tokenizer:
 QUESTIONS = {"preview": look, "clean_preview": clean_preview, "documents": documents, "lab": lab, "tokens": tokens,
              "browse": query.browse, "facets": query.facets,
              "numbers": query.numbers, "document": query.document, "clusters": query.clusters, "cluster": query.cluster,
-             "index": query.index}
+             "index": query.index, "forget": query.forget}
 
 
 def answer(question: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -48,8 +48,8 @@ SPANISH = ("El barco {ship} llegó al puerto con una carga de madera y carbón p
 QUIZ = ("A baker of {place} sells {n} loaves for {m} pennies each and gives every ninth customer one for nothing: how many pennies are in "
         "the drawer after {n} customers have come and gone?")
 HEAD, FOOT = "THE LOWLAND GAZETTE · price one penny", "Printed by the Gazette Press, Harbour Street, Kelford"
-SETTINGS = {"title": "Gazette corpus", "minimum_length": 200, "repeated_lines": True, "personal_data": True, "quality_gopher": True,
-            "harmful": "list", "languages": '["en"]'}
+SETTINGS = {"title": "Gazette corpus", "minimum_length": 200, "repeated_lines": True, "repeated_lines_documents": 150,
+            "personal_data": True, "quality_gopher": True, "harmful": "list", "languages": '["en"]'}
 
 
 class Gazette:

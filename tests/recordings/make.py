@@ -22,9 +22,10 @@ from typing import Any
 from engine.project import layout
 from engine.project.project import Project
 from engine.world import World
+from tests.recordings.gazette import SETTINGS, Gazette
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "Tiny world"
+NAME, GAZETTE = "Tiny world", "lowland-gazette"
 TEXT_BYTES = 900_000
 PROMPT = "Hanna's job is"
 SMALL = {"max_seq_len": 64, "tokens_per_step": 1024, "eval_tokens": 8192, "compile": "off", "dtype": "float32", "sample_tokens": 28,
@@ -46,8 +47,8 @@ def write_text(folder: Path) -> list[Path]:
 class Maker:
     """Drives the command line in a folder; everything that is recorded comes from it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.dir = folder / "tiny-world"
+    def __init__(self, folder: Path, name: str = "tiny-world") -> None:
+        self.dir = folder / name
         self.environment = dict(os.environ, FLEDGE_HOME=str(folder / "home"), PYTHONPATH=str(ROOT), FLEDGE_THREADS="2")
 
     def command(self, *words: str) -> list[str]:
@@ -107,9 +108,21 @@ def last_step(run_dir: Path) -> int:
     return max((int(event["columns"]["step"][-1]) for event in events(run_dir) if event["e"] == "metrics"), default=0)
 
 
+def make_gazette(folder: Path) -> Path:
+    """A second project with nothing but a corpus: a newspaper's files, cleaned and deduplicated, with something for every part of the
+    report."""
+    files, quiz = Gazette().write(folder / "gazette-text")
+    maker = Maker(folder, GAZETTE)
+    maker.call("new", str(maker.dir), "--name", "Lowland Gazette")
+    maker.stage("corpus", {**SETTINGS, "held_out": json.dumps([str(quiz)]), "contamination": "remove"},
+                *[word for file in files for word in ("--source", str(file))])
+    return maker.dir
+
+
 def make(folder: Path) -> Path:
-    """The project, made under `folder` (which also holds its home and its text)."""
+    """The project, made under `folder` (which also holds its home and its text), and the newspaper's beside it."""
     files = write_text(folder / "text")
+    make_gazette(folder)
     maker = Maker(folder)
     maker.call("new", str(maker.dir), "--name", NAME)
     maker.machine()
@@ -132,7 +145,7 @@ def make(folder: Path) -> Path:
 def mark() -> str:
     """Changes when what makes the recording does."""
     made = hashlib.sha256()
-    for file in sorted([Path(__file__), *(ROOT / "engine").rglob("*.py")]):
+    for file in sorted([Path(__file__), Path(__file__).with_name("gazette.py"), *(ROOT / "engine").rglob("*.py")]):
         made.update(file.read_bytes())
     return made.hexdigest()[:16]
 
@@ -153,9 +166,9 @@ def cached() -> Path:
     return place
 
 
-def copy_into(place: Path, recording: Path) -> Project:
-    """A copy of the recorded project in `place`; every run's clock is moved by one amount, so that the last event was a moment ago."""
-    shutil.copytree(recording / "tiny-world", place)
+def copy_into(place: Path, recording: Path, name: str = "tiny-world") -> Project:
+    """A copy of a recorded project in `place`; every run's clock is moved by one amount, so that the last event was a moment ago."""
+    shutil.copytree(recording / name, place)
     project = Project.open(place)
     late = time.time() - 2 - max(event["t"] for run in project.runs.list() for event in events(run.dir))
     for run in project.runs.list():

@@ -41,7 +41,7 @@ class FilesPanel(Panel):
 
     def load_all(self, report: Report, sources: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> None:
         failed = {s["name"] for s in skipped}
-        self.table.set_rows([*(s for s in sources if s.get("name") not in failed), *skipped])
+        self.table.set_rows([*skipped, *(s for s in sources if s.get("name") not in failed)])
         self._count.set(trn("{count} file", "{count} files", report.files))
         words = []
         if report.files > len(sources):

@@ -50,7 +50,7 @@ def test_the_funnel_says_why() -> None:
     notes = {r.id: r.note for r in rows}
     assert rows[1].title == "Shorter than 200 characters"
     assert notes["language"] == "German 60, French 20" and notes["near_duplicates"] == "threshold 0.72, 20 excerpts"
-    assert notes["quality"] == "Gopher word count 15, Gopher bullet lines 5" and "1 file left out" in notes["read"]
+    assert notes["quality"] == "mostly Gopher word count" and "1 file left out" in notes["read"]
     assert not rows[0].opens and all(r.opens for r in rows[1:])
 
 
@@ -74,6 +74,11 @@ def test_lengths_are_in_tokens_and_empty_ends_are_left_out() -> None:
     unit, bars = Report(artifact()).lengths()
     assert unit == "documents, by tokens"
     assert [(name, amount) for name, amount, _ in bars] == [("<64", 10), ("64", 20), ("128", 300), ("256", 400), ("512", 150), ("1k+", 20)]
+
+
+def test_lengths_that_nothing_has_are_left_out_at_both_ends() -> None:
+    facts = {**FACTS, "lengths": {"edges_bytes": [0, 256, 512, 1024], "counts": [0, 5, 7, 0]}}
+    assert [(name, amount) for name, amount, _ in Report(artifact(facts=facts)).lengths()[1]] == [("64", 5), ("128+", 7)]
 
 
 def test_how_big_it_is_beside_the_largest() -> None:
