@@ -74,7 +74,7 @@ class Duplicates:
 
     @classmethod
     def load(cls, folder: Path) -> "Duplicates":
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
         return cls(**arrays, facts=orjson.loads((folder / "facts.json").read_bytes()))
 
 

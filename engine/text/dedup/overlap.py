@@ -26,6 +26,10 @@ class Sets:
     def __init__(self, numbers: np.ndarray, offsets: np.ndarray, values: np.ndarray) -> None:
         self._numbers, self._offsets, self._values = numbers, offsets, values
 
+    def close(self) -> None:
+        """Let go of the file, so that it can be removed on every system."""
+        self._values = np.zeros(0, np.uint32)
+
     def take(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(uint32 [G], offsets int64 [n + 1]) of documents in rising order."""
         at = np.searchsorted(self._numbers, numbers)
@@ -44,6 +48,7 @@ class TextSets:
     @contextmanager
     def of(self, numbers: np.ndarray, check: Callable[[], None]) -> Iterator[Sets]:
         """Those of documents in rising order."""
+        known: Sets | None = None
         path = self.folder / f".tmp-sequences-{os.getpid()}"
         counts = [np.zeros(1, np.int64)]
         cuts = np.searchsorted(numbers, self.firsts)
@@ -58,9 +63,11 @@ class TextSets:
                         file.write(kept.data)
                         counts.append(np.diff(ends))
             offsets = np.cumsum(np.concatenate(counts))
-            values = np.memmap(path, np.uint32, "r") if offsets[-1] else np.zeros(0, np.uint32)
-            yield Sets(numbers, offsets, values)
+            known = Sets(numbers, offsets, np.memmap(path, np.uint32, "r") if offsets[-1] else np.zeros(0, np.uint32))
+            yield known
         finally:
+            if known is not None:
+                known.close()
             path.unlink(missing_ok=True)
 
 
