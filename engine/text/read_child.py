@@ -30,8 +30,8 @@ from engine.text.readers.reader import Reader
 
 EVERY = 0.2
 """Seconds between two signs of life."""
-MEMORY, DISK, REFUSED = 71, 72, 73
-"""Exit codes: the cap was hit; a part could not be written; a file was a trap."""
+MEMORY, DISK = 71, 72
+"""Exit codes: the cap was hit; a part could not be written."""
 TRIAL = "FLEDGE_READ_TRIAL"
 """Names a module (tests only) whose `install()` is called first: to make parsers that hang, abort or eat memory."""
 
@@ -100,6 +100,10 @@ class _PartFiles:
         self.line.say("part", self.number)
 
 
+class Refused(Exception):
+    """A file turned out to be a trap: its batch is begun again without it."""
+
+
 def read_batch(job: dict[str, Any], line: _Line) -> None:
     """Read the files of a batch one after the other. Says "begin" and "member" before what may hang, "at" while it goes on, "file" with
     the file's row, "part" for each part."""
@@ -149,8 +153,7 @@ def _read_file(number: int, reader: Reader, row: dict[str, Any], parts: _PartFil
         raise
     except FledgeError as wrong:
         if wrong.code == "bomb":  # what came out of it before it showed is no text
-            line.say("refused", str(wrong))
-            os._exit(REFUSED)
+            raise Refused(str(wrong)) from wrong
         return str(wrong)
     except Exception as wrong:  # a parser's own bug over a strange file: the boundary of the file
         traceback.print_exc()
@@ -246,6 +249,8 @@ def main(arguments: list[str]) -> int:
         job = json.loads(jobs.get())
         try:
             (look if job["do"] == "look" else read_batch)(job, line)
+        except Refused as trap:
+            line.say("refused", str(trap))
         except MemoryError:
             traceback.print_exc()
             line.say("memory")

@@ -277,8 +277,10 @@ class _Reading:
             return
         word, *told = message
         if word == "refused":
-            batch.member = -1
-            self._lost(child, told[0])
+            batch.member = -1  # all of the file, not the member it showed in
+            batch.died(told[0], self.files[batch.file].kind, self.limits.deaths)
+            batch.rows.clear()
+            self._begin(child, batch)
             return
         if word == "begin":
             batch.file, batch.member, batch.file_mark = told[0], -1, batch.parts

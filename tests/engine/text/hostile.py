@@ -320,8 +320,8 @@ def write_all(folder: Path, secret: Path) -> None:
             "tables/nan.jsonl": b'{"text": "one", "x": NaN}\n{"text": "two", "x": -Infinity}\n',
             "tables/nan.json": b'[{"text": "one", "x": NaN}]', "tables/quote.csv": b'n,text\n1,"never closed\n' + b"2,words\n" * 200_000,
             "tables/lies.parquet": parquet_that_lies(),
-            **{f"tables/damaged-{i:02}.parquet": parquet_damaged(i) for i in range(30)},
-            **{f"tables/damaged-{i:02}.arrow": arrow_damaged(i) for i in range(30)},
+            **{f"tables/damaged-{i:02}.parquet": parquet_damaged(i) for i in range(15)},
+            **{f"tables/damaged-{i:02}.arrow": arrow_damaged(i) for i in range(15)},
             "zz-good.txt": b"the last one is good"}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

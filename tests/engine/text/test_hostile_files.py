@@ -15,8 +15,10 @@ from engine.text.readers import ReadOptions, list_files
 LIMITS = Limits(memory=1_000_000_000, idle_seconds=15, seconds=40)
 TRAP, MEMORY = "unpacks to more than 200 times its size", "It took more than 1.0\xa0GB of memory."
 REASONS = {
-    "archives/bomb.tar.gz": TRAP, "archives/bomb.zip": TRAP, "archives/overlap.zip": TRAP, "archives/five.tar": "unpacks to more than 4.0\xa0GB",
-    "archives/many.zip": "holds more than 10,000 files", "archives/noise.zip": "a damaged zip file", "archives/locked.zip": "needs a password",
+    "archives/bomb.tar.gz": TRAP, "archives/bomb.zip": TRAP, "archives/overlap.zip": TRAP,
+    "archives/five.tar": "unpacks to more than 4.0\xa0GB",
+    "archives/many.zip": "holds more than 10,000 files", "archives/noise.zip": "a damaged zip file",
+    "archives/locked.zip": "needs a password",
     "packed/bomb.txt.gz": TRAP, "packed/bomb.txt.bz2": TRAP, "packed/bomb.txt.xz": TRAP, "packed/bomb.txt.zst": TRAP,
     "packed/line.jsonl.gz": TRAP, "packed/bomb.parquet.gz": TRAP,
     "documents/xxe.docx": "holds a DTD", "documents/laughs.docx": "holds a DTD", "documents/laughs.odt": "holds a DTD",
@@ -55,8 +57,8 @@ def test_every_hostile_file_has_a_reason_or_is_read(imported):
     for name, documents in GOOD.items():
         assert (rows[name].problem, rows[name].documents) == ("", documents), name
     damaged = [row for name, row in rows.items() if "/damaged-" in name]
-    assert len(damaged) == 60 and all(row.documents == 500 or row.problem for row in damaged)
-    assert sum(bool(row.problem) for row in damaged) > 30
+    assert len(damaged) == 30 and all(row.documents == 500 or row.problem for row in damaged)
+    assert sum(bool(row.problem) for row in damaged) > 15
     assert set(rows) == {*REASONS, *GOOD, *(row.name.removeprefix("in/") for row in damaged)}
     assert {s.name.removeprefix("in/"): s.reason for s in skipped} == {
         "text/nul.txt": "not text", "text/stolen.txt": "a link that leads out of the folder"}
@@ -95,7 +97,8 @@ def test_what_is_left_of_hostile_files_is_right(imported):
                 for m in rows[f"archives/{name}"].members if m["problem"]}
     assert problems == {
         "../../outside.txt": "a name that leads out of the archive", "/etc/absolute.txt": "an absolute name",
-        "C:\\windows.txt": "an absolute name", "a/..\\..\\b.txt": "a name that leads out of the archive", "/absolute.txt": "an absolute name",
+        "C:\\windows.txt": "an absolute name", "a/..\\..\\b.txt": "a name that leads out of the archive",
+        "/absolute.txt": "an absolute name",
         "soft.txt": "a link", "hard.txt": "a link", "device.txt": "not a file", "pipe.txt": "not a file", "link.txt": "a link",
         "inner.zip": "an archive in an archive", "inner.tar.gz": "an archive in an archive", "small.txt": problems["small.txt"],
         "zeros.txt": "it unpacks to more than 200 times its size, as only a trap does"}

@@ -20,7 +20,7 @@ from engine.text.read_process import Limits, plan, read
 from engine.text.readers import ReadOptions, list_files
 
 ROOT = Path(__file__).parents[3]
-FEW = Limits(memory=600_000_000, idle_seconds=1.5, seconds=20)
+FEW = Limits(memory=600_000_000, idle_seconds=2.5, seconds=30)
 
 
 def contents(folder):
@@ -107,18 +107,18 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from engine.text import read_process
 from engine.text.readers import ReadOptions, list_files
-read_process.BATCH_BYTES = 300_000
+read_process.BATCH_BYTES = 1_000_000
 read_process.read(list_files([{folder!r}])[0], [ReadOptions()], Path({work!r}), processes=2)
 """
 
 
 def test_a_kill_leaves_no_process_and_resumes_to_the_same_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.text.read_process.BATCH_BYTES", 300_000)
+    monkeypatch.setattr("engine.text.read_process.BATCH_BYTES", 1_000_000)
     (tmp_path / "in").mkdir()
     pile(tmp_path / "in")
     for name in ("a", "b"):
         with open(tmp_path / "in" / f"large-{name}.jsonl", "w") as file:
-            for i in range(45_000):
+            for i in range(25_000):
                 file.write(json.dumps({"text": f"line {i} of {name} " + "x" * (i % 50)}) + "\n")
     files, _ = list_files([tmp_path / "in"])
     driver = DRIVER.format(root=str(ROOT), folder=str(tmp_path / "in"), work=str(tmp_path / "work"))
@@ -146,7 +146,7 @@ def parsers(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
-REASONS = {"spin": "It did not move on for 1.5\xa0s.", "deaf": "It did not move on for 1.5\xa0s.",
+REASONS = {"spin": "It did not move on for 2.5\xa0s.", "deaf": "It did not move on for 2.5\xa0s.",
            "eat": "It took more than 600\xa0MB of memory.", "gulp": "It took more than 600\xa0MB of memory.",
            "abort": "It made its reader crash.", "crash": "It made its reader crash.", "leave": "It made its reader crash.",
            "raise": "KeyError: 'odd'", "call": "Forbidden: a reader may not: socket.getaddrinfo",
@@ -160,7 +160,7 @@ def test_what_its_parser_dies_over_is_listed_and_the_rest_goes_on(tmp_path, pars
     pile(tmp_path / "in", count=3)
     began = time.monotonic()
     rows = read(list_files([tmp_path / "in"])[0], [ReadOptions()], tmp_path / "work", limits=FEW, processes=1)
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 60
     problems = {row.name.removeprefix("in/").removesuffix(".txt"): row.problem for row in rows if row.problem}
     assert problems == REASONS
     assert sum(row.documents for row in rows) == 3003 == Parts(tmp_path / "work").documents
@@ -181,7 +181,7 @@ def test_of_an_archive_only_the_members_go_that_kill_their_parser(tmp_path, pars
     rows = read(files, [ReadOptions()] * 2, tmp_path / "work", limits=FEW)
     assert rows[0].documents == 18 and not rows[0].problem and rows[0].member_count == 20
     assert {m["name"]: m["problem"] for m in rows[0].members if m["problem"]} == {
-        "05.txt": "It made its reader crash.", "11.txt": "It did not move on for 1.5\xa0s."}
+        "05.txt": "It made its reader crash.", "11.txt": "It did not move on for 2.5\xa0s."}
     assert rows[1].documents == 0 and rows[1].problem == "It made its reader crash. So it was with 5 of its members."
     texts = [d["text"] for d in rows_of(tmp_path / "work")]
     assert texts == [f"good words {i}" for i in range(20) if i not in (5, 11)]
@@ -233,7 +233,7 @@ def test_a_hostile_file_costs_its_row_of_the_preview_a_reason(tmp_path, parsers)
         (tmp_path / "in" / f"{name}.txt").write_text(text)
     began = time.monotonic()
     found = look([tmp_path / "in"], [ReadOptions()], limits=Limits(memory=600_000_000, idle_seconds=1, seconds=1))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     assert [(row.name, row.documents) for row in found.files] == [(f"in/{n}.txt", int(n in "af")) for n in "abcdef"]
     assert [row.problem for row in found.files] == ["", *["It could not be looked into."] * 4, ""]
     assert [row.remedy for row in found.files[1:5]] == ["It did not move on for 1.0\xa0s.", "It made its reader crash.",
@@ -244,7 +244,7 @@ def test_a_hostile_file_costs_its_row_of_the_preview_a_reason(tmp_path, parsers)
 def test_the_preview_stops_beginning_files_after_a_while(tmp_path, parsers):
     for i in range(6):
         (tmp_path / f"{i}.txt").write_text("spin")
-    found = look([tmp_path], [ReadOptions()], limits=Limits(idle_seconds=0.8, seconds=0.8), in_all=1.5)
+    found = look([tmp_path], [ReadOptions()], limits=Limits(idle_seconds=0.8, seconds=0.8), in_all=1.2)
     assert len(found.files) == 2 and found.unread == 4
 
 

@@ -36,7 +36,8 @@ def texts(path, **options):
 
 def pdf_bytes(*pages):
     """A minimal PDF, a page for each list of lines (Latin-1)."""
-    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"]
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"",
+               b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"]
     kids = []
     for lines in pages:
         shown = b"\n".join(b"(" + line.encode("cp1252").replace(b"(", b"\\(").replace(b")", b"\\)") + b") Tj 0 -20 Td" for line in lines)
@@ -59,7 +60,8 @@ W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" xmln
 
 
 def docx_bytes(body, start='<?xml version="1.0" encoding="UTF-8"?>'):
-    return zip_bytes({"[Content_Types].xml": "<Types/>", "word/document.xml": f"{start}<w:document {W}><w:body>{body}</w:body></w:document>"})
+    return zip_bytes({"[Content_Types].xml": "<Types/>",
+                      "word/document.xml": f"{start}<w:document {W}><w:body>{body}</w:body></w:document>"})
 
 
 def zip_bytes(members, compression=zipfile.ZIP_DEFLATED):
@@ -202,13 +204,15 @@ def test_a_long_docx_comes_in_parts(tmp_path):
 
 ODT = ('<office:document-content xmlns:office="urn:o" xmlns:text="urn:t" xmlns:table="urn:b"><office:body><office:text>'
        '<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:h>{}</text:h><text:p>a<text:s text:c="3"/>b<text:tab/>'
-       '<text:span>c <text:a>d</text:a> e</text:span> f<office:annotation><text:p>remark</text:p></office:annotation>g<text:line-break/>h</text:p>'
+       '<text:span>c <text:a>d</text:a> e</text:span> f<office:annotation><text:p>remark</text:p></office:annotation>'
+       'g<text:line-break/>h</text:p>'
        '<table:table><table:table-row><table:table-cell><text:p>1</text:p></table:table-cell><table:table-cell><text:p>2</text:p>'
        '</table:table-cell></table:table-row></table:table><text:p>{}</text:p></office:text></office:body></office:document-content>')
 
 
 def test_odt(tmp_path):
-    (tmp_path / "a.odt").write_bytes(zip_bytes({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": ODT.format(*TEXTS[4:6])}))
+    kind = "application/vnd.oasis.opendocument.text"
+    (tmp_path / "a.odt").write_bytes(zip_bytes({"mimetype": kind, "content.xml": ODT.format(*TEXTS[4:6])}))
     assert texts(tmp_path / "a.odt") == [f"{TEXTS[4]}\na   b\tc d e fg\nh\n1 \t2 \n{TEXTS[5]}"]
 
 
@@ -223,8 +227,10 @@ def epub_bytes(chapters, extra=None):
     order = "".join(f'<itemref idref="c{i}"/>' for i in chapters)
     head = '<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/TR/xhtml11/DTD/xhtml11.dtd">'
     return zip_bytes({
-        "mimetype": "application/epub+zip", "META-INF/container.xml": '<container xmlns="urn:c"><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>',
-        "OPS/book.opf": f'<package xmlns="urn:p"><manifest><item id="n" href="nav.xhtml" properties="nav"/>{items}</manifest><spine><itemref idref="n"/>{order}</spine></package>',
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container xmlns="urn:c"><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>',
+        "OPS/book.opf": f'<package xmlns="urn:p"><manifest><item id="n" href="nav.xhtml" properties="nav"/>{items}</manifest>'
+                        f'<spine><itemref idref="n"/>{order}</spine></package>',
         "OPS/nav.xhtml": "<html><body>Contents</body></html>",
         **{f"OPS/text/{i}.xhtml": f"{head}<html><head><title>t</title></head><body><h2>{i}</h2><p>{text}</p></body></html>"
            for i, text in chapters.items()}, **(extra or {})})
@@ -233,7 +239,8 @@ def epub_bytes(chapters, extra=None):
 def test_epub_chapters_in_reading_order(tmp_path):
     (tmp_path / "a.epub").write_bytes(epub_bytes({2: TEXTS[0], 1: TEXTS[5]}))
     assert texts(tmp_path / "a.epub") == [f"2\n\n{TEXTS[0]}\n\n1\n\n{TEXTS[5]}"]
-    locked = '<encryption xmlns="urn:e"><EncryptedData><CipherData><CipherReference URI="OPS/text/1.xhtml"/></CipherData></EncryptedData></encryption>'
+    locked = ('<encryption xmlns="urn:e"><EncryptedData><CipherData><CipherReference URI="OPS/text/1.xhtml"/></CipherData></EncryptedData>'
+              '</encryption>')
     (tmp_path / "b.epub").write_bytes(epub_bytes({1: "x"}, {"META-INF/encryption.xml": locked}))
     with pytest.raises(FormatError, match="copy protection"):
         texts(tmp_path / "b.epub")
@@ -404,10 +411,13 @@ def parquet_bytes(columns):
 
 def test_source_code_without_what_programs_made(tmp_path):
     for name, content in {
-            "app/package.json": '{"name": "app"}', "app/src/main.ts": "let a = 1\n", "app/node_modules/x/i.js": "x", "app/dist/main.js": "x",
+            "app/package.json": '{"name": "app"}', "app/src/main.ts": "let a = 1\n", "app/node_modules/x/i.js": "x",
+            "app/dist/main.js": "x",
             "app/package-lock.json": "{}", "app/jquery.min.js": "x", "app/big.js": "var a=1;" * 1000, "app/Makefile": "all:\n\ttrue\n",
-            "app/src/dist/real.py": "# a folder called dist that is no build output\n", "app/api.pb.go": "// Code generated by protoc-gen-go. DO NOT EDIT.\n",
-            "build/letter.txt": "not a programme's", "py/venv/pyvenv.cfg": "home = /usr", "py/venv/lib/x.py": "x", "py/__pycache__/a.pyc": "x",
+            "app/src/dist/real.py": "# a folder called dist that is no build output\n",
+            "app/api.pb.go": "// Code generated by protoc-gen-go. DO NOT EDIT.\n",
+            "build/letter.txt": "not a programme's", "py/venv/pyvenv.cfg": "home = /usr", "py/venv/lib/x.py": "x",
+            "py/__pycache__/a.pyc": "x",
             "py/README": "read me", "py/tool.py": "def f():\n\treturn 'é'\n\n\nprint(f())\n"}.items():
         path = tmp_path / "top" / name
         path.parent.mkdir(parents=True, exist_ok=True)
