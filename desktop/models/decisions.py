@@ -39,6 +39,7 @@ class Decisions(QObject):
 
     changed = Signal()
     failed = Signal(object)
+    stepped = Signal(int, bool)  # undo (True) or redo: how many documents it touched
 
     def __init__(self, context: "AppContext", parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -144,8 +145,13 @@ class Decisions(QObject):
 
     def _step(self, act: "Callable[[Project], Any]") -> None:
         project = self._project
+
+        def done(change: Any) -> None:
+            if change is not None:
+                self.stepped.emit(change.documents, change.undone)
+            self._take_known(change)
         if project is not None:
-            self._then(lambda: act(project), self._take_known)
+            self._then(lambda: act(project), done)
 
     def _decide(self, wanted: Mapping[str, bool | None], sources: Mapping[str, str], then: Callable[[int], None] | None) -> None:
         project, corpus = self._project, self._corpus

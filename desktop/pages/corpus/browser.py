@@ -131,6 +131,7 @@ class BrowserView(QWidget):
         self.reading.more_wanted.connect(self._more)
         self.decisions.changed.connect(self._decided)
         self.decisions.failed.connect(self.notes.show_error)
+        self.decisions.stepped.connect(self._stepped_back)
         self.desk.index_changed.connect(self._index_changed)
         self.desk.index_failed.connect(self._list_failed)
         for keys, act in (("J", lambda: self._step(1)), ("K", lambda: self._step(-1)), ("E", lambda: self._decide(False)),
@@ -383,10 +384,15 @@ class BrowserView(QWidget):
             trn("{count} document excluded", "{count} documents excluded", changed)
         self.context.toast(words, tr("Undo") if changed else "", self.decisions.undo if changed else None)
 
+    def _stepped_back(self, documents: int, undone: bool) -> None:
+        """Undo and redo say what they did: the document may be far off the screen."""
+        self.context.toast(trn("{count} decision undone", "{count} decisions undone", documents) if undone else
+                           trn("{count} decision made again", "{count} decisions made again", documents))
+
     def _label(self, harmful: bool) -> None:
         """Harmful or harmless; again takes it back. A word given by the list goes on to the next one."""
         shown = self._read
-        if shown is None or not self.reading.asks_for_label:
+        if shown is None or not self.reading.takes_label:
             return
         again = self.decisions.label_of(shown["id"]) is harmful
         self.decisions.label(shown["id"], None if again else harmful, kind=str(shown.get("harm_kind") or ""), text=self.reading.text())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget
 
 from desktop.context import AppContext
@@ -70,6 +71,11 @@ class ClusterStrip(Panel):
     def rest(self) -> None:
         """Nobody looks."""
         self._desk.rest()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._artifact is not None and self.context.project is not None:
+            self._decisions.load(self._artifact)  # decided in the browser meanwhile
 
     def step(self, by: int) -> None:
         if self._total:

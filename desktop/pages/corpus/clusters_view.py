@@ -61,8 +61,9 @@ class ClustersView(QWidget):
         self.pages = Pages(self._ask_page, lambda page: desk.forget_clusters(f"groups {page}"), lambda first, last: self._rows_came(first),
                            lambda wrong: None)
         self.model = GroupsModel([
-            Column(tr("Group"), lambda g: Cell(str(g.get("source", "")), str(g.get("snippet", "")) or " ") if g else ""),
-            Column(tr("Documents"), lambda g: Cell(units.number(g["documents"]), _alike(g)) if g else "", width=104, right=True)],
+            Column(tr("Group"),
+                   lambda g: Cell(str(g["source"]).rsplit("/", 1)[-1], str(g["snippet"]) or " ", tip=g["source"]) if g else ""),
+            Column(tr("Documents"), lambda g: Cell(units.number(g["documents"]), _alike(g)) if g else "", width=88, right=True)],
             self.pages)
         self.order = Choice(theme, [("size", tr("Largest first")), ("-similarity", tr("Least alike first")),
                                     ("similarity", tr("Most alike first")), ("number", tr("As imported"))], "size",

@@ -68,7 +68,7 @@ class ReadingView(Panel):
         self.restore = Button(theme, tr("Restore"), tip=tr("Keep it in the next corpus, whatever a step says (R)"),
                               on_click=self.restore_wanted.emit)
         self._e, self._r = Key(theme, "E"), Key(theme, "R")
-        self._next_words = small()
+        self._next_words = small("", elide=True)
         self._harmful = Button(theme, tr("Harmful"), tip=tr("H; again takes it back"), on_click=lambda: self.label_wanted.emit(True))
         self._harmless = Button(theme, tr("Harmless"), tip=tr("N; again takes it back"), on_click=lambda: self.label_wanted.emit(False))
         self._count = small()
@@ -76,7 +76,8 @@ class ReadingView(Panel):
         links = ChipBar(self._cluster, self._stayed, self._same, gap=14)
         self._body = col(self._facts, self._why, links, self._notes, row(self._views, self._changed, "+", gap=12), 2, (self.reader, 1),
                          row(self._rest, self._more, "+", gap=8), rule(),
-                         row(self.exclude, self._e, self.restore, self._r, self._next_words, "+", gap=8), self._harm, gap=6)
+                         row(self.exclude, self._e, self.restore, self._r, (self._next_words, 1), Key(theme, "J"), Key(theme, "K"),
+                             small(tr("next, before")), gap=8), self._harm, gap=6)
         self._nothing = small("", "text3", wrap=True, align=Qt.AlignmentFlag.AlignHCenter)
         self._head = row((self._source, 1), *self._badges, 4, self._before, self._where, self._next, gap=6)
         fill(self.box, (self._head, (self._body, 1), (self._nothing, 1)), 4, (16, 10, 14, 12))
@@ -140,8 +141,13 @@ class ReadingView(Panel):
     def asks_for_label(self) -> bool:
         """Whether a word on harm is wanted for this document."""
         shown = self._row
-        return shown is not None and bool(shown.get("borderline") or shown.get("harm_kind") or shown.get("step") in LOOK_AT
+        return shown is not None and bool(shown.get("borderline") or shown.get("step") in LOOK_AT
                                           or self._decisions.label_of(shown["id"]) is not None)
+
+    @property
+    def takes_label(self) -> bool:
+        """Whether a word on harm can be given: wherever harm was looked for, since the classifier needs harmless texts too."""
+        return self.asks_for_label or (self._row is not None and self._row.get("harm") is not None)
 
     def text(self) -> str:
         """The document as it is now, as far as it is here."""

@@ -10,6 +10,8 @@ from engine.contract.words import tr, trn
 from engine.text.removal import CHANGES, STEPS
 
 Row = Mapping[str, Any]
+SHOWN_HARM = 0.1
+"""Scores below it are noise that every text has."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def facts_line(row: Row) -> str:
         found.append(trn("{count} time in training", "{count} times in training", int(row["copies"])))
     if row.get("quality") is not None:
         found.append(tr("quality {value}", value=units.significant(float(row["quality"]), 2)))
-    if row.get("harm"):
+    if (row.get("harm") or 0) >= SHOWN_HARM:
         found.append(tr("harm {value}", value=f"{float(row['harm']):.2f}"))
     if row.get("touched"):
         found.append(tr("changed by {steps}", steps=", ".join(change_name(s).lower() for s in row["touched"])))

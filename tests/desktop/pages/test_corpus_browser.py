@@ -264,9 +264,11 @@ def test_everything_that_matches_is_excluded_and_undone_at_once(full: BrowserVie
     qtbot.mouseClick(full._bulk_exclude, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: full.decisions.pending == GROUPS, timeout=WAIT)
     assert len(keeps(project)) == GROUPS and set(keeps(project).values()) == {False}
+    said: list[str] = []
+    full.context.toast_requested.connect(lambda words, *more: said.append(words))
     full.decisions.undo()
     qtbot.waitUntil(lambda: not full.decisions.all, timeout=WAIT)
-    assert keeps(project) == {}
+    assert keeps(project) == {} and said == [f"{GROUPS} decisions undone"]
 
 
 def test_a_range_of_rows_is_restored_and_the_kept_ones_among_them_are_left_alone(full: BrowserView, project: Project, qtbot) -> None:
