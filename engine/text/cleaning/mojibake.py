@@ -71,14 +71,18 @@ def _pieces(line: str) -> list[str]:
 def _pattern() -> str:
     """What UTF-8 read in one of ftfy's encodings looks like (a lead byte's character and then those of its continuation bytes), and
     control codes of Latin-1; as a regular expression for both RE2 and Python's re."""
-    kinds = {}
+    kinds: dict[tuple[str, int], set[str]] = {}
     for encoding in CHARMAP_ENCODINGS:
         signs = [bytes([b]).decode(encoding) for b in range(256)]
         follow = _set({signs[b] for b in range(0x80, 0xC0)})
         for first, last, more in ((0xC2, 0xDF, 1), (0xE0, 0xEF, 2), (0xF0, 0xF4, 3)):
-            kinds.setdefault((follow, more), set()).update(signs[first:last + 1])
+            lead = set(signs[first:last + 1])
+            if encoding == "macroman" and more == 1:
+                # Its lead bytes are also quotes and dashes, which stand before accented letters in all French text ("l’été").
+                lead -= set("«»… –—“”‘’\xa0")
+            kinds.setdefault((follow, more), set()).update(lead)
     found = [f"{_set(lead)}{follow}{{{more}}}" for (follow, more), lead in kinds.items()]
-    # A no-break space that became a space: "Ã " for "à"; and what ftfy mends of text whose bytes were lost.
+    # A no-break space that became a space, "Ã " for "à"; and what ftfy mends of text whose bytes were lost.
     return "|".join((*found, "[ÂÃÅ] ", "[ÃÂ][\ufffd?]", "â\ufffd|â€", "[\x80-\x9f]"))
 
 

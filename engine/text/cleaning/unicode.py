@@ -1,11 +1,11 @@
 """One code for each accented letter (NFC, Unicode Standard Annex 15), and no characters that nobody sees or needs.
 
 What goes: control characters, byte-order marks, zero-width and direction marks where the script has no use for them, soft hyphens, tag
-characters outside flags, non-characters, and what follows the thirtieth mark on one letter. What becomes a line end: a lone carriage
-return, form feed, vertical tab, NEL. What stays: "\\n" and "\\t"; joiners in Arabic, Persian, Indic and the other scripts that are written
-with them, and inside emoji; zero-width spaces between Thai, Lao, Tibetan, Burmese or Khmer letters; direction marks in texts with
-letters that run from right to left (never overrides, which make a text read differently from what it is); variation selectors; private
-letters.
+characters outside flags, non-characters of the basic plane, and what follows the thirtieth mark on one letter. What becomes a line end:
+a lone carriage return, form feed, vertical tab, NEL. What stays: "\\n" and "\\t"; joiners in Arabic, Persian, Indic and the other scripts
+that are written with them, and inside emoji; zero-width spaces between Thai, Lao, Tibetan, Burmese or Khmer letters; direction marks in
+texts with letters that run from right to left (never overrides, which make a text read differently from what it is); variation
+selectors; private letters.
 
 It does not touch quotes, dashes, kinds of spaces or compatibility forms (no NFKC), and "\\r\\n" is left to whitespace.py.
 """
@@ -30,13 +30,22 @@ _JOINING = ("\u0600-\u06ff\u0700-\u07ff\u0840-\u08ff\ufb50-\ufdff\ufe70-\ufefe" 
 _SPACELESS = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf"
 _EMOJI = "\u00a9\u00ae\u203c\u2049\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff\U000e007f"
 _TAGS = "\U000e0020-\U000e007f"
-_DROPPED = ("\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffc\ufdd0-\ufdef"
-            + "".join(chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(17)))
+_DROPPED = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffc\ufdd0-\ufdef\ufffe\uffff"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_CONDITIONAL = (rf"(?<![{_JOINING}])\u200c|(?<![{_JOINING}{_EMOJI}])\u200d|(?<=[{_EMOJI}])\u200d(?![{_EMOJI}])"
-                rf"|(?<![{_SPACELESS}])\u200b+|(?<![\U0001f3f4{_TAGS}])[{_TAGS}\U000e0001]+")
-_LEFT = re.compile(f"[{_DROPPED}{_DIRECTION}]|{_CONDITIONAL}")
-_RIGHT = re.compile(f"[{_DROPPED}\u202d\u202e]|{_CONDITIONAL}")
+_SOMETIMES = rf"\u200b-\u200d{_TAGS}\U000e0001"
+
+
+def _dropped(always: str) -> re.Pattern[str]:
+    """One class leads the pattern, so that the search skips from candidate to candidate; what stands before and behind decides then."""
+    return re.compile(
+        rf"[{always}{_SOMETIMES}](?:(?<=[{always}])"
+        rf"|(?<=\u200c)(?<![{_JOINING}]\u200c)"
+        rf"|(?<=\u200d)(?:(?<![{_JOINING}{_EMOJI}]\u200d)|(?<=[{_EMOJI}]\u200d)(?![{_EMOJI}]))"
+        rf"|(?<=\u200b)(?<![{_SPACELESS}]\u200b)"
+        rf"|(?<=[{_TAGS}\U000e0001])(?<![\U0001f3f4{_TAGS}][{_TAGS}\U000e0001])[{_TAGS}\U000e0001]*)")
+
+
+_LEFT, _RIGHT = _dropped(_DROPPED + _DIRECTION), _dropped(_DROPPED + "\u202d\u202e")
 _LINE = re.compile(f"\r(?!\n)|[{_NEW_LINES}]")
 _RIGHT_LETTERS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
@@ -71,7 +80,9 @@ def clean(text: str) -> tuple[str, int]:
     made, dropped = (_RIGHT if _RIGHT_LETTERS.search(made) else _LEFT).subn("", made)
     marks = joined = 0
     if not made.isascii():
-        made, marks = _long_marks().subn(r"\1", made)
+        many, cut = _long_marks()
+        if many.search(made):
+            made, marks = cut.subn(r"\1", made)
         if not unicodedata.is_normalized("NFC", made):
             normal = unicodedata.normalize("NFC", made)
             joined = max(1, abs(len(made) - len(normal)))
@@ -80,14 +91,21 @@ def clean(text: str) -> tuple[str, int]:
 
 
 @cache
-def _long_marks() -> re.Pattern[str]:
-    """More marks in a row than letters carry. Sorting them takes the square of their number."""
+def _long_marks() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """(what finds more marks in a row than letters carry, what cuts them). Sorting them takes the square of their number."""
     marks = [code for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code))]
-    ranges = []
-    for code in marks:
-        if ranges and ranges[-1][1] == code - 1:
+    exact = _ranges(marks, 1)
+    # Python's search slows with every range beyond the basic plane, so that a few wide ones stand for them.
+    wide = _ranges([m for m in marks if m < 0x10000], 1) + _ranges([m for m in marks if m >= 0x10000], 0x1000)
+    return re.compile(f"[{wide}](?=[{wide}]{{{MARKS}}})"), re.compile(f"([{exact}]{{{MARKS}}})[{exact}]+")
+
+
+def _ranges(codes: list[int], gap: int) -> str:
+    """The inside of a character class; neighbours up to `gap` apart become one range."""
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and code - ranges[-1][1] <= gap:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
-    kind = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
-    return re.compile(f"([{kind}]{{{MARKS}}})[{kind}]+")
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
