@@ -27,10 +27,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.text.browse.words import LONGEST, terms
+from engine.text.browse.words import LONGEST, UNSPACED, terms
 
 SEGMENT_DOCUMENTS, SEGMENT_BYTES = 65_536, 32_000_000
 MOST_BITS = 18
+BLOCK = 1 << 18
+"""Pairs that are hashed at once: what stays in the processor's cache."""
 ARRAYS = ("terms", "term_ends", "posting_ends", "postings", "pair_ends", "pair_postings")
 TYPES = (np.uint8, np.uint32, np.uint32, np.uint16, np.uint32, np.uint16)
 _MIX, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
@@ -70,7 +72,7 @@ def bucket(first: np.ndarray, second: np.ndarray, bits: int) -> np.ndarray:
 def make_segment(texts: pa.Array) -> Segment:
     """Index some texts (string or large_string, at most SEGMENT_DOCUMENTS). Arrow and numpy do the work, outside Python's lock."""
     assert len(texts) <= SEGMENT_DOCUMENTS
-    cut = pc.ascii_split_whitespace(texts)
+    cut = pc.ascii_split_whitespace(_apart(texts))
     stretches = pc.list_value_length(cut).to_numpy(zero_copy_only=False)
     coded = cut.flatten().dictionary_encode()
     of_stretch, names, found, begins, counts = coded.indices.to_numpy(zero_copy_only=False), *_terms(coded.dictionary)
@@ -100,11 +102,26 @@ def make_segment(texts: pa.Array) -> Segment:
 
     postings, ends = _postings(term, document, len(names))
     bits = int(min(MOST_BITS, max(8, np.log2(total / 4 + 1))))
-    pairs = bucket(*(hashes[side] for side in (term[:-1], term[1:])), bits).astype(np.uint32)
+    pairs = np.empty(max(0, total - 1), np.uint32)
+    for start in range(0, len(pairs), BLOCK):
+        stop = min(start + BLOCK, len(pairs))
+        pairs[start:stop] = bucket(hashes[term[start:stop]], hashes[term[start + 1:stop + 1]], bits)
     del term
     beside = document[1:] == document[:-1]
     pair_postings, pair_ends = _postings(pairs[beside], document[1:][beside], 1 << bits)
     return Segment(len(texts), bits, (joined, term_ends, ends, postings, pair_ends, pair_postings))
+
+
+def _apart(texts: pa.Array) -> pa.Array:
+    """The texts with spaces around every letter of scripts that do not space words, so that those letters are stretches of their own:
+    whole sentences would be distinct, and slow."""
+    here = np.flatnonzero(pc.match_substring_regex(texts, f"[{UNSPACED}]").to_numpy(zero_copy_only=False))
+    if not len(here):
+        return texts
+    spaced = pc.replace_substring_regex(texts.take(pa.array(here)), f"([{UNSPACED}])", r" \1 ")
+    place = np.arange(len(texts))
+    place[here] = len(texts) + np.arange(len(here))
+    return pa.concat_arrays([texts, spaced]).take(pa.array(place))
 
 
 def _terms(stretches: pa.Array) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from engine.text.browse.search import Atom, parse
 from engine.text.browse.table import GONE, TRAIN, VALIDATION, Table, Texts
 from engine.text.browse.words import arrow_pattern_of
 
-VERIFY_BYTES = 8_000_000
+VERIFY_BYTES = 16_000_000
 """Text that is looked through to be sure of a phrase; what is found beyond is taken as the index says."""
 KEEP, EXCLUDE = 1, 2
 _SPLITS = {TRAIN: "train", VALIDATION: "validation", TRAIN | VALIDATION: "both", GONE: "removed"}

@@ -59,6 +59,8 @@ case and accents do not matter. No text is an error: what means nothing is left 
          "members": [row + {"text": "..", "cut": false, "pieces": [..], "places": [[piece, offset], ..]}, ..]}
         Members: the kept one first, the rest by similarity; texts as read. pieces: from the kept one's text ("removed": only in the kept
         one, "added": only in this one); places: where each difference begins (index of the piece, character in `text`).
+    forget()
+        {}      closes every corpus: before one is deleted, since Windows deletes no file that is open
     index(corpus, build=False)
         {"state": "ready"|"missing"|"building", "documents": n, "done": bytes, "total": bytes, "bytes": size on disk}
 """
@@ -110,6 +112,12 @@ def _opened(artifact: str) -> Opened:
 def _text_bytes(artifact: Path) -> int:
     corpus = Corpus.open(artifact)
     return sum(corpus.counts(split).bytes for split in (*SPLITS, REMOVED))
+
+
+def forget() -> dict[str, Any]:
+    """Close every corpus."""
+    _opened.cache_clear()
+    return {}
 
 
 def index(corpus: str, build: bool = False) -> dict[str, Any]:
