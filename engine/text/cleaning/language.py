@@ -22,8 +22,8 @@ from engine.text import scripts
 from engine.text.cleaning.draft import Draft, Verdict
 
 CODE = "zxx"
-PASSAGE = 200
-"""Characters of a passage."""
+PASSAGE = 150
+"""Characters of a passage: three of 200 are no more accurate and cost a third more."""
 LETTERS = 12
 """Fewer letters than this say nothing."""
 CERTAIN = 0.5

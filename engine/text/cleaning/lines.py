@@ -163,13 +163,19 @@ def count(texts: pa.Array, sources: Sequence[str]) -> np.ndarray:
 def merge(counted: Sequence[Path], target: Path, threshold: int, memory: int = 64_000_000) -> int:
     """Lines that stand in at least `threshold` documents of all parts, into `target` (RECORD sorted by hash; `row` is the part where the
     line first occurs). Returns how many."""
-    held = [np.load(path, mmap_mode="r") for path in counted]
-    ranges = max(1, -(-sum(len(h) for h in held) * RECORD.itemsize * 4 // memory))     # sorting holds it about four times
-    bounds = [(i << 64) // ranges for i in range(1, ranges)]
-    places = [[0, *np.searchsorted(h["line"], np.array(bounds, np.uint64)).tolist(), len(h)] for h in held]
+    entries = [len(np.load(path, mmap_mode="r")) for path in counted]
+    ranges = max(1, -(-sum(entries) * RECORD.itemsize * 4 // memory))     # sorting holds it about four times
+    bounds = np.array([(i << 64) // ranges for i in range(1, ranges)], np.uint64)
+    places, first = [], []
+    for path, length in zip(counted, entries, strict=True):
+        held = np.load(path, mmap_mode="r")
+        places.append([0, *np.searchsorted(held["line"], bounds).tolist(), length])
+        first.append(held.offset)
     made = []
     for i in range(ranges):
-        pieces = [np.array(h[p[i]:p[i + 1]]) for h, p in zip(held, places, strict=True)]
+        # Read, not mapped: pages of a mapped file would count as this process's memory.
+        pieces = [np.fromfile(path, RECORD, p[i + 1] - p[i], offset=at + p[i] * RECORD.itemsize)
+                  for path, p, at in zip(counted, places, first, strict=True)]
         lines = np.concatenate([piece["line"] for piece in pieces] or [np.zeros(0, np.uint64)])
         documents = np.concatenate([piece["documents"] for piece in pieces] or [np.zeros(0, np.uint32)])
         parts = np.repeat(np.arange(len(pieces), dtype=np.uint32), [len(piece) for piece in pieces])
