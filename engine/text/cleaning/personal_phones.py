@@ -1,7 +1,8 @@
 """Phone numbers in a text. A cheap search finds places, libphonenumber's rules (the `phonenumbers` package) decide. It only finds.
 
-What counts as certain: the international form (+49 30 901820, or 0049 with separators), and a national form behind a word such as "tel." or
-"call me at". With a country given, its national forms count wherever they stand, unless a word such as "order" or "ISBN" says otherwise.
+What counts as certain: the international form (+49 30 901820, or 0049 with separators), (202) 555-0143 with its brackets, and a national
+form behind a word such as "tel." or "call me at". With a country given, its national forms count wherever they stand, unless a word such as
+"order" or "ISBN" says otherwise.
 """
 
 import re
@@ -21,6 +22,7 @@ _ZEROS = re.compile(rf"00[ \u00a0]?[1-9](?:{_BETWEEN}[{_DIGITS}]){{7,18}}")
 # Seven to nineteen digits in any grouping. Each gap is short, so that a table of digits costs no more than its length.
 _LOOSE = re.compile(rf"[{_DIGITS}](?:{_BETWEEN}[{_DIGITS}]){{6,18}}")
 _IN_AN_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}[ -]?(?:[A-Z0-9]{4}[ -]?){0,6}$")
+_NORTH_AMERICAN = re.compile(r"\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[-.][0-9]{4}(?![-.]?[0-9])")
 _SEPARATOR = re.compile(rf"[{_GAP}]+")
 _ONLY_DIGITS = re.compile(rf"[{_DIGITS}]+")
 
@@ -39,7 +41,9 @@ _CALLS_UNSPACED = (r"هاتف|الهاتف|جوال|الجوال|تلفون|مو
 _LINK = (r"(?:\s{0,3}(?:number|numbers|no|nr|num|n[º°]|№|numero|n[úu]mero|nummer|numer|numărul|номер(?:у)?|رقم|على|号码|號碼|"
          r"me|us|is|are|at|on|to|"
          r"al|au|à|el|em|para|a|o|ao|le|la|ou|es|est|ist|unter|am|unser|een|op|is|pod|nr|по|под|e|è|este|it|home|work|office|now|today|:))")
-_MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,3}}[\s.:\uff1a=\"'#()\-–—\ufe0f]{{0,5}}$", re.IGNORECASE)
+_WHOSE = r"(?: (?:for|of|de|von|di|per|para|pour|van) [^\W\d_]{1,20}(?: [^\W\d_]{1,20})?)"
+_MARKED = re.compile(rf"(?:(?<![^\W_])(?:{_CALLS})|{_CALLS_UNSPACED}){_LINK}{{0,3}}{_WHOSE}?[\s.:\uff1a=\"'#()\-–—\ufe0f]{{0,5}}$",
+                     re.IGNORECASE)
 _WEAK = re.compile(r"(?:call|text|ring|dial|reach|contact\w*|ll[aá]m\w*|marque|liga|ligue|bel|ruf\w*|chiam\w*)\W*(?:\w{1,8}\W*){0,3}$",
                    re.IGNORECASE)
 _MARK_REACH = 48
@@ -89,7 +93,9 @@ def phones(text: str, region: str = "") -> Iterator[tuple[int, int]]:
             if span := next(_trimmed(text, found.start(), zeros.end(), None, "00"), None):
                 yield span
                 continue
-        if marked:
+        if (certain := _NORTH_AMERICAN.match(text, start)) and not OTHERWISE.search(before) and _valid(_plain(certain[0]), "US"):
+            yield certain.span()
+        elif marked:
             yield from _announced(text, start, end, region)
         elif region and not OTHERWISE.search(before) and not _MONEY.search(before) and not _UNIT.match(text, end):
             if _DATE.match(text, found.start()) or _ROUND.match(text, found.start()):

@@ -99,6 +99,8 @@ def test_national_phone_numbers_need_a_country_or_a_word() -> None:
     assert cleaned("Ask at 212-555-0123 for me", "US") == "Ask at <PHONE> for me"
     assert cleaned("Order 212-555-0123 was sent", "US") == "Order 212-555-0123 was sent"
     assert cleaned("tel. 212-555-0123") == "tel. <PHONE>"
+    assert cleaned("phone number for Ana Lopez: 212-555-0123") == "phone number for Ana Lopez: <PHONE>"
+    assert cleaned("That would be (212) 555-0123. (212) 555-01234, f(212) 5") == "That would be <PHONE>. (212) 555-01234, f(212) 5"
     assert cleaned("28980 - 18480 = 10500 and 2024-01-15 10:30", "US") == "28980 - 18480 = 10500 and 2024-01-15 10:30"
     assert cleaned("Büro 030 901820", "de") == "Büro <PHONE>"
 
