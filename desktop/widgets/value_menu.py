@@ -1,6 +1,6 @@
 """A list of values with their counts that drops down from a button, with a field to find one where they are many. One is picked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from engine.contract.words import tr
 
 SEARCH_FROM = 12
 ROWS = 11
+Free = Callable[[str], str] | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Value:
 class ValueMenu(QFrame):
     """`drop(below, values)`; `picked(value)`. Up, Down and Enter pick, Escape closes, letters find.
 
-    With `free` (a template with {words}) what is typed in the find field can itself be picked, as a string.
+    With `free` what is typed in the find field can itself be picked, as a string; `free(typed)` are the words of that line.
     """
 
     picked = Signal(object)
@@ -44,7 +45,7 @@ class ValueMenu(QFrame):
         self.setProperty("kind", "popover")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._values: list[Value] = []
-        self._free = ""
+        self._free: Free = None
         self._find = SearchField(tr("Find"), name=tr("Find among the values"))
         self._find.changed.connect(self._filter)
         self._find.installEventFilter(self)
@@ -71,11 +72,11 @@ class ValueMenu(QFrame):
         if 0 <= place < self._table.rows_model.rowCount():
             self._table.select(place)
 
-    def drop(self, below: QWidget, values: Sequence[Value], width: int = 300, *, free: str = "") -> None:
+    def drop(self, below: QWidget, values: Sequence[Value], width: int = 300, *, free: Free = None) -> None:
         """Show the values under a widget."""
         self._values, self._free = list(values), free
         self._find.set("")
-        many = len(values) > SEARCH_FROM or bool(free)
+        many = len(values) > SEARCH_FROM or free is not None
         show_if(self._find, many)
         self.setFixedWidth(self.theme.px(width))
         self._filter()
@@ -93,8 +94,8 @@ class ValueMenu(QFrame):
         typed = self._find.value().strip()
         words = typed.lower()
         fitting = [v for v in self._values if words in v.words.lower()] if words else list(self._values)
-        if words and self._free:
-            fitting.append(Value(typed, self._free.format(words=typed)))
+        if words and self._free is not None:
+            fitting.append(Value(typed, self._free(typed)))
         self._table.rows_model.set(fitting)
         show_if(self._table, bool(fitting))
         show_if(self._none, not fitting)

@@ -15,7 +15,7 @@ from desktop.models.corpus_desk import CorpusDesk, rows_of
 from desktop.models.decisions import Decisions
 from desktop.models.paged import PAGE, Pages, Row
 from desktop.pages.corpus import browser_bulk as bulk
-from desktop.pages.corpus.browser_filters import FilterBar
+from desktop.pages.corpus.browser_filters import FilterBar, orders
 from desktop.pages.corpus.browser_list import DocumentList, DocumentsModel
 from desktop.pages.corpus.browser_states import Blank, Building, PendingBar
 from desktop.pages.corpus.clusters_view import ClustersView
@@ -35,13 +35,6 @@ SETTLE_MS = 160
 COUNT_MS = 250
 FIRST_CHARACTERS, MORE = 30_000, 4
 BESIDE = 760
-
-
-def orders() -> list[tuple[str, str]]:
-    return [("number", tr("As imported")), ("source", tr("By source")), ("longest", tr("Longest first")),
-            ("shortest", tr("Shortest first")),
-            ("-quality", tr("Best quality first")), ("quality", tr("Worst quality first")), ("harm", tr("Most harmful first")),
-            ("similarity", tr("Most alike first"))]
 
 
 class BrowserView(QWidget):
@@ -233,7 +226,7 @@ class BrowserView(QWidget):
         self._count_soon.start()
         if not rows:
             self._states.setCurrentWidget(self.blank)
-            self._say_nothing_found()
+            self.blank.nothing_found(asked["search"], asked["filters"], self._show_all)
             self._read = None
             self.reading.show_nothing("")
             self._show_count()
@@ -264,16 +257,6 @@ class BrowserView(QWidget):
         self.building.set(state)
         if state["state"] == "ready" and self._states.currentWidget() is self.building:
             self._ask_list()
-
-    def _say_nothing_found(self) -> None:
-        searched, filters = bool(self._wanted["search"]), self._wanted["filters"]
-        clear = Button(self.theme, tr("Show all documents"), on_click=self._show_all)
-        if not searched and set(filters) == {"split"} and filters["split"] == "removed":
-            self.blank.set("check", tr("Nothing was removed"), tr("Every document that was read is in this corpus."), clear)
-        elif searched or filters:
-            self.blank.set("search", tr("No document fits"), tr("Take a filter away, or search for fewer words."), clear)
-        else:
-            self.blank.set("text", tr("This corpus is empty"), tr("No document was read. Import text that holds some."))
 
     def _show_all(self) -> None:
         self.search.set("")

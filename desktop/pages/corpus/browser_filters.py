@@ -28,6 +28,13 @@ def titles() -> dict[str, str]:
             "look": tr("To look at"), "cluster": tr("Duplicates")}
 
 
+def orders() -> list[tuple[str, str]]:
+    """The orders of the list, in words."""
+    return [("number", tr("As imported")), ("source", tr("By source")), ("longest", tr("Longest first")),
+            ("shortest", tr("Shortest first")), ("-quality", tr("Best quality first")), ("quality", tr("Worst quality first")),
+            ("harm", tr("Most harmful first")), ("similarity", tr("Most alike first"))]
+
+
 class FilterBar(QWidget):
     """`value()` are the filters for the engine; `set(filters)` never emits; `changed` when the person chose others.
 
@@ -83,7 +90,7 @@ class FilterBar(QWidget):
     def _opener(self, group: str) -> Callable[[], None]:
         def drop() -> None:
             self._open_group = group
-            free = tr("Named like “{words}”") if group == "source" else ""
+            free = (lambda words: tr("Named like “{words}”", words=words)) if group == "source" else None
             self._menu.drop(self._chips[group], self._values(group), 360 if group == "source" else 300, free=free)
         return drop
 

@@ -41,6 +41,17 @@ class Blank(QWidget):
         self.setAccessibleName(f"{title}. {words}")
 
 
+    def nothing_found(self, search: str, filters: Mapping[str, Any], show_all: Callable[[], object]) -> None:
+        """Why the list of documents is empty, and the way to all of them."""
+        button = Button(self._theme, tr("Show all documents"), on_click=show_all)
+        if not search and filters == {"split": "removed"}:
+            self.set("check", tr("Nothing was removed"), tr("Every document that was read is in this corpus."), button)
+        elif search or filters:
+            self.set("search", tr("No document fits"), tr("Take a filter away, or search for fewer words."), button)
+        else:
+            self.set("text", tr("This corpus is empty"), tr("No document was read. Import text that holds some."))
+
+
 class Building(QWidget):
     """The index is being made: how far it is."""
 
