@@ -188,6 +188,8 @@ def _peak() -> int:
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
+    if sys.platform == "linux":
+        return _status("VmHWM")  # ru_maxrss remembers the parent's size from before the exec
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -204,16 +206,15 @@ def confine(memory: int) -> None:
             import ctypes
 
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-            resource.setrlimit(resource.RLIMIT_DATA, (_data_now() + memory,) * 2)
+            # Above what is reserved already: the interpreter, its libraries and the stacks of its threads.
+            resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + 128_000_000 + memory,) * 2)
     sys.addaudithook(_refuse)
 
 
-def _data_now() -> int:
-    """Writable private memory this process has reserved already: the interpreter, its libraries and the stacks of its threads."""
-    for text in Path("/proc/self/status").read_text().splitlines():
-        if text.startswith("VmData:"):
-            return int(text.split()[1]) * 1024 + 128_000_000
-    raise AssertionError("VmData")
+def _status(key: str) -> int:
+    """A size of this process in bytes, as the Linux kernel tells it."""
+    text = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{key}:"))
+    return int(text.split()[1]) * 1024
 
 
 class Forbidden(RuntimeError):

@@ -137,7 +137,8 @@ def plan(files: Sequence[SourceFile]) -> list[list[int]]:
 @dataclass
 class _Batch:
     """`refused`: files over which a process died; `left_out`: members. `file` and `member` are being read (-1: none),
-    `file_mark` and `member_mark` are the numbers of parts there were when they began. `deaths`: those that no file is to blame for."""
+    `file_mark` and `member_mark` are the numbers of parts there were when they began. `deaths`: those that no file is to blame for.
+    `taken` and `found`: bytes and documents of its files that are done; `done` and `documents`: those of the one being read too."""
 
     number: int
     numbers: list[int]
@@ -151,6 +152,8 @@ class _Batch:
     parts: int = 0
     file_mark: int = 0
     member_mark: int = 0
+    taken: int = 0
+    found: int = 0
     done: int = 0
     documents: int = 0
 
@@ -176,7 +179,8 @@ class _Batch:
         while (self.folder / part_name(skip)).exists():
             skip += 1
         self.file = self.member = -1
-        self.parts = self.file_mark = self.member_mark = 0
+        self.parts = self.file_mark = self.member_mark = self.taken = self.found = 0
+        self.rows.clear()
         given = [[n, {**dataclasses.asdict(files[n]), "path": str(files[n].path)}, dataclasses.asdict(options[files[n].root]),
                   self.left_out.get(n, {}), self.refused.get(n, "")] for n in self.numbers]
         return {"do": "read", "folder": str(self.folder), "skip": skip, "files": given}
@@ -279,7 +283,6 @@ class _Reading:
         if word == "refused":
             batch.member = -1  # all of the file, not the member it showed in
             batch.died(told[0], self.files[batch.file].kind, self.limits.deaths)
-            batch.rows.clear()
             self._begin(child, batch)
             return
         if word == "begin":
@@ -289,13 +292,15 @@ class _Reading:
             batch.member, batch.member_mark = told[1], batch.parts
             child.start_clock(told[2])
         elif word == "at":
-            self._count(batch, told[1], told[2])
+            batch.done, batch.documents = batch.taken + told[1], batch.found + told[2]
         elif word == "part":
             batch.parts = told[0]
         elif word == "file":
             batch.rows[told[0]] = told[1]
             batch.file = -1
-            self._count(batch, 0, 0)
+            batch.taken += self.files[told[0]].size
+            batch.found += told[1]["documents"]
+            batch.done, batch.documents = batch.taken, batch.found
         elif word == "disk":
             raise OSError(told[0], told[1], told[2])
         elif word == "end":
@@ -306,10 +311,6 @@ class _Reading:
                 child.kill()
         else:
             assert word == "ready", word
-
-    def _count(self, batch: _Batch, done: int, documents: int) -> None:
-        batch.done = done + sum(self.files[n].size for n in batch.rows)
-        batch.documents = documents + sum(row["documents"] for row in batch.rows.values())
 
     def _lost(self, child: Child, reason: str) -> None:
         """A child had to be killed, or died: its batch goes on in a new one."""
@@ -323,7 +324,6 @@ class _Reading:
             if batch.deaths >= 3:
                 raise Missing(tr("The process that reads files does not start or does not stay alive. {reason}", reason=reason),
                               tr("Run `fledge doctor`; the log says more."))
-        batch.rows.clear()
         fresh = Child(self.inbox, self.limits)
         self.children.append(fresh)
         self._begin(fresh, batch)

@@ -147,7 +147,7 @@ def gzip_of(start: bytes, packed: bytes, crc: int, length: int) -> bytes:
 
 # ---- documents
 
-WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+WORD = 'xmlns:w="urn:word"'
 
 
 def docx(document: str) -> bytes:

@@ -56,7 +56,7 @@ def pdf_bytes(*pages):
         len(objects) + 1, table, len(objects) + 1, len(out))
 
 
-W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+W = 'xmlns:w="urn:word" xmlns:mc="urn:compatibility"'
 
 
 def docx_bytes(body, start='<?xml version="1.0" encoding="UTF-8"?>'):
