@@ -69,6 +69,7 @@ class CorpusPlan:
         self.step = STEPS[0]
         self.values: dict[str, Any] = defaults()
         self.found: dict[str, Any] | None = None
+        self._by_root: tuple[Any, Any, dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]]] | None = None
 
     # sources ----------------------------------------------------------------------------------------------------------
 
@@ -108,17 +109,23 @@ class CorpusPlan:
 
     def of_source(self, place: int) -> list[dict[str, Any]]:
         """What was found of a source: the rows of its files."""
-        return [f for f in (self.found or {}).get("files", []) if self._root_of(f) == place]
+        return self._sorted().get(place, ([], []))[0]
 
     def skipped_of(self, place: int) -> list[dict[str, Any]]:
-        return [f for f in (self.found or {}).get("skipped", []) if self._root_of(f) == place]
+        return self._sorted().get(place, ([], []))[1]
 
-    def _root_of(self, row: Mapping[str, Any]) -> int:
-        """Which source a file came from: told by the engine, else by its name's first part."""
-        if isinstance(row.get("root"), int) and row["root"] >= 0:
-            return int(row["root"])
-        head = str(row.get("name", "")).partition("/")[0]
-        return next((i for i, s in enumerate(self.values["sources"]) if Path(s).name == head), -1)
+    def _sorted(self) -> dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+        """What was found by the number of its source: (files, left out). Sorted once for each look."""
+        if self._by_root is None or self._by_root[0] is not self.found or self._by_root[1] != self.values["sources"]:
+            names = {Path(s).name: i for i, s in reversed(list(enumerate(self.values["sources"])))}
+            made: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+            for kind, key in enumerate(("files", "skipped")):
+                for each in (self.found or {}).get(key, []):
+                    root = each.get("root")
+                    place = root if isinstance(root, int) and root >= 0 else names.get(str(each.get("name", "")).partition("/")[0], -1)
+                    made.setdefault(place, ([], []))[kind].append(each)
+            self._by_root = (self.found, self.values["sources"], made)
+        return self._by_root[2]
 
     @property
     def ready(self) -> bool:

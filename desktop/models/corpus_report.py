@@ -243,7 +243,7 @@ class Report:
         while len(bars) > 2 and not bars[-1][1]:
             bars.pop()
         begins = True
-        while len(bars) > 2 and not bars[0][1]:
+        while len(bars) > 1 and not bars[0][1]:
             bars.pop(0)
             begins = False
         while len(bars) > LENGTHS:  # the shortest two become one

@@ -4,6 +4,7 @@ it does to a sample."""
 
 from typing import Any
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
@@ -35,13 +36,20 @@ class CleanBody(Body):
         self.sample.answered.connect(self._show_sample)
         self.personal = self.bind("personal_kinds", Toggles(theme, [(k, w, "") for k, w in PERSONAL_KINDS],
                                                             name=tr("Kinds of personal data")))
-        self.harm = self.bind("harm_kinds", Toggles(theme, [(k, w, "") for k, w in HARM_KINDS], name=tr("Kinds of harm")))
-        self.languages = self.bind("languages", Toggles(theme, name=tr("Languages to keep")))
         mends = section(tr("What is mended"), tr("changes texts, removes none"),
                         self.switch("unicode"), self.switch("mojibake"), self.switch("whitespace"),
                         self.switch("repeated_lines", self.form("repeated_lines_documents"),
                                     note=tr("Counted over all documents, so that a sample cannot show it.")),
                         self.switch("personal_data", self.personal, self.form("phone_region")))
+        self._removes = col(gap=0)
+        self._connect()
+        row((Beside(theme, scrolled(mends, self._removes), self.sample, side_width=SIDE, least=340), 1), gap=0, host=self)
+        QTimer.singleShot(0, self, self._build_rest)  # what lies below the first screen: all at once would hold the window
+
+    def _build_rest(self) -> None:
+        theme = self.theme
+        self.harm = self.bind("harm_kinds", Toggles(theme, [(k, w, "") for k, w in HARM_KINDS], name=tr("Kinds of harm")))
+        self.languages = self.bind("languages", Toggles(theme, name=tr("Languages to keep")))
         self._language_words = small("", "text3", wrap=True)
         self._other = TextField(placeholder=tr("other: en, pt"), name=tr("Other languages, by their codes"))
         self._other.editingFinished.connect(self._add_language)
@@ -50,9 +58,20 @@ class CleanBody(Body):
                           self._length_card(), self.switch("identify_languages", languages), self.switch("quality_gopher"),
                           self.switch("quality_c4"), self.switch("quality_fineweb"),
                           self.choice("harmful", self.harm, self.form("harm_threshold", "harm_learned", "harm_judge")))
+        self._removes.layout().addWidget(removes)
+        self._connect()
+        self.load()
+
+    def _connect(self) -> None:
         for name, card in self.cards.items():
-            card.touched.clicked.connect(lambda _=False, name=name: self._show_examples(name))
-        row((Beside(theme, scrolled(mends, removes), self.sample, side_width=SIDE, least=340), 1), gap=0, host=self)
+            if not card.property("connected"):
+                card.setProperty("connected", True)
+                card.touched.clicked.connect(lambda _=False, name=name: self._show_examples(name))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is built."""
+        return "harmful" in self.cards
 
     def _length_card(self) -> QWidget:
         self._short = Button(self.theme, "…", "quiet", on_click=lambda: self.sample.show_step("minimum_length"))
@@ -65,7 +84,8 @@ class CleanBody(Body):
         values = self.plan.values
         for name, on in (("repeated_lines", values["repeated_lines"]), ("personal_data", values["personal_data"]),
                          ("identify_languages", values["identify_languages"]), ("harmful", values["harmful"] != "off")):
-            self.cards[name].set_more(bool(on))
+            if name in self.cards:
+                self.cards[name].set_more(bool(on))
         self._show_sample()
 
     def question(self, sources_question: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +109,7 @@ class CleanBody(Body):
 
     def _show_sample(self) -> None:
         made, values = self.sample.sample, self.plan.values
-        if made is None or not made.documents:
+        if made is None or not made.documents or not self.whole:
             return
 
         def words(count: int, on: bool) -> str:

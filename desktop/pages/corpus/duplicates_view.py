@@ -1,5 +1,7 @@
 """The wizard's third step: what counts as a duplicate and which one stays, with what the threshold finds."""
 
+from PySide6.QtCore import QTimer
+
 from desktop.context import AppContext
 from desktop.models.corpus_plan import CorpusPlan
 from desktop.pages.corpus.wizard_parts import Body, scrolled, section
@@ -37,14 +39,21 @@ class DuplicatesBody(Body):
         self._near = self.switch("near_duplicates", threshold)
         whole = section(tr("Whole documents"), tr("one of each group stays"), self.switch("exact_duplicates"), self._near,
                         self.switch("contained"), self.form("keep_rule", "shingle_words"))
-        parts = section(tr("Parts of documents"), tr("cut out of what is left, the first one stays"), self.switch("repeated_paragraphs"),
-                        self.switch("repeated_passages", self.form("passage_words")))
+        self._parts = col(gap=0)
         self.curve = FoundCurve(theme)
         self._facts = Facts(gap=6)
         self._words = small(wrap=True)
         self.side = Panel(Text(tr("What the threshold finds"), "section"), small(tr("chance that a pair is compared, by its similarity")),
                           self.curve, self._facts, self._words, "+", pad=(16, 10, 16, 12), gap=8)
-        row((Beside(theme, scrolled(whole, parts), self.side, side_width=SIDE, least=340), 1), gap=0, host=self)
+        row((Beside(theme, scrolled(whole, self._parts), self.side, side_width=SIDE, least=340), 1), gap=0, host=self)
+
+        QTimer.singleShot(0, self, self._build_rest)
+
+    def _build_rest(self) -> None:
+        parts = section(tr("Parts of documents"), tr("cut out of what is left, the first one stays"), self.switch("repeated_paragraphs"),
+                        self.switch("repeated_passages", self.form("passage_words")))
+        self._parts.layout().addWidget(parts)
+        self.load()
 
     def _number_typed(self) -> None:
         value, low, high = self._typed.value(), self.slider.low, self.slider.high
@@ -73,7 +82,8 @@ class DuplicatesBody(Body):
         near = bool(values["near_duplicates"])
         self._near.set_more(near)
         show_if(self.cards["contained"], near)
-        self.cards["repeated_passages"].set_more(bool(values["repeated_passages"]))
+        if "repeated_passages" in self.cards:
+            self.cards["repeated_passages"].set_more(bool(values["repeated_passages"]))
         show_if(self.side, True)
         self.curve.setEnabled(near)
         self._show_curve(float(values["near_threshold"]), near)

@@ -8,15 +8,15 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from desktop.models.corpus_plan import CorpusPlan
 from desktop.theme.theme import Theme
-from desktop.widgets.buttons import Segments
+from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.fields import NumberField
 from desktop.widgets.layout import clear, fixed, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Text, small
-from engine.contract.units import percent, size
+from engine.contract.units import number, percent, size
 from engine.contract.words import tr
 
-FIELD, LISTED = 92, 60
+FIELD, LISTED = 92, 24
 MB = 1_000_000
 
 
@@ -35,12 +35,13 @@ class MixPanel(Panel):
         self._grid.setHorizontalSpacing(12)
         self._grid.setVerticalSpacing(6)
         self._grid.setColumnStretch(0, 1)
-        self._words = small(wrap=True)
+        self._words, self._limit = small(wrap=True), LISTED
+        self._more = Button(theme, tr("Show all"), "quiet", on_click=self._show_all)
         self._wrong = small(tone="danger", wrap=True)
         self.fields: dict[tuple[str, str], NumberField] = {}
         self._shares: dict[str, Text] = {}
         head = row(Text(tr("Mix"), "section"), small(tr("how much of each source is trained on")), "+", self.how, gap=10)
-        super().__init__(head, self._words, self._grid_host, self._wrong, pad=(16, 8, 16, 10), gap=8)
+        super().__init__(head, self._words, self._grid_host, self._more, self._wrong, pad=(16, 8, 16, 10), gap=8)
 
     def load(self) -> None:
         """The sources or their options are others."""
@@ -58,6 +59,9 @@ class MixPanel(Panel):
         clear(self._grid)
         self.fields, self._shares = {}, {}
         show_if(self._grid_host, by_hand)
+        rest = len(self.plan.sources) - self._limit if by_hand else 0
+        self._more.set_words(tr("Show all {count}", count=number(len(self.plan.sources))))
+        show_if(self._more, rest > 0)
         self._words.set(tr("A weight is a source's share of the training text beside the others; give one to every source or to none. "
                            "Passes say how often its text may be repeated. At most: so many megabytes of it before that.") if by_hand else
                         tr("Every document is trained on once a pass."))
@@ -65,7 +69,7 @@ class MixPanel(Panel):
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             for i, head in enumerate((tr("Source"), tr("Weight"), tr("Passes"), tr("At most, MB"), tr("Share"))):
                 self._grid.addWidget(small(head, align=right if i else Qt.AlignmentFlag.AlignLeft), 0, i)
-            for i, source in enumerate(self.plan.sources[:LISTED], 1):
+            for i, source in enumerate(self.plan.sources[:self._limit], 1):
                 name = Path(source).name or source
                 self._grid.addWidget(Text(name, elide=True), i, 0)
                 for column, (option, label, empty) in enumerate((("weight", tr("Weight of {name}", name=name), "–"),
@@ -75,6 +79,10 @@ class MixPanel(Panel):
                 self._shares[source] = fixed(small("", align=right), self.theme.px(120))
                 self._grid.addWidget(self._shares[source], i, 4)
         self.refresh()
+
+    def _show_all(self) -> None:
+        self._limit = len(self.plan.sources)
+        self._build()
 
     def _field(self, source: str, option: str, label: str, empty: str) -> NumberField:
         field = NumberField(self.plan.option(source, option), whole=False, optional=option != "epochs", name=label,
@@ -102,9 +110,9 @@ class MixPanel(Panel):
         show_if(self._wrong, bool(self._wrong.words()))
         if not self._shares:
             return
-        for words in self._shares.values():
-            words.set("")
         if problems or self.plan.found is None:
+            for words in self._shares.values():
+                words.set("")
             return
         from engine.text.mixing import MixOptions, amounts  # numpy: only when somebody mixes
         sources = self.plan.sources

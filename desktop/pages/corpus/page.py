@@ -11,7 +11,7 @@ from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
 from desktop.models.corpus_report import Report
 from desktop.pages.corpus.export import Exports
-from desktop.pages.corpus.report_view import ReportView, optional
+from desktop.pages.corpus.report_view import BROWSER, DECISIONS, ReportView, when_loaded
 from desktop.pages.corpus.running_view import RunningView
 from desktop.pages.corpus.wizard import FILTER, Wizard
 from desktop.widgets.buttons import Button
@@ -94,7 +94,7 @@ class CorpusPage(Page):
             self.wizard.rest()
         if self.report is not None:
             self.report.rest()
-        if self.browser is not None and hasattr(self.browser, "rest"):
+        if self.browser is not None:
             self.browser.rest()
 
     # which view -------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class CorpusPage(Page):
         report: Report | None = self.report.report
         assert report is not None
         self._flow.set(goes_in=report.goes_in(), happens=report.happened(), came_out=report.came_out(), tense="did")
-        if fresh or self._decisions is None:
+        if fresh:
             self._watch_decisions(made)
         return True
 
@@ -392,11 +392,14 @@ class CorpusPage(Page):
         """Whether there are decisions that this corpus was made without."""
         if not (made.path / "documents.parquet").exists():
             return
-        if self._decisions is None:
-            from desktop.models.decisions import Decisions
-            self._decisions = Decisions(self.context, self)
-            self._decisions.changed.connect(self._show_decisions)
-        self._decisions.load(made)
+
+        def loaded(module: Any) -> None:
+            if self._decisions is None:
+                self._decisions = module.Decisions(self.context, self)
+                self._decisions.changed.connect(self._show_decisions)
+            if self._shown == made.id:
+                self._decisions.load(made)
+        when_loaded(self.context, DECISIONS, loaded, self)
 
     def _show_decisions(self) -> None:
         made, waiting = self._made(), self._decisions.pending
@@ -427,15 +430,16 @@ class CorpusPage(Page):
     def open_browser(self, filters: dict[str, Any] | None = None) -> None:
         """Documents of the corpus on the screen, those the filters choose."""
         made = self._made()
-        if self.browser is None:
-            view = optional("desktop.pages.corpus.browser", "BrowserView")
-            if view is None:
-                return
-            self.browser = view(self.context, on_back=self._back_to_report, on_apply=self.apply_decisions)
-            self._put("browser", self.browser)
-        if made is not None:
+        if made is None or not (made.path / "documents.parquet").exists():
+            return
+
+        def loaded(module: Any) -> None:
+            if self.browser is None:
+                self.browser = module.BrowserView(self.context, on_back=self._back_to_report, on_apply=self.apply_decisions)
+                self._put("browser", self.browser)
             self.browser.load(made, filters)
             self._show("browser")
+        when_loaded(self.context, BROWSER, loaded, self)
 
     def _back_to_report(self) -> None:
         self._show("report")

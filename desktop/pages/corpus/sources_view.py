@@ -27,7 +27,7 @@ from engine.contract.errors import FledgeError
 from engine.contract.words import tr, trn
 
 SETTLE_MS = 250
-LISTED = 60
+LISTED, AT_ONCE = 24, 8
 """Sources that get a row of their own; what is beyond is counted."""
 FILES = 200
 SIDE = 348
@@ -138,13 +138,19 @@ class SourcesBody(Body):
                                   pad=(16, 10, 16, 8), gap=4)
         self.mix = MixPanel(theme, plan)
         self.mix.edited.connect(self._mixed)
-        settings = self.form("title", "text_column", "encoding", "split_by", "max_document_bytes", bare=False,
-                             title=tr("Settings for all sources"))
+        self._settings = col(gap=0)
         first = Panel(row(Text(tr("First documents"), "section"), "+", small(tr("as they are"), "text3")),
                       (Scroll(self._texts, horizontal=False), 1), pad=(16, 10, 8, 12), gap=8)
-        main = scrolled(sources, self._files_panel, self.mix, Panel(settings, pad=(16, 10, 16, 12)))
+        main = scrolled(sources, self._files_panel, self.mix, self._settings)
         row((Beside(theme, main, first, side_width=SIDE, least=340), 1), gap=0, host=self)
         self._show_texts([])
+        QTimer.singleShot(0, self, self._build_rest)  # what lies below the first screen: all at once would hold the window
+
+    def _build_rest(self) -> None:
+        form = self.form("title", "text_column", "encoding", "split_by", "max_document_bytes", bare=False,
+                         title=tr("Settings for all sources"))
+        self._settings.layout().addWidget(Panel(form, pad=(16, 10, 16, 12)))
+        form.load(self.plan.values)
 
     # what the person does ---------------------------------------------------------------------------------------------
 
@@ -164,15 +170,23 @@ class SourcesBody(Body):
     def sources_changed(self) -> None:
         """Others were added or left out: the rows are made anew and the files looked at."""
         clear(self._list.layout())
-        shown = self.plan.sources[:LISTED]
-        self._rows = [SourceRow(self, i, s) for i, s in enumerate(shown)]
-        fill(self._list.layout(), tuple(self._rows), 2)
-        rest = len(self.plan.sources) - len(shown)
+        self._rows = []
+        self._more_rows()
+        rest = len(self.plan.sources) - LISTED if len(self.plan.sources) > LISTED else 0
         self._list_more.set(trn("and {count} more", "and {count} more", rest) if rest else "")
         show_if(self._list_more, bool(rest))
         self._count.set(units.number(len(self.plan.sources)) if len(self.plan.sources) > 1 else "")
         self.mix.load()
         self._settle.start()
+
+    def _more_rows(self) -> None:
+        """Some rows, and the next ones when the window has had its turn."""
+        shown = self.plan.sources[:LISTED]
+        for place in range(len(self._rows), min(len(shown), len(self._rows) + AT_ONCE)):
+            self._rows.append(SourceRow(self, place, shown[place]))
+            self._list.layout().addWidget(self._rows[-1])
+        if len(self._rows) < len(shown):
+            QTimer.singleShot(0, self, self._more_rows)
 
     # showing ----------------------------------------------------------------------------------------------------------
 

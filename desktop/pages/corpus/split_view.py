@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
@@ -39,13 +40,19 @@ class SplitBody(Body):
         add = Button(theme, tr("Add files"), "quiet", icon="plus", name=tr("Add held-out files"), on_click=self._add)
         held = Panel(row(Text(tr("Held-out sets"), "section"), "+", add, gap=10), self._none, self._sets, self._held_more,
                      pad=(16, 10, 16, 8), gap=6)
-        hand = section(tr("Your decisions"), "", self.switch("decisions"))
-        run = section(tr("Where it runs"), "", self.form("executor", "seed"))
+        self._rest = col(gap=12)
         self._bar = Bar(theme, 0.9, height=10, name=tr("Training"))
         self._facts = Facts(gap=6)
         self._how = small(wrap=True)
         side = Panel(Text(tr("What this gives"), "section"), self._bar, self._facts, self._how, "+", pad=(16, 10, 16, 12), gap=10)
-        row((Beside(theme, scrolled(split, held, hand, run), side, side_width=SIDE, least=340), 1), gap=0, host=self)
+        row((Beside(theme, scrolled(split, held, self._rest), side, side_width=SIDE, least=340), 1), gap=0, host=self)
+
+        QTimer.singleShot(0, self, self._build_rest)
+
+    def _build_rest(self) -> None:
+        fill(self._rest.layout(), (section(tr("Your decisions"), "", self.switch("decisions")),
+                                   section(tr("Where it runs"), "", self.form("executor", "seed"))), 12)
+        self.load()
 
     def load(self) -> None:
         super().load()

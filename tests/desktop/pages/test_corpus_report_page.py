@@ -60,7 +60,8 @@ def test_a_row_of_the_funnel_opens_its_documents(made: CorpusPage, qtbot) -> Non
     load = made.open_browser
     made.report._open_browser = lambda filters: (opened.append(filters), load(filters))
     qtbot.mouseClick(rows["exact_duplicates"], Qt.MouseButton.LeftButton)
-    assert opened == [{"step": "exact_duplicates"}] and made._view == "browser" and made.browser.isVisible()
+    qtbot.waitUntil(lambda: made._view == "browser", timeout=20_000)
+    assert opened == [{"step": "exact_duplicates"}] and made.browser.isVisible()
     made._back_to_report()
     assert made._view == "report" and made.report.isVisible()
 
@@ -160,6 +161,7 @@ def test_a_corpus_of_the_first_version_shows_what_it_knows(page: CorpusPage, con
     context.look()
     qtbot.waitUntil(lambda: page._view == "report", timeout=20_000)
     view = page.report
+    qtbot.waitUntil(lambda: bool(view._parts) and view.files.isVisible(), timeout=5_000)
     assert not view.funnel_panel.isVisible() and view.read_panel.isVisible() and view.files.isVisible()
     assert not view.languages.isVisible() and not view.changes.isVisible()
     qtbot.waitUntil(lambda: "ferry" in view.read_panel.text.words() or "quay" in view.read_panel.text.words(), timeout=20_000)
