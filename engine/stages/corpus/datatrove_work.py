@@ -127,8 +127,9 @@ class Work:
         from engine.text.cleaning import lines
 
         folder = _made(self.folder / "lines")
+        before = tuple(step for step in lines.BEFORE if self.record["settings"].get(step))
         for n, path in enumerate(Parts(self._read(rank)).paths):
-            lines.count_lines(lines.LineJob(path, folder / name(rank, n)))
+            lines.count_lines(lines.LineJob(path, folder / name(rank, n), before))
 
     def merge_lines(self) -> None:
         from engine.text.cleaning import lines

@@ -193,7 +193,8 @@ class Phases:
 
         with self.flow.enter("lines"):
             folder, parts = self.flow.folder("lines"), gathered.parts
-            self._each(lines.count_lines, [lines.LineJob(path, folder / path.name) for path in parts.paths], parts)
+            before = tuple(step for step in lines.BEFORE if getattr(self.spec, step))
+            self._each(lines.count_lines, [lines.LineJob(path, folder / path.name, before) for path in parts.paths], parts)
             return lines.merge_lines(folder, self.spec.repeated_lines_documents)
 
     # ---- duplicates
