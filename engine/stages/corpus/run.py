@@ -57,7 +57,7 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
         except OSError as wrong:
             raise disk.disk_error(wrong, flow.work) from wrong
     with flow.enter("index"):
-        browse.build(made.path, lambda done, total: flow.at(done, total, tr("documents")))
+        browse.build(made.path, lambda done, total: flow.at(done, total, "B"))
     context.emit(Facts(facts=made.facts))
     context.emit(ArtifactMade(id=made.id, kind="corpus"))
     flow.done()
