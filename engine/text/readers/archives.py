@@ -17,6 +17,7 @@ from engine.contract.errors import FledgeError, FormatError
 from engine.contract.words import tr
 from engine.text.readers import packed
 from engine.text.readers.base import Part, SourceFile, damaged
+from engine.text.readers.cutting import storable
 from engine.text.readers.encoding import read_fully
 from engine.text.readers.kinds import CONTAINERS, PROJECT_FILES, folder_reason, kind_of
 from engine.text.readers.listing import START
@@ -42,7 +43,7 @@ def parts(reader: "Reader") -> Iterator[Part]:
     programmes: set[str] = set()
     with reader.opened() as stream:
         for number, member in enumerate(_zip(reader, programmes) if reader.file.kind == "zip" else _tar(reader, stream)):
-            name = member.name
+            name = storable(member.name)
             reason = member.reason or reader.leave_out.get(number, "")
             if not reason and (left_out := _left_out(name, programmes)):
                 if left_out[0] not in folders:

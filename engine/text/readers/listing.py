@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.contract.errors import InputError, NotFound
 from engine.contract.words import tr
 from engine.text.readers.base import Skipped, SourceFile
+from engine.text.readers.cutting import storable
 from engine.text.readers.kinds import LOCKS, PROJECT_FILES, folder_reason, kind_of
 
 START = 4096
@@ -39,12 +40,12 @@ class _Found:
     def folder(self, top: Path, root: int) -> None:
         home = top.resolve()
         if is_saved_dataset(top):
-            self._dataset(top, home.name, root)
+            self._dataset(top, storable(home.name), root)
             return
         programmes: set[str] = set()
         for place, folders, names in os.walk(top):
             inside = Path(place).relative_to(top).as_posix()
-            shown = home.name if inside == "." else f"{home.name}/{inside}"
+            shown = storable(home.name if inside == "." else f"{home.name}/{inside}")
             lowered = {n.lower() for n in names}
             if lowered & PROJECT_FILES or Path(inside).parent.as_posix() in programmes and inside != ".":
                 programmes.add(inside)
@@ -56,15 +57,15 @@ class _Found:
     def _wanted(self, place: Path, shown: str, folders: list[str], beside: set[str], root: int) -> Iterator[str]:
         """The folders to go into. Hidden ones are passed over; datasets are taken whole; the rest that is left out is listed."""
         for name in sorted(folders):
-            path = place / name
+            path, called = place / name, f"{shown}/{storable(name)}"
             if name.startswith("."):
                 continue
             if path.is_symlink():
-                self.skipped.append(Skipped(f"{shown}/{name}", tr("a link to another folder")))
+                self.skipped.append(Skipped(called, tr("a link to another folder")))
             elif reason := folder_reason(name, beside, (path / "pyvenv.cfg").exists()):
-                self.skipped.append(Skipped(f"{shown}/{name}", reason))
+                self.skipped.append(Skipped(called, reason))
             elif is_saved_dataset(path):
-                self._dataset(path, f"{shown}/{name}", root)
+                self._dataset(path, called, root)
             else:
                 yield name
 
@@ -78,7 +79,7 @@ class _Found:
 
     def sort_in(self, path: Path, name: str, root: int, *, given: bool = False, in_project: bool = False, home: Path | None = None) -> None:
         """Put a file among those that are read or, with the reason, among those that are not."""
-        real = path.resolve()
+        real, name = path.resolve(), storable(name)
         if home is not None and path.is_symlink() and not _belongs(real, home):
             self.skipped.append(Skipped(name, tr("a link that leads out of the folder")))
             return

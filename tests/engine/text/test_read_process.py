@@ -1,10 +1,13 @@
 """Reading through watched processes: the same parts whatever the number of processes, resumes, deaths, limits."""
 
 import hashlib
+import io
 import json
+import os
 import random
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -69,6 +72,19 @@ def test_parts_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch):
     one = read(files, [ReadOptions()], tmp_path / "one", processes=1)
     three = read(files, [ReadOptions()], tmp_path / "three", processes=3)
     assert one == three and contents(tmp_path / "one") == contents(tmp_path / "three") and len(Parts(tmp_path / "one").paths) > 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_names_that_are_no_unicode_do_not_stop_an_import(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(b"caf\xe9.txt")).write_text("words")
+    with tarfile.open(tmp_path / "in" / "b.tar", "w") as archive:
+        about = tarfile.TarInfo(os.fsdecode(b"\xe9.txt"))
+        about.size = 5
+        archive.addfile(about, io.BytesIO(b"words"))
+    rows = read(list_files([tmp_path / "in"])[0], [ReadOptions()], tmp_path / "work")
+    assert [(row.name, row.documents, row.problem) for row in rows] == [("in/b.tar", 1, ""), ("in/caf\ufffd.txt", 1, "")]
+    assert [d["source"] for d in rows_of(tmp_path / "work")] == ["in/b.tar/\ufffd.txt", "in/caf\ufffd.txt"]
 
 
 # ---- resumes
