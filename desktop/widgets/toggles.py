@@ -76,7 +76,7 @@ class Toggles(QWidget):
 
     def _dress(self) -> None:
         t, px = self.theme, self.theme.px
-        self.setStyleSheet(f"""QPushButton {{ background: {t["surface"]}; border: 1px solid {t["control"]}; border-radius: {px(13)}px;
+        self.setStyleSheet(f"""QPushButton {{ background: {t["surface"]}; border: 1px solid {t["control"]}; border-radius: {px(12)}px;
             padding: 0 {px(12)}px; min-height: {px(24)}px; font-weight: 400; color: {t["text"]}; }}
             QPushButton:checked {{ background: {t["accent_soft"]}; border-color: {t["accent"]}; color: {t["accent"]}; font-weight: 500; }}
             QPushButton:hover {{ border-color: {t["accent"]}; }}

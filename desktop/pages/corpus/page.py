@@ -51,6 +51,7 @@ class CorpusPage(Page):
         for slot in (self._notes, self._export_notes):
             slot.layout().setContentsMargins(0, 0, 0, 12)
         self._decision_note: Note | None = None
+        self._resuming = False
         self._which: Choice | None = None
         self.wizard: Wizard | None = None
         self.report: ReportView | None = None
@@ -293,6 +294,7 @@ class CorpusPage(Page):
         assert self._run.process is not None and self._run.follower is not None and self.running is not None
         self._seen = ""
         self.running.trouble.clear()
+        self._resuming = True
         self._run.follower.status_changed.connect(self._resumed)
         self._run.process.resume()
         self._resumed(self._run.follower.status)
@@ -300,7 +302,8 @@ class CorpusPage(Page):
 
     def _resumed(self, status: str) -> None:
         """Until its worker has the lock the run still looks as it was left."""
-        if status in LIVE and self._run.follower is not None:
+        if self._resuming and status in LIVE and self._run.follower is not None:
+            self._resuming = False
             self._run.follower.status_changed.disconnect(self._resumed)
             self.running = None
             self._show("running")

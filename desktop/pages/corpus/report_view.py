@@ -32,13 +32,20 @@ NO_FILTER: dict[str, dict[str, Any]] = {"kept": {"split": "kept"}, "read": {}}
 BROWSER, CLUSTERS, DECISIONS = "desktop.pages.corpus.browser", "desktop.pages.corpus.clusters", "desktop.models.decisions"
 
 
-def when_loaded(context: AppContext, module: str, then: Callable[[Any], Any], owner: QObject) -> None:
+LOADED: set[str] = set()
+"""Those that are there whole; one that a thread is loading stands in sys.modules half made."""
+
+
+def when_loaded(context: AppContext, name: str, then: Callable[[Any], Any], owner: QObject) -> None:
     """`then(module)`: at once when it is loaded, else when a thread has loaded it. What reads the library brings in half a second of
     imports, which must not hold the window."""
-    if module in sys.modules:
-        then(sys.modules[module])
+    def loaded(module: Any) -> None:
+        LOADED.add(name)
+        then(module)
+    if name in LOADED:
+        then(sys.modules[name])
     else:
-        context.jobs.run(lambda: importlib.import_module(module), then=then, owner=owner)
+        context.jobs.run(lambda: importlib.import_module(name), then=loaded, owner=owner)
 
 
 class ReportView(QWidget):
