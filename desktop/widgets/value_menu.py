@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from desktop.theme.theme import Theme
 from desktop.widgets.fields import SearchField
-from desktop.widgets.layout import fill, row, show_if
+from desktop.widgets.layout import fill, show_if
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import small
 from engine.contract.units import number
@@ -58,7 +58,8 @@ class ValueMenu(QFrame):
         self._table.clicked.connect(lambda index: self._pick(self._table.rows_model.row(index.row())))
         self._table.opened.connect(self._pick)
         self._none = small(tr("Nothing fits."))
-        fill(QVBoxLayout(self), (self._find, self._table, row(self._none, pad=(8, 2, 8, 2))), 4, (6, 6, 6, 6))
+        self._none.setContentsMargins(8, 2, 8, 2)
+        fill(QVBoxLayout(self), (self._find, self._table, self._none), 4, (6, 6, 6, 6))
 
     @property
     def shown(self) -> list[Value]:
@@ -102,7 +103,7 @@ class ValueMenu(QFrame):
         if fitting and words:
             self._table.select(0)
         self.layout().activate()
-        self.adjustSize()
+        self.setFixedHeight(self.layout().sizeHint().height())  # exactly: a popup asked for less keeps what it had
 
     def _pick(self, chosen: Value) -> None:
         self.hide()

@@ -34,7 +34,7 @@ from engine.project.artifacts import Artifact
 SETTLE_MS = 160
 COUNT_MS = 250
 FIRST_CHARACTERS, MORE = 30_000, 4
-BESIDE = 760
+BESIDE = 680
 
 
 class BrowserView(QWidget):

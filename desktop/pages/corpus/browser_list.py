@@ -6,7 +6,19 @@ Which rows there are, and what a click does, is the browser's matter.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QPoint,
+    QRect,
+    QRectF,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableView
 
@@ -152,11 +164,11 @@ class DocumentList(QTableView):
         return super().moveCursor(action, modifiers)
 
     def setSelection(self, rect: QRect, command: QItemSelectionModel.SelectionFlag) -> None:
-        """A range by Shift or by dragging goes no further than MOST_CHOSEN rows."""
-        high = self.theme.px(ROW) * MOST_CHOSEN
-        if abs(rect.height()) > high:
-            up = rect.top() < -high
-            rect = QRect(rect.left(), rect.bottom() - high if up else rect.top(), rect.width(), high)
+        """A range by Shift or by dragging goes no further than MOST_CHOSEN rows from where it began (the rectangle's first corner)."""
+        high = self.theme.px(ROW) * (MOST_CHOSEN - 1)
+        far = rect.bottom() - rect.top()
+        if abs(far) > high:
+            rect = QRect(rect.topLeft(), QPoint(rect.right(), rect.top() + (high if far > 0 else -high)))
         super().setSelection(rect, command)
 
     def selectionChanged(self, selected: QItemSelection, deselected: QItemSelection) -> None:
@@ -264,7 +276,7 @@ class _Painter(QStyledItemDelegate):
         for mark in reversed(marks_of(row, self.view.documents.keep_of(row["id"]))):
             right = self._badge(painter, box, right, mark) - self.theme.px(6)
         words = QRectF(box.left(), box.top(), max(0.0, right - box.left() - self.theme.px(4)), box.height())
-        self._line(painter, words, str(row["source"]), "medium", "text", Qt.TextElideMode.ElideMiddle)
+        self._line(painter, words, str(row["source"]), "medium", "text", Qt.TextElideMode.ElideLeft)
 
     def _second(self, painter: QPainter, box: QRectF, row: Row) -> None:
         px = self.theme.px

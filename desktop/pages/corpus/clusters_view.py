@@ -16,6 +16,7 @@ from desktop.pages.corpus.clusters import keep_this
 from desktop.pages.corpus.compare import Compare, group_words
 from desktop.pages.corpus.wording import step_name
 from desktop.widgets.buttons import Button
+from desktop.widgets.chips import ChipBar
 from desktop.widgets.fields import Choice
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.panel import Panel
@@ -28,6 +29,8 @@ from engine.project.artifacts import Artifact
 
 BESIDE, CHARACTERS = 4, 8_000
 ASKED = 40
+ROOM = 700
+"""Width from which the list and the members stand side by side, in design pixels."""
 
 
 class GroupsModel(RowsModel):
@@ -91,14 +94,14 @@ class ClustersView(QWidget):
         self._members_next = Button(theme, tr("More of them"), "quiet", on_click=lambda: self._turn(1))
         self._members_where = small()
         self._turns = row(self._members_back, self._members_where, self._members_next, "+", gap=12)
-        keys = row(Key(theme, "J"), Key(theme, "K"), small(tr("next group, group before")), 8, Key(theme, "1"), small("–"), Key(theme, "4"),
-                   small(tr("keep this one")), "+", gap=4)
+        keys = ChipBar(row(Key(theme, "J"), Key(theme, "K"), small(tr("next group, group before")), gap=4),
+                       row(Key(theme, "1"), small("–"), Key(theme, "4"), small(tr("keep this one")), gap=4), gap=12)
         self._empty = small(tr("Choose a group to compare its documents."))
         self._shown = col(row(self._title, (self._note, 1), self._back, self._where, self._next, gap=8), (self.compare, 1), self._turns,
                           keys, gap=8)
         panel = Panel(self._empty, (self._shown, 1), pad=(16, 10, 16, 12))
         show_if(self._shown, False)
-        split = QSplitter(Qt.Orientation.Horizontal)
+        split = self._split = QSplitter(Qt.Orientation.Horizontal)
         split.setHandleWidth(12)
         split.setChildrenCollapsible(False)
         listed.setMinimumSize(theme.px(220), theme.px(160))
@@ -222,6 +225,9 @@ class ClustersView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        beside = self.width() >= self.theme.px(ROOM)
+        if beside != (self._split.orientation() == Qt.Orientation.Horizontal):
+            self._split.setOrientation(Qt.Orientation.Horizontal if beside else Qt.Orientation.Vertical)
         if self._members:
             self._fit.start()
 

@@ -14,6 +14,7 @@ from desktop.pages.corpus.reading_view import found_pieces
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
+from desktop.widgets.chips import ChipBar
 from desktop.widgets.layout import fill, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.reader import Reader
@@ -45,7 +46,7 @@ class Card(Panel):
                            on_click=lambda: self.member and self.keep_wanted.emit(str(self.member["id"])))
         self.read = Button(theme, tr("Read"), on_click=lambda: self.member and self.read_wanted.emit(self.member["number"]))
         fill(self.box, (row((self._title, 1), self._badge, gap=6), (self._reader, 1), self._facts,
-                        row(self.keep, self.read, "+", gap=10)), 6, (12, 10, 12, 12))
+                        ChipBar(self.keep, self.read, gap=8)), 6, (12, 10, 12, 12))
 
     def show_member(self, member: Member, title: str, decisions: Decisions) -> None:
         self.member, self.title = member, title

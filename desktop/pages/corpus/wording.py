@@ -86,7 +86,7 @@ def facts_line(row: Row) -> str:
     if (row.get("copies") or 1) > 1:
         found.append(trn("{count} time in training", "{count} times in training", int(row["copies"])))
     if row.get("quality") is not None:
-        found.append(tr("quality {value}", value=units.significant(float(row["quality"]), 2)))
+        found.append(tr("quality {value}", value=f"{float(row['quality']):.2f}"))
     if (row.get("harm") or 0) >= SHOWN_HARM:
         found.append(tr("harm {value}", value=f"{float(row['harm']):.2f}"))
     if row.get("touched"):
