@@ -18,7 +18,8 @@ from engine.contract.words import tr
 from engine.project import files, layout
 
 TITLES = {
-    "look": tr("Looking at the files"), "pipeline": tr("Running the datatrove pipeline"), "read": tr("Reading"), "lines": tr("Looking for boilerplate lines"), "clean": tr("Cleaning"),
+    "look": tr("Looking at the files"), "pipeline": tr("Running the datatrove pipeline"),
+    "read": tr("Reading"), "lines": tr("Looking for boilerplate lines"), "clean": tr("Cleaning"),
     "sign": tr("Fingerprints of the documents"), "match": tr("Looking for duplicates"), "passages": tr("Looking for repeated passages"),
     "overlap": tr("Comparing with held-out sets"), "write": tr("Writing the corpus"), "save": tr("Checking and saving"),
     "index": tr("Making it searchable"),

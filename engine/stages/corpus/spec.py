@@ -9,6 +9,16 @@ from engine.contract.spec import Problem, Spec, option
 from engine.contract.words import tr
 
 HARM_KINDS = (("adult", tr("Adult")), ("hate", tr("Hateful")), ("violence", tr("Violent")), ("self_harm", tr("Self-harm")))
+ENCODINGS = (("auto", tr("Detect")), ("utf-8", "UTF-8"), ("utf-16", "UTF-16"), ("latin-1", "Latin-1"),
+             ("cp1252", "Windows-1252"), ("cp1251", "Windows-1251"), ("cp1250", "Windows-1250"),
+             ("iso8859-2", "ISO 8859-2"), ("iso8859-15", "ISO 8859-15"), ("koi8-r", "KOI8-R"),
+             ("cp1253", "Windows-1253"), ("cp1254", "Windows-1254"), ("cp1255", "Windows-1255"),
+             ("cp1256", "Windows-1256"), ("cp1257", "Windows-1257"), ("cp1258", "Windows-1258"),
+             ("iso8859-7", "ISO 8859-7"), ("cp874", "Windows-874"), ("mac-roman", "Mac Roman"), ("cp437", "DOS 437"),
+             ("cp850", "DOS 850"), ("utf-16-le", "UTF-16 LE"), ("utf-16-be", "UTF-16 BE"), ("utf-32", "UTF-32"),
+             ("gb18030", "GB 18030"), ("big5", "Big5"), ("shift_jis", "Shift JIS"),
+             ("euc-jp", "EUC-JP"), ("euc-kr", "EUC-KR"))
+"""The codes of files; all names but the first are those of the codes."""
 PERSONAL_KINDS = (("email", tr("E-mail addresses")), ("phone", tr("Phone numbers")), ("iban", tr("Bank accounts (IBAN)")),
                   ("card", tr("Card numbers")), ("ip", tr("IP addresses")), ("key", tr("Keys and tokens")))
 
@@ -44,15 +54,7 @@ class CorpusSpec(Spec):
     text_column: str = option("", label=tr("Text column"), help=tr("The column that holds the text, for tables. Empty: found by its name."),
         advanced=True, group="sources")
     encoding: str = option("auto", label=tr("Encoding"), help=tr("How the bytes of text files become letters."), advanced=True,
-        group="sources", choices=(("auto", tr("Detect")), ("utf-8", "UTF-8"), ("utf-16", "UTF-16"), ("latin-1", "Latin-1"),
-                                  ("cp1252", "Windows-1252"), ("cp1251", "Windows-1251"), ("cp1250", "Windows-1250"),
-                                  ("iso8859-2", "ISO 8859-2"), ("iso8859-15", "ISO 8859-15"), ("koi8-r", "KOI8-R"),
-                                  ("cp1253", "Windows-1253"), ("cp1254", "Windows-1254"), ("cp1255", "Windows-1255"),
-                                  ("cp1256", "Windows-1256"), ("cp1257", "Windows-1257"), ("cp1258", "Windows-1258"),
-                                  ("iso8859-7", "ISO 8859-7"), ("cp874", "Windows-874"), ("mac-roman", "Mac Roman"), ("cp437", "DOS 437"),
-                                  ("cp850", "DOS 850"), ("utf-16-le", "UTF-16 LE"), ("utf-16-be", "UTF-16 BE"), ("utf-32", "UTF-32"),
-                                   ("gb18030", "GB 18030"), ("big5", "Big5"), ("shift_jis", "Shift JIS"),
-                                  ("euc-jp", "EUC-JP"), ("euc-kr", "EUC-KR")))
+        group="sources", choices=ENCODINGS)
     split_by: str = option("file", label=tr("One document is"), advanced=True, group="sources",
         help=tr("How text files are cut into documents."),
         choices=(("file", tr("a file")), ("blank_lines", tr("text between blank lines")), ("line", tr("a line"))))
