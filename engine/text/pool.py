@@ -20,7 +20,8 @@ def processes() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def each(work: Callable[[T], R], items: Sequence[T], count: int = 0, *, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, R]]:
+def each(work: Callable[[T], R], items: Sequence[T], count: int = 0, *,
+         check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, R]]:
     """(number, work(item)) as they are done, in any order, with `count` processes (0: as many as there is room for; 1 or a single item:
     in this process). `work` and its items must be picklable. `check` is called a few times a second and may raise: what has begun is
     then awaited, the rest is not begun. An exception of `work` is raised here."""

@@ -44,7 +44,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 lot = draw.random()
                 made.append(draw.choice(made) if made and lot < 0.1 else
                             draw.choice(made).replace("ferry", "boat", 1) if made and lot < 0.2 else
-                            text(draw) + ("\n" + leaked if len(made) % 600 == 7 else "") + ("\nwrite to jo.lind@example.org  " if lot > 0.95 else ""))
+                            text(draw) + ("\n" + leaked if len(made) % 600 == 7 else "")
+                            + ("\nwrite to jo.lind@example.org  " if lot > 0.95 else ""))
                 file.write(json.dumps({"text": "Harbour Gazette, page 12\n" + made[-1]}) + "\n")
     return folder
 

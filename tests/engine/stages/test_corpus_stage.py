@@ -249,7 +249,8 @@ from engine.stages.corpus.run import run
 from engine.stages.corpus.spec import CorpusSpec
 project = Path({project!r})
 (project / "runs" / "1-corpus").mkdir(parents=True)
-context = RunContext(run_dir=project / "runs" / "1-corpus", project_dir=project, run_id="1-corpus", emitter=lambda e: print(e.name, flush=True))
+context = RunContext(run_dir=project / "runs" / "1-corpus", project_dir=project, run_id="1-corpus",
+                     emitter=lambda e: print(e.name, flush=True))
 run(CorpusSpec(sources=({source!r},)), context)
 """
 
