@@ -29,6 +29,7 @@ from engine.contract.errors import Missing
 from engine.contract.words import tr
 from engine.text import pool
 from engine.text.parts import part_name
+from engine.text.read_batch import RECORD, Batch, write_record
 from engine.text.read_watch import POLL, Child, Limits
 from engine.text.readers.base import ReadOptions, SourceFile
 
@@ -37,8 +38,6 @@ __all__ = ["FileRow", "Limits", "Standing", "read"]
 BATCH_BYTES, BATCH_FILES = 16_000_000, 2_000
 SLOW = {"html": 4, "pdf": 4, "docx": 4, "odt": 4, "epub": 4, "rtf": 4, "warc": 4, "zip": 8, "tar": 4}
 """How much more work a byte of such a file is than one of plain text."""
-CONTAINERS = ("zip", "tar", "warc")
-RECORD = "read.json"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def read(files: Sequence[SourceFile], options: Sequence[ReadOptions], folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECORD).exists():
         return _rows(json.loads((folder / RECORD).read_text("utf-8"))["files"])
-    batches = [_Batch(n, numbers, folder / f"batch-{n:06d}") for n, numbers in enumerate(plan(files))]
+    batches = [Batch(n, numbers, folder / f"batch-{n:06d}") for n, numbers in enumerate(plan(files))]
     reading = _Reading(files, options, batches, limits or Limits(), report, check)
     reading.run(processes)
     rows: dict[int, dict[str, Any]] = {}
@@ -114,7 +113,7 @@ def read(files: Sequence[SourceFile], options: Sequence[ReadOptions], folder: Pa
                 os.replace(made, final)
     # peak: the most memory that a process had which ended well; worst: that any had, as far as the watch saw it.
     ordered = [{**_of_file(file), **rows[n]} for n, file in enumerate(files)]
-    _write(folder / RECORD, {"files": ordered, "peak": peak, "worst": reading.worst})
+    write_record(folder / RECORD, {"files": ordered, "peak": peak, "worst": reading.worst})
     for batch in batches:
         shutil.rmtree(batch.folder)
     return _rows(ordered)
@@ -134,87 +133,15 @@ def plan(files: Sequence[SourceFile]) -> list[list[int]]:
     return batches
 
 
-@dataclass
-class _Batch:
-    """`refused`: files over which a process died; `left_out`: members. `file` and `member` are being read (-1: none),
-    `file_mark` and `member_mark` are the numbers of parts there were when they began. `deaths`: those that no file is to blame for.
-    `taken` and `found`: bytes and documents of its files that are done; `done` and `documents`: those of the one being read too."""
-
-    number: int
-    numbers: list[int]
-    folder: Path
-    refused: dict[int, str] = field(default_factory=dict)
-    left_out: dict[int, dict[int, str]] = field(default_factory=dict)
-    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
-    deaths: int = 0
-    file: int = -1
-    member: int = -1
-    parts: int = 0
-    file_mark: int = 0
-    member_mark: int = 0
-    taken: int = 0
-    found: int = 0
-    done: int = 0
-    documents: int = 0
-
-    def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / RECORD).read_text("utf-8"))
-        return found
-
-    def finished(self) -> bool:
-        return (self.folder / RECORD).exists()
-
-    def prepare(self) -> None:
-        """Take up what an earlier attempt has left."""
-        self.folder.mkdir(exist_ok=True)
-        for torn in self.folder.glob(".tmp-*"):
-            torn.unlink()
-        if (self.folder / "deaths.json").exists():
-            kept = json.loads((self.folder / "deaths.json").read_text("utf-8"))
-            self.refused = {int(n): why for n, why in kept["files"].items()}
-            self.left_out = {int(n): {int(m): why for m, why in of.items()} for n, of in kept["members"].items()}
-
-    def job(self, files: Sequence[SourceFile], options: Sequence[ReadOptions]) -> dict[str, Any]:
-        skip = 0
-        while (self.folder / part_name(skip)).exists():
-            skip += 1
-        self.file = self.member = -1
-        self.parts = self.file_mark = self.member_mark = self.taken = self.found = 0
-        self.rows.clear()
-        given = [[n, {**dataclasses.asdict(files[n]), "path": str(files[n].path)}, dataclasses.asdict(options[files[n].root]),
-                  self.left_out.get(n, {}), self.refused.get(n, "")] for n in self.numbers]
-        return {"do": "read", "folder": str(self.folder), "skip": skip, "files": given}
-
-    def died(self, reason: str, kind: str, deaths: int) -> None:
-        """Go on without what it died over: the parts that may hold some of it go."""
-        before = self.left_out.setdefault(self.file, {})
-        if kind in CONTAINERS and self.member >= 0 and len(before) < deaths:
-            before[self.member] = reason
-            keep = self.member_mark
-        else:
-            if before:
-                reason = f"{reason} {tr('So it was with {count} of its members.', count=len(before))}"
-            self.refused[self.file] = reason
-            keep = self.file_mark
-        number = keep
-        while (path := self.folder / part_name(number)).exists():
-            path.unlink()
-            number += 1
-        _write(self.folder / "deaths.json", {"files": self.refused, "members": self.left_out})
-
-    def finish(self, peak: int) -> None:
-        _write(self.folder / RECORD, {"files": self.rows, "parts": self.parts, "peak": peak})
-
-
 class _Reading:
     """All batches through some children."""
 
-    def __init__(self, files: Sequence[SourceFile], options: Sequence[ReadOptions], batches: Sequence[_Batch], limits: Limits,
+    def __init__(self, files: Sequence[SourceFile], options: Sequence[ReadOptions], batches: Sequence[Batch], limits: Limits,
                  report: Callable[[Standing], None], check: Callable[[], None]) -> None:
         self.files, self.options, self.batches, self.limits = files, options, batches, limits
         self.report, self.check = report, check
         self.inbox: queue.SimpleQueue[tuple[Child, list[Any] | None]] = queue.SimpleQueue()
-        self.busy: dict[Child, _Batch] = {}
+        self.busy: dict[Child, Batch] = {}
         self.children: list[Child] = []
         self.worst = 0
 
@@ -267,7 +194,7 @@ class _Reading:
         self.report(Standing(sum(b.done for b in self.batches), sum(f.size for f in self.files), sum(b.documents for b in self.batches),
                              time.monotonic() - self.began, self.before))
 
-    def _begin(self, child: Child, batch: _Batch) -> None:
+    def _begin(self, child: Child, batch: Batch) -> None:
         batch.prepare()
         self.busy[child] = batch
         child.send(batch.job(self.files, self.options))
@@ -336,12 +263,3 @@ def _of_file(file: SourceFile) -> dict[str, Any]:
 def _rows(plain: Sequence[dict[str, Any]]) -> list[FileRow]:
     return [FileRow(**{**row, "bad_lines": tuple((n, why) for n, why in row["bad_lines"]), "members": tuple(row["members"])})
             for row in plain]
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    aside = path.with_name(f".tmp-{path.name}")
-    with open(aside, "w", encoding="utf-8") as file:
-        json.dump(record, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)

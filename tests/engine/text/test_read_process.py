@@ -235,7 +235,7 @@ def test_a_reader_that_never_starts_is_an_error_and_no_endless_loop(tmp_path, mo
 def test_a_full_disk_is_an_error_of_the_import_not_of_a_file(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("words")
     files, _ = list_files([tmp_path / "a.txt"])
-    monkeypatch.setattr("engine.text.read_process._Batch.prepare", lambda batch: batch.folder.write_text("in the way of the folder"))
+    monkeypatch.setattr("engine.text.read_batch.Batch.prepare", lambda batch: batch.folder.write_text("in the way of the folder"))
     with pytest.raises(OSError, match="Not a directory"):
         read(files, [ReadOptions()], tmp_path / "work", limits=FEW)
 
