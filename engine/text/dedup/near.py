@@ -208,7 +208,8 @@ class NearSearch:
             rows = self.signatures.of("signatures", numbers)
             at, to = np.searchsorted(numbers, left), np.searchsorted(numbers, right)
             for some in range(0, len(left), 4096):
-                made[start + some:start + some + 4096] = (rows[at[some:some + 4096]] == rows[to[some:some + 4096]]).mean(axis=1)
+                equal = rows[at[some:some + 4096]] == rows[to[some:some + 4096]]
+                made[start + some:start + some + len(equal)] = equal.mean(axis=1)
         return made
 
     # ---- on the texts

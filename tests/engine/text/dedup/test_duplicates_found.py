@@ -309,9 +309,10 @@ def test_ten_thousand_equal_templates_cost_ten_thousand_comparisons(tmp_path, mo
 # ---- memory, order, kills
 
 
-def test_little_memory_and_other_parts_give_the_same_answer(tmp_path):
+def test_little_memory_and_other_parts_give_the_same_answer(tmp_path, monkeypatch):
     planted = [p.text for p in documents(1_500, exact=0.02, excerpts=0.05)]
     whole = found(tmp_path / "a", planted)
+    monkeypatch.setattr(near, "BATCH", 37)
     little = found(tmp_path / "b", planted, per_part=170, memory_bytes=60_000)
     assert same(whole, little) and whole.facts["contained"] > 20
 
