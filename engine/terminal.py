@@ -18,7 +18,7 @@ from rich.table import Table
 from engine.contract import events as ev
 from engine.contract import units
 from engine.contract.words import tr
-from engine.project import control, launch
+from engine.project import control, launch, layout
 from engine.project.models import ModelRef
 from engine.project.run_state import RunState
 from engine.project.runs import Run
@@ -120,13 +120,15 @@ class RunProgress:
             tell(out, tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]))
         else:
             tell(out, tr("Run {run}: {status}.", run=result["run"], status=result["status"]))
+        if result.get("funnel"):
+            out.print(_funnel(result))
         if result.get("sentence"):
             tell(self.console, result["sentence"], style="red")
             if result.get("remedy"):
                 tell(self.console, result["remedy"])
         if result["status"] == "crashed":
             tell(self.console, result["log"])
-        if result["status"] in ("stopped", "paused", "crashed") and state.checkpoints:
+        if result["status"] in ("stopped", "paused", "crashed") and (state.checkpoints or layout.work(self.run.dir).exists()):
             tell(out, tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id))
 
     def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:
@@ -227,3 +229,18 @@ class DemoProgress:
     def watch(self, run: Run, pid: int) -> RunProgress:
         """What shows one of the demo's runs; enter it, and hand it to `follow`."""
         return RunProgress(run, pid, self.quiet)
+
+
+def _funnel(report: dict[str, Any]) -> Table:
+    """What a corpus run read, removed and kept, a step a line."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column(tr("Step"))
+    for name in (tr("Removed"), tr("Documents left")):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in report["funnel"]:
+        note = row["note"]
+        if row["step"] == "kept":
+            note = tr("{size}, about {tokens} tokens", size=units.size(report["bytes"]), tokens=units.count(report["tokens_estimate"]))
+        table.add_row(row["title"], f"−{units.number(row['removed'])}" if row["removed"] else "", units.number(row["left"]), note)
+    return table
