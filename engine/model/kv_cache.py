@@ -88,6 +88,14 @@ class KVCache:
         for row in targets:
             self.lengths[row] = length
 
+    def adopt(self, other: "KVCache", source: int, target: int) -> None:
+        """Give row `target` the tokens of a row of another cache of the same model."""
+        length = other.lengths[source]
+        self.reserve(length)
+        for mine, theirs in zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True):
+            mine[target, :, :length] = theirs[source, :, :length]
+        self.lengths[target] = length
+
     def remove_row(self, row: int) -> int:
         """Free a row; the last row takes its place. Returns the index of the row that moved (the one freed, if it was the last)."""
         last = self.rows - 1

@@ -1,15 +1,17 @@
 """Rows that are being completed together: the core under `generate` and the slot engine. Admit prompts, step, rows leave when done.
 
 Each step is one token for every row, whatever their lengths. A finished row's place is taken by the last row, so that the batch is always
-dense. Prompts that are the same object of several rows are computed once. The model is never changed; weights are read where they are.
+dense. Prompts that are the same object of several rows are computed once. A long prompt can be read piece by piece between the steps of
+the others (`begin`, `read`). A row may be held to a grammar (`Constraint`). The model is never changed; weights are read where they are.
 
 Shapes: B rows, T tokens, C hidden size, V vocabulary.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +34,20 @@ from engine.sampling.sampling import (
 PREFILL_TOKENS = 4096
 
 
+class Constraint(Protocol):
+    """What a row may write next: grammar.py has the one of JSON. `error` is set, and stays, once it cannot tell any more."""
+
+    error: str
+
+    def allowed(self) -> np.ndarray:
+        """bool_V: the tokens that may come next, at least one."""
+        ...
+
+    def accept(self, id: int) -> bool:
+        """Take note of a token that was chosen; True when nothing can follow it."""
+        ...
+
+
 @dataclass
 class Row:
     """One completion on its way. `tag` is the caller's name for it; `alternatives` how many likeliest tokens to report."""
@@ -42,7 +58,21 @@ class Row:
     uniforms: Uniforms
     limit: int
     alternatives: int = 0
+    constraint: Constraint | None = None
     ids: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Partial:
+    """Rows whose common prompt is being read piece by piece, in a cache of its own: `done` tokens so far."""
+
+    rows: list[Row]
+    cache: KVCache
+    done: int = 0
+
+    @property
+    def rest(self) -> int:
+        return len(self.rows[0].prompt) - self.done
 
 
 @dataclass(frozen=True)
@@ -53,7 +83,8 @@ class Choice:
     sampling_logprob  under the distribution it was drawn from: after penalty, top-k and top-p (0 for greedy rows)
     top               likeliest tokens and their probabilities under the first of these
     rank              place of the token among all by the model's own probabilities, 1 for the likeliest; 0 unless asked for (`own`)
-    finish_reason     "stop" (a stop id, which this is), "length", or "" for not finished
+    finish_reason     "stop" (a stop id, which this is), "complete" (the row's constraint allows nothing after this token), "length",
+                      "constraint" (the constraint failed; see its `error`), or "" for not finished
     """
 
     row: Row
@@ -126,7 +157,33 @@ class RowBatch:
         hidden_BTC = self.model(tokens_BT.to(self.model.device), cache=self.cache.plan(longest, firsts.start, firsts.stop))
         self.cache.set_lengths(firsts, lengths)
         last = torch.tensor(lengths, device=self.model.device) - 1
-        hidden_BC = hidden_BTC[torch.arange(len(groups), device=self.model.device), last]
+        self._join(groups, hidden_BTC[torch.arange(len(groups), device=self.model.device), last], firsts)
+
+    @torch.inference_mode()
+    def begin(self, rows: Sequence[Row]) -> Partial:
+        """New rows with one and the same prompt, to be read by `read`."""
+        assert all(row.prompt is rows[0].prompt for row in rows)
+        cache = KVCache(self.model.config, 1, len(rows[0].prompt), dtype=self.dtype, device=self.model.device)
+        cache.add_rows(1)
+        return Partial(list(rows), cache)
+
+    @torch.inference_mode()
+    def read(self, partial: Partial, tokens: int) -> bool:
+        """Up to `tokens` more of the prompt; True when it was the last piece, and the rows are under way."""
+        prompt = partial.rows[0].prompt
+        piece_1T = torch.as_tensor([prompt[partial.done : partial.done + tokens]])
+        hidden_1TC = self.model(piece_1T.to(self.model.device), cache=partial.cache.plan(piece_1T.shape[1]))
+        partial.done += piece_1T.shape[1]
+        if partial.done < len(prompt):
+            return False
+        first = self.cache.add_rows(1)
+        self.cache.adopt(partial.cache, 0, first.start)
+        self._join([partial.rows], hidden_1TC[:, -1], first)
+        self._settings = None
+        return True
+
+    def _join(self, groups: list[list[Row]], hidden_BC: Tensor, firsts: range) -> None:
+        """Rows whose prompts have been read, one row of each group in the cache: the others of the group are copies."""
         index = list(range(len(groups)))
         self.rows.extend(group[0] for group in groups)
         for i, group in enumerate(groups):
@@ -164,6 +221,8 @@ class RowBatch:
             reason = ""
             if id in row.sampling.stop_ids:
                 reason = "stop"
+            elif row.constraint is not None and (row.constraint.accept(id) or row.constraint.error):
+                reason = "constraint" if row.constraint.error else "complete"
             elif len(row.ids) >= row.limit:
                 reason = "length"
             if reason:
@@ -185,6 +244,9 @@ class RowBatch:
                 best = plain_BV.topk(min(most, plain_BV.shape[-1]), -1)
                 for i, (probabilities, ids) in enumerate(zip(best.values.exp().tolist(), best.indices.tolist(), strict=True)):
                     tops[i] = tuple(zip(ids, probabilities, strict=True))[: rows[i].alternatives]
+        held = [i for i, row in enumerate(rows) if row.constraint is not None]
+        if held:
+            logits_BV = self._hold(logits_BV, held)
         if settings.penalty is not None:
             assert self._seen_BV is not None
             logits_BV = penalize_repetition(logits_BV, self._seen_BV, settings.penalty)
@@ -211,12 +273,19 @@ class RowBatch:
             ranks = (1 + (plain_BV > logprobs_B[:, None]).sum(-1)).tolist()
         if settings.all_greedy:
             return ids, logprobs, none, tops, ranks
-        if settings.untouched and not self.own:
+        if settings.untouched and not self.own and not held:
             return ids, logprobs, logprobs, tops, ranks
         drawn_B = (logits_BV.gather(-1, ids_B[:, None]) - logits_BV.logsumexp(-1, keepdim=True))[:, 0]
         if settings.greedy_B is not None:
             drawn_B = torch.where(settings.greedy_B, 0.0, drawn_B)
         return ids, logprobs, drawn_B.tolist(), tops, ranks
+
+    def _hold(self, logits_BV: Tensor, held: list[int]) -> Tensor:
+        """-inf for what the rows' constraints forbid."""
+        masks = [constraint.allowed() for i in held if (constraint := self.rows[i].constraint) is not None]
+        free_BV = torch.ones(logits_BV.shape, dtype=torch.bool)
+        free_BV[held] = torch.from_numpy(np.stack(masks))
+        return logits_BV.masked_fill(~free_BV.to(logits_BV.device), -torch.inf)
 
     @torch.inference_mode()
     def remove(self, tag: Any) -> bool:
