@@ -28,6 +28,8 @@ NAMES = ("unicode", "quality_gopher", "quality_c4", "quality_fineweb")
 """Settings whose label begins with a name."""
 MENDING = ("unicode", "mojibake", "whitespace", "repeated_lines")
 READ_FIELDS = ("encoding", "text_column", "split_by")
+NOT_CHOSEN = ("sources", "source_options", "base", "pipeline")
+"""Settings that no field of the wizard shows: kept apart, or told by how the run was begun."""
 OPTION_DEFAULTS: dict[str, Any] = {name: field.get_default() for name, field in SourceOptions.model_fields.items()}
 
 
@@ -140,7 +142,7 @@ class CorpusPlan:
     def changed(self) -> dict[str, Any]:
         """Settings that differ from their defaults, sources aside."""
         plain = defaults()
-        return {k: v for k, v in self.values.items() if k not in ("sources", "source_options", "base") and v != plain[k]}
+        return {k: v for k, v in self.values.items() if k not in NOT_CHOSEN and v != plain[k]}
 
     def problems(self, step: str = "") -> list[Problem]:
         """What is in the way of going on from a step (of all, without one)."""
@@ -202,7 +204,7 @@ class CorpusPlan:
             return
         plain = self.values
         settings = {k: tuple(v) if isinstance(plain[k], tuple) and isinstance(v, list) else v
-                    for k, v in dict(kept.get("settings") or {}).items() if k in plain and k not in ("sources", "source_options", "base")}
+                    for k, v in dict(kept.get("settings") or {}).items() if k in plain and k not in NOT_CHOSEN}
         wrong = {p.field for p in CorpusSpec.field_problems({**plain, **settings, "sources": ("x",)})}
         self.values.update({k: v for k, v in settings.items() if k not in wrong})
         self.values["sources"] = tuple(str(s) for s in kept.get("sources", []))
@@ -217,7 +219,7 @@ class CorpusPlan:
 
     def take_spec(self, spec: Mapping[str, Any]) -> None:
         """Begin with the settings of an earlier run."""
-        known = {k: v for k, v in spec.items() if k in CorpusSpec.model_fields and k not in ("seed", "base")}
+        known = {k: v for k, v in spec.items() if k in CorpusSpec.model_fields and k not in ("seed", "base", "pipeline")}
         self.recall({"sources": known.pop("sources", []), "options": known.pop("source_options", {}), "settings": known})
 
     # what it takes ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """The report of a corpus on paper: rich text as Qt's documents take it, printed as a PDF. For the screen of a browser the engine writes
-HTML of its own."""
+HTML of its own (engine/stages/corpus/report_page.py)."""
 
 from collections.abc import Sequence
 from html import escape

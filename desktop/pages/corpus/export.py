@@ -1,5 +1,5 @@
 """What can be taken out of a corpus: its report as a page or as a PDF, its documents as Parquet or JSON Lines. Asks where,
-shows how far it is, says when it is done. Documents are written by a process of the engine, which can be stopped."""
+shows how far it is, says when it is done. A process of the engine writes, which can be stopped; only the PDF is the window's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr
 
-MODULE = "engine.text.export_process"
+MODULE = "engine.stages.corpus.export_process"
 KINDS = {"html": tr("Web page (*.html)"), "pdf": "PDF (*.pdf)", "parquet": "Parquet (*.parquet)", "jsonl": "JSON Lines (*.jsonl)"}
 
 
@@ -49,7 +49,7 @@ class Exports:
                 menu.addSeparator()
             action = menu.addAction(words)
             action.triggered.connect(lambda _=False, form=form: self.ask(form))
-            action.setEnabled(form in ("html", "pdf") or not self.exporting.running)
+            action.setEnabled(form == "pdf" or not self.exporting.running)
         return menu
 
     def ask(self, form: str) -> None:
@@ -67,27 +67,21 @@ class Exports:
         if report is None:
             return
         self._to = target if target.suffix else target.with_suffix(f".{form}")
-        if form in ("parquet", "jsonl"):
-            self._begin(report)
-            self.exporting.start(MODULE, str(report.made.path), str(self._to), form)
+        if form != "pdf":
+            assert self.context.project is not None
+            self._begin()
+            self.exporting.start(MODULE, str(self.context.project.dir), report.made.id, form, str(self._to))
             return
         try:
-            self._write_report(report, form)
+            from desktop.models.report_paper import write_pdf
+            write_pdf(report, self._to)
         except OSError as wrong:
             self._failed(FledgeError(tr("{path} cannot be written: {why}.", path=str(self._to), why=wrong.strerror or str(wrong)),
                                      tr("Choose another folder."), code="export"))
             return
         self._say()
 
-    def _write_report(self, report: Report, form: str) -> None:
-        if form == "pdf":
-            from desktop.models.report_paper import write_pdf
-            write_pdf(report, self._to)
-        else:
-            from desktop.models.report_paper import html
-            self._to.write_text(html(report), "utf-8")
-
-    def _begin(self, report: Report) -> None:
+    def _begin(self) -> None:
         theme = self.context.theme
         self._words = small()
         note = Note(theme, "info", tr("Writing {name}", name=self._to.name), str(self._to.parent),

@@ -11,15 +11,15 @@ from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
 from desktop.models.corpus_report import Report
 from desktop.pages.corpus.export import Exports
-from desktop.pages.corpus.report_view import BROWSER, DECISIONS, ReportView, when_loaded
+from desktop.pages.corpus.page_parts import DecisionBar, empty_state
+from desktop.pages.corpus.report_view import BROWSER, ReportView, when_loaded
 from desktop.pages.corpus.running_view import RunningView
 from desktop.pages.corpus.wizard import FILTER, Wizard
 from desktop.widgets.buttons import Button
-from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.fields import Choice
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, fixed, show_if
-from desktop.widgets.notes import Note, NoteSlot
+from desktop.widgets.notes import NoteSlot
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.run_panel import clock
@@ -50,16 +50,16 @@ class CorpusPage(Page):
         self._notes, self._export_notes = NoteSlot(theme), NoteSlot(theme)
         for slot in (self._notes, self._export_notes):
             slot.layout().setContentsMargins(0, 0, 0, 12)
-        self._decision_note: Note | None = None
+        self._bar = DecisionBar(context, self._notes, self, shown=lambda: self._made() if self._view == "report" else None,
+                                apply=self.apply_decisions, look=lambda: self.open_browser({"decided": True}))
         self._resuming = False
         self._which: Choice | None = None
         self.wizard: Wizard | None = None
         self.report: ReportView | None = None
         self.running: RunningView | None = None
         self.browser: Any = None
-        self._decisions: Any = None
         self._exports = Exports(context, self, self._export_notes, lambda: self.report.report if self.report else None)
-        self._empty = self._empty_state()
+        self._empty = empty_state(theme, self._add_folder, self._add_files)
         self._head = col(self._header, 14, self._flow, 12, self._notes, self._export_notes, gap=0)
         self._places = {view: col(gap=0) for view in ("empty", "wizard", "running", "report", "browser")}
         self._places["empty"].layout().addWidget(self._empty)
@@ -178,17 +178,6 @@ class CorpusPage(Page):
             self._which = None
         self._fill_which(self._shown, corpora)
         return [several, self._exports.button(), Button(theme, tr("Add sources"), on_click=self._add_sources), way_on]
-
-    # the empty page ---------------------------------------------------------------------------------------------------
-
-    def _empty_state(self) -> EmptyState:
-        return EmptyState(self.theme, tr("No text yet"),
-            tr("A model learns from text: stories, articles, letters, code. A few megabytes are enough to see it learn; more teaches it "
-               "more. Drop files, folders or archives anywhere on this page."),
-            Button(self.theme, tr("Add a folder"), "primary", icon="folder", on_click=self._add_folder),
-            Button(self.theme, tr("Add files"), on_click=self._add_files),
-            steps=[(tr("Text"), tr("stays on this machine"), False), (tr("A tokenizer"), tr("cuts text into tokens"), False),
-                   (tr("A model"), tr("learns to continue the text"), False)])
 
     # the wizard -------------------------------------------------------------------------------------------------------
 
@@ -333,7 +322,9 @@ class CorpusPage(Page):
             return
         self._seen, trouble = follower.run.id, self._run.trouble()
         self.context.look()
-        if trouble is None:
+        if trouble is None and not follower.state.artifacts and self.running is not None:
+            self.running.show_handed_over(self._read_pipeline, self._change)
+        elif trouble is None:
             self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
             self._remember_rate(follower.state.facts, follower.run.title)
             if self.wizard is not None:
@@ -341,6 +332,14 @@ class CorpusPage(Page):
             self._refresh()
         else:
             self._show("running")
+
+    def _read_pipeline(self) -> None:
+        """A datatrove pipeline that was run elsewhere becomes a corpus with the settings it was written with."""
+        assert self._run.follower is not None
+        name = QFileDialog.getExistingDirectory(self, tr("The pipeline's folder"), str(self._run.follower.run.dir))
+        if name:
+            spec = {k: v for k, v in self._run.follower.run.spec.items() if k in CorpusSpec.model_fields}
+            self._start(CorpusSpec.check({**spec, "pipeline": name}))
 
     def _remember_rate(self, facts: dict[str, Any], title: str) -> None:
         """How fast this machine is, for estimates in projects that have no corpus yet."""
@@ -372,7 +371,7 @@ class CorpusPage(Page):
         assert report is not None
         self._flow.set(goes_in=report.goes_in(), happens=report.happened(), came_out=report.came_out(), tense="did")
         if fresh:
-            self._watch_decisions(made)
+            self._bar.watch(made)
         return True
 
     def _fill_which(self, id: str, corpora: list[Artifact]) -> None:
@@ -387,38 +386,9 @@ class CorpusPage(Page):
             self._fill_report()
             made = self._made()
             if made is not None:
-                self._watch_decisions(made)
+                self._bar.watch(made)
 
     # decisions by hand ------------------------------------------------------------------------------------------------
-
-    def _watch_decisions(self, made: Artifact) -> None:
-        """Whether there are decisions that this corpus was made without."""
-        if not (made.path / "documents.parquet").exists():
-            return
-
-        def loaded(module: Any) -> None:
-            if self._decisions is None:
-                self._decisions = module.Decisions(self.context, self)
-                self._decisions.changed.connect(self._show_decisions)
-            if self._shown == made.id:
-                self._decisions.load(made)
-        when_loaded(self.context, DECISIONS, loaded, self)
-
-    def _show_decisions(self) -> None:
-        made, waiting = self._made(), self._decisions.pending
-        corpora = self.context.survey.of_kind("corpus") if self.context.survey else []
-        applied = made is not None and any(a.spec.get("base") == made.id for a in corpora)
-        if self._view != "report" or made is None:
-            return
-        if waiting and not applied:
-            self._decision_note = Note(
-                self.theme, "info", trn("{count} decision is not yet applied", "{count} decisions are not yet applied", waiting),
-                tr("This corpus stays as it is; applying makes a new one of the same documents with what you decided."),
-                Button(self.theme, tr("Apply"), "secondary", on_click=self.apply_decisions),
-                Button(self.theme, tr("Look at them"), "quiet", on_click=lambda: self.open_browser({"decided": True})))
-            self._notes.show_note(self._decision_note)
-        elif self._notes.note is not None and self._notes.note is self._decision_note:
-            self._notes.clear()
 
     def apply_decisions(self, *_: Any) -> None:
         """A new corpus of the one on the screen with the decisions that were made by hand."""
@@ -448,4 +418,4 @@ class CorpusPage(Page):
         self._show("report")
         made = self._made()
         if made is not None:
-            self._watch_decisions(made)
+            self._bar.watch(made)

@@ -83,6 +83,8 @@ class LookedForPanel(Panel):
         if isinstance(contamination, dict) and contamination.get("sets"):
             hits = int(contamination.get("documents", 0))
             pairs = [(_name(s), _items(s)) for s in contamination["sets"]]
+            if contamination.get("validation"):
+                pairs.append((tr("Validation text in training"), number(int(contamination["validation"]))))
             removed = contamination.get("action") == "remove"
             words = trn("{count} document held it and was removed.", "{count} documents held it and were removed.", hits) if removed else \
                 trn("{count} document holds it and stays.", "{count} documents hold it and stay.", hits)

@@ -71,6 +71,15 @@ class RunningView(QWidget):
     def _refused(self, wrong: FledgeError) -> None:
         self.trouble.show_error(wrong)
 
+    def show_handed_over(self, read_back: Callable[[], None], leave: Callable[[], None]) -> None:
+        """The run is done, and what it made is to be run elsewhere; its notice says where that lies."""
+        note = Note(self.theme, "info", tr("It runs elsewhere from here on"),
+                    tr("When the pipeline has run, point to its folder: its output becomes the corpus."),
+                    Button(self.theme, tr("Read its output"), "primary", on_click=read_back),
+                    Button(self.theme, tr("Back to the settings"), on_click=leave))
+        self.trouble.show_note(note)
+        self.short.stop.hide()
+
     def show_trouble(self, wrong: FledgeError, status: str, resume: Callable[[], None], change: Callable[[], None],
                      leave: Callable[[], None] | None) -> None:
         """Why there is no corpus, with what can be done: go on from what is done, or change the settings."""

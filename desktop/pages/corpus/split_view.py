@@ -28,7 +28,8 @@ class SplitBody(Body):
     def __init__(self, context: AppContext, plan: CorpusPlan) -> None:
         super().__init__(context, plan)
         theme = self.theme
-        split = section(tr("Validation"), tr("text that is never trained on"), self.form("validation_percent"))
+        split = section(tr("Validation"), tr("text that is never trained on"), self.form("validation_percent"),
+                        self.switch("compare_validation"))
         self._sets = col(gap=2)
         self._none = small(tr("None yet. Add the problems you will test the model on: documents that contain them are found."), "text3",
                            wrap=True)

@@ -71,7 +71,7 @@ def test_decisions_that_wait_are_told_and_applied(made: CorpusPage, project: Pro
     import pyarrow.parquet as pq
     ids = pq.read_table(corpus.path / "documents.parquet", columns=["id"])["id"].to_pylist()
     project.library.decide({ids[0]: False, ids[-1]: True}, corpus=corpus.id)
-    made._watch_decisions(corpus)
+    made._bar.watch(corpus)
     qtbot.waitUntil(lambda: made._notes.note is not None, timeout=10_000)
     assert "2 decisions" in made._notes.note.accessibleName()
     qtbot.mouseClick(button(made, "Apply"), Qt.MouseButton.LeftButton)
@@ -91,10 +91,11 @@ def test_the_text_and_the_report_are_taken_out(made: CorpusPage, project: Projec
     with qtbot.waitSignal(exports.exporting.done, timeout=30_000):
         exports.write("jsonl", tmp_path / "out.jsonl")
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == kept
-    exports.write("html", tmp_path / "report.html")
+    with qtbot.waitSignal(exports.exporting.done, timeout=30_000):
+        exports.write("html", tmp_path / "report.html")
     exports.write("pdf", tmp_path / "report.pdf")
     assert "Exact duplicates" in (tmp_path / "report.html").read_text() and (tmp_path / "report.pdf").read_bytes()[:4] == b"%PDF"
-    exports.write("html", tmp_path / "no" / "such" / "folder.html")
+    exports.write("pdf", tmp_path / "no" / "such" / "folder.pdf")
     told = made._export_notes.note
     assert told is not None and "cannot be written" in told.accessibleName()
 
@@ -165,3 +166,22 @@ def test_a_corpus_of_the_first_version_shows_what_it_knows(page: CorpusPage, con
     assert not view.funnel_panel.isVisible() and view.read_panel.isVisible() and view.files.isVisible()
     assert not view.languages.isVisible() and not view.changes.isVisible()
     qtbot.waitUntil(lambda: "ferry" in view.read_panel.text.words() or "quay" in view.read_panel.text.words(), timeout=20_000)
+
+
+def test_every_setting_can_be_set_in_the_wizard(page: CorpusPage, tmp_path: Path, qtbot) -> None:
+    page.take([str(source(tmp_path))])
+    wizard, found = page.wizard, set()
+    for step in ("sources", "clean", "duplicates", "split"):
+        body = wizard.body(step)
+        qtbot.wait(50)
+        found |= {*body.controls, *(n for form in body.forms for n in form.names)}
+    found |= {"held_out", "contamination"}  # a list of files and two segments
+    assert {n for n in CorpusSpec.model_fields if not CorpusSpec.option_of(n).hidden} <= found
+
+
+def test_a_pipeline_for_elsewhere_is_told_and_its_output_can_be_read(page: CorpusPage, project: Project, tmp_path: Path, qtbot) -> None:
+    pytest.importorskip("datatrove")
+    page._start(CorpusSpec(sources=(str(source(tmp_path)),), executor="datatrove_cluster"))
+    qtbot.waitUntil(lambda: page.running is not None and page.running.trouble.note is not None, timeout=60_000)
+    assert page._run.follower.status == "done" and not project.artifacts.list("corpus")
+    assert "elsewhere" in page.running.trouble.note.accessibleName() and button(page, "Read its output").isEnabled()

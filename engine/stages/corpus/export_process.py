@@ -1,6 +1,6 @@
-"""Writes a corpus out for the window, in a process of its own that can be stopped. The writing is export_corpus's.
+"""Writes a corpus or its report out for the window, in a process of its own that can be stopped. The writing is export.py's.
 
-    python -m engine.text.export_process ARTIFACT FILE FORM
+    python -m engine.stages.corpus.export_process PROJECT ARTIFACT FORM FILE
 
 prints JSON lines: {"done", "total"} a few times a second, then {"result": {"documents"}} or {"error": {"code", "sentence", "remedy"}}.
 """
@@ -14,14 +14,15 @@ from typing import Any
 
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
-from engine.text.export_corpus import export
+from engine.project.project import Project
+from engine.stages.corpus.export import export
 
 EVERY = 0.2
 
 
 def main(words: list[str]) -> int:
     """Exit code 0 when the file is whole; a stop leaves the file that was there."""
-    artifact, target, form = words
+    project, artifact, form, target = words
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     told = 0.0
 
@@ -31,12 +32,12 @@ def main(words: list[str]) -> int:
             told = time.monotonic()
             tell({"done": done, "total": total})
     try:
-        rows = export(Path(artifact), Path(target), form, report)
+        rows = export(Project.open(Path(project)).artifacts.get(artifact), form, Path(target), report)
     except FledgeError as wrong:
         return failed(wrong)
     except OSError as wrong:
         return failed(FledgeError(tr("{path} cannot be written: {why}.", path=target, why=wrong.strerror or str(wrong)),
-                                  tr("Free some space, or choose another folder."), code="export"))
+                                  tr("Choose another folder."), code="export"))
     tell({"result": {"documents": rows}})
     return 0
 
