@@ -3,13 +3,23 @@
 The one list: the badge of the design page, the exporters and the tests all ask it. It knows formats, not files, and needs no torch.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
+from engine.text import split
 
-LLAMA_CPP_SPLITS = frozenset({"llama-bpe", "gpt-2", "qwen2", "smollm", "gpt-4o", "tekken", "llama4", "olmo", "dbrx", "starcoder", "falcon"})
+_LETTERS = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+X|"
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*X|")
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLITS = {split.LLAMA3: "llama-bpe", split.LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"): "qwen2",
+          _LETTERS.replace("X", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?") + r"\p{N}{1,3}" + _REST: "gpt-4o",
+          _LETTERS.replace("X", "") + r"\p{N}" + _REST: "tekken"}
+"""Regular expressions of tokenizer.json -> what llama.cpp calls the pre-tokenizer that splits the same way."""
+LLAMA_CPP_SPLITS = frozenset({*SPLITS.values(), "gpt-2", "smollm"})
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,38 @@ class TokenizerFacts:
     byte_level: bool = True
     vocab_size: int = 0
     specials: Sequence[str] = ()
+
+
+def tokenizer_facts(record: str) -> TokenizerFacts:
+    """Of the text of a tokenizer.json, which `tokenizers` could read."""
+    raw: dict[str, Any] = json.loads(record)
+    model, decoder = raw.get("model") or {}, raw.get("decoder") or {}
+    added = raw.get("added_tokens") or ()
+    parts = [d.get("type") for d in (decoder.get("decoders") or () if decoder.get("type") == "Sequence" else [decoder])]
+    # NFC alone may go first (Qwen): llama.cpp leaves it out, which matters only for text that is not in NFC.
+    normal = (raw.get("normalizer") or {}).get("type") in (None, "NFC")
+    plain = not any(model.get(key) for key in ("dropout", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix"))
+    ids = [*(model.get("vocab") or {}).values(), *(int(t["id"]) for t in added)] if model.get("type") == "BPE" else [
+        *range(len(model.get("vocab") or ())), *(int(t["id"]) for t in added)]
+    return TokenizerFacts(split=_split_name(raw.get("pre_tokenizer") or {}), vocab_size=1 + max(ids, default=-1),
+                          byte_level=model.get("type") == "BPE" and parts == ["ByteLevel"] and normal and plain,
+                          specials=tuple(str(t["content"]) for t in added if t.get("special")))
+
+
+def _split_name(before: dict[str, Any]) -> str:
+    steps = before.get("pretokenizers") or [] if before.get("type") == "Sequence" else [before]
+    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space"):
+        return ""
+    first, own_regex = steps[:-1], steps[-1].get("use_regex", True)
+    if not first and own_regex:
+        return "gpt-2"
+    if len(first) == 1 and first[0].get("type") == "Digits" and first[0].get("individual_digits") and own_regex:
+        return "smollm"
+    if len(first) == 1 and first[0].get("type") == "Split" and not own_regex:
+        cut = first[0]
+        if cut.get("behavior") == "Isolated" and not cut.get("invert"):
+            return SPLITS.get((cut.get("pattern") or {}).get("Regex", ""), "")
+    return ""
 
 
 @dataclass(frozen=True)
@@ -93,9 +135,9 @@ def _llama_cpp(config: ModelConfig) -> _Fit:
                         remedy=tr("Turn QK-norm or the scaling off."))
         return _Fit("qwen3")
     if config.attention_bias and not config.output_bias and not config.mlp_bias:
-        if config.rope_scaling and config.rope_scaling["rope_type"] == "llama3":
-            return _Fit("llama")
-        return _Fit("qwen2")
+        scaled = config.rope_scaling and config.rope_scaling["rope_type"] == "llama3"
+        # What llama.cpp calls qwen2 scales no such RoPE, and its heads together are as wide as the model; its llama has room for both.
+        return _Fit("llama" if scaled or config.num_heads * config.head_dim != config.hidden_size else "qwen2")
     return _Fit("llama")
 
 

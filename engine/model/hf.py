@@ -114,6 +114,12 @@ def to_hf(config: ModelConfig, read: Callable[[str], Tensor]) -> Iterator[tuple[
 
 def _zero_biases(c: ModelConfig, read: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
     like = read("norm.weight")
+    for their, rows in zero_biases(c):
+        yield their, like.new_zeros(rows)
+
+
+def zero_biases(c: ModelConfig) -> Iterator[tuple[str, int]]:
+    """(name, length) of the biases that the class of `config_to_hf` has and this model has not: zeros in their file."""
     written = config_to_hf(c)
     full = c.model_copy(update={"attention_bias": True, "output_bias": True, "mlp_bias": True})
     if c.shape == "llama":
@@ -123,8 +129,7 @@ def _zero_biases(c: ModelConfig, read: Callable[[str], Tensor]) -> Iterator[tupl
     have = sources(c)
     for name, source in sources(full).items():
         if name not in have:
-            for their, rows in zip(source.names, source.rows, strict=True):
-                yield their, like.new_zeros(rows)
+            yield from zip(source.names, source.rows, strict=True)
 
 
 def config_to_hf(config: ModelConfig, *, dtype: str = "float32", bos_id: int | None = None, eos_id: int | list[int] | None = None,

@@ -12,6 +12,7 @@ from engine.contract.context import RunContext
 from engine.contract.errors import Mismatch, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phase, Phases
 from engine.contract.words import tr
+from engine.model.exportability import tokenizer_facts
 from engine.project import files as disk
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
@@ -51,6 +52,8 @@ def run(spec: TokenizerSpec, context: RunContext) -> None:
         tokenizer, facts = _learn(spec, corpus, wanted, context)
     facts |= {"vocab_size": tokenizer.vocab_size, "merges": tokenizer.merges, "special": len(tokenizer.special),
               "backend": tokenizer.backend, "chat_template": bool(tokenizer.chat_template)}
+    known = tokenizer_facts(tokenizer.record)
+    facts |= {"split": known.split, "byte_level": known.byte_level}
     if tokenizer.vocab_size < wanted and not spec.source:
         context.emit(Notice(level="warning", code="small_vocabulary", title=tr("The vocabulary is smaller than asked"),
             text=tr("The corpus yields {found} tokens, not {wanted}: no pairs are left to merge.", found=units.number(tokenizer.vocab_size),
