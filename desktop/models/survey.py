@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from desktop.models.beside import BESIDE
 from engine.contract.events import Facts, from_line
 from engine.contract.units import percent
 from engine.contract.words import tr
@@ -96,7 +97,8 @@ def survey(project: Project) -> Survey:
     """Look at a project's folder."""
     artifacts, waiting = tuple(project.artifacts.list()), {e.run for e in queue.entries() if e.project == str(project.dir)}
     runs = tuple(glance(run, run.id in waiting) for run in project.runs.list())
-    return Survey(project.dir, artifacts, runs, tuple(stage_states(STAGES.values(), artifacts, runs)))
+    steps = [stage for stage in STAGES.values() if stage.id not in BESIDE]
+    return Survey(project.dir, artifacts, runs, tuple(stage_states(steps, artifacts, runs)))
 
 
 def few_runs(project: Project) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from desktop.models.beside import BESIDE
 from engine.contract.words import tr
 from engine.pipeline import STAGES
 
@@ -34,7 +35,7 @@ _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
-    *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values()),
+    *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values() if stage.id not in BESIDE),
     PageEntry("chat", tr("Chat"), "desktop.pages.chat:ChatPage", "tool", "chat"),
     PageEntry("runs", tr("Runs"), "desktop.pages.runs:RunsPage", "tool", "runs"),
     PageEntry("settings", tr("Settings"), "desktop.pages.settings:SettingsPage", "hidden", "settings", needs_project=False),

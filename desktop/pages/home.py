@@ -26,6 +26,7 @@ from desktop.widgets.text import Icon, Text, small
 from engine.contract.errors import FledgeError
 from engine.contract.units import count, duration, number, size
 from engine.contract.words import tr
+from engine.pipeline import STAGES
 from engine.project import layout, recent
 
 if TYPE_CHECKING:  # loaded when first needed: the first paint waits for none of them
@@ -288,7 +289,7 @@ class RunningCard(QWidget):
             self._follower = None
 
     def _headline(self, run: "RunGlance") -> None:
-        entry = next((s.title for s in self.context.survey.stages if s.id == run.stage), run.stage) if self.context.survey else run.stage
+        entry = STAGES[run.stage].title if run.stage in STAGES else run.stage
         self._title.set(f"{entry}: {run.title}" if run.title else tr("{stage}, run {number}", stage=entry, number=run.number))
         self._show()
 

@@ -163,11 +163,15 @@ def _be_polite() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The window's way in; the token comes back in the server file, never on a command line. The exit code is the error's."""
+    """The window's way in; a token comes and goes in files that only their owner may read, never on a command line. The exit code is the
+    error's."""
     parser = argparse.ArgumentParser(prog="engine.serve.main")
     parser.add_argument("project", type=Path)
     parser.add_argument("--owner-pid", type=int)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--no-token", action="store_true")
+    parser.add_argument("--token-file", type=Path)
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
@@ -175,7 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise SystemExit(0)
     signal.signal(signal.SIGTERM, leave)  # until uvicorn takes over
     try:
-        serve(asked.project, owner_pid=asked.owner_pid, device=asked.device)
+        token = "" if asked.no_token else asked.token_file.read_text("utf-8").strip() if asked.token_file else None
+        serve(asked.project, port=asked.port, token=token, owner_pid=asked.owner_pid, device=asked.device)
     except FledgeError as wrong:
         print(f"{wrong.code}: {wrong}", file=sys.stderr)
         return wrong.exit_code
