@@ -21,8 +21,6 @@ PROBE = "engine.text.probe"
 LIMIT_SECONDS = 60.0
 BUILD_LIMIT_SECONDS = 4 * 3600.0
 LOOK_MS = 400
-MOST_DECIDED = 1_000_000
-"""Documents that can be decided on at once."""
 
 
 class CorpusDesk(QObject):
@@ -71,9 +69,9 @@ class CorpusDesk(QObject):
     def facets(self, wanted: Mapping[str, Any], then: Then, failed: Failed) -> None:
         self._far.ask("facets", {**self._given(), **_without_order(wanted)}, then, failed)
 
-    def numbers(self, wanted: Mapping[str, Any], then: Then, failed: Failed) -> None:
-        """Everything that is found, to decide on."""
-        self._far.ask("numbers", {**self._given(), **_without_order(wanted), "limit": MOST_DECIDED}, then, failed)
+    def numbers(self, wanted: Mapping[str, Any], start: int, count: int, then: Then, failed: Failed) -> None:
+        """Ids and sources of what is found, to decide on."""
+        self._far.ask("numbers", {**self._given(), **_without_order(wanted), "start": start, "limit": count}, then, failed)
 
     def source_of(self, number: int, then: Callable[[str], object]) -> None:
         """The source of one document; nothing where it cannot be had."""

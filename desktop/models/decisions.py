@@ -5,8 +5,8 @@ What a decision does to a corpus is the engine's matter.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from engine.project.artifacts import Artifact
     from engine.project.project import Project
 
+Document = tuple[str, str | None, str]
+"""(id, step that removed it, source)"""
+Wanted = Mapping[str, bool | None]
 LABELS_NEEDED = 20
 """Labels of each sort from which the classifier of harm learns."""
 
@@ -29,9 +32,26 @@ class _Known:
 
     keep: dict[str, bool] = field(default_factory=dict)
     applied: dict[str, bool] = field(default_factory=dict)
+    pending: int = 0
     undo: int = 0
     redo: int = 0
     labels: dict[str, bool] = field(default_factory=dict)
+
+    def waits(self, id: str) -> bool:
+        return self.keep.get(id) != self.applied.get(id)
+
+    def after(self, wanted: Wanted, changed: int) -> "_Known":
+        """What is known once `wanted` is in the library."""
+        keep, pending = dict(self.keep), self.pending
+        for id, choice in wanted.items():
+            pending -= self.waits(id)
+            if choice is None:
+                keep.pop(id, None)
+            else:
+                keep[id] = choice
+            pending += keep.get(id) != self.applied.get(id)
+        steps = (self.undo + 1, 0) if changed else (self.undo, self.redo)
+        return replace(self, keep=keep, pending=pending, undo=steps[0], redo=steps[1])
 
 
 class Decisions(QObject):
@@ -69,15 +89,10 @@ class Decisions(QObject):
             return decided
         return step in (None, "", "hand") and not (step in (None, "") and self._known.applied.get(id) is True)
 
-    def pending_of(self, id: str) -> bool:
-        """Whether the corpus on the screen was made without the decision in force."""
-        return self._known.keep.get(id) != self._known.applied.get(id)
-
     @property
     def pending(self) -> int:
         """Decisions that this corpus was made without."""
-        known = self._known
-        return sum(known.keep.get(id) != known.applied.get(id) for id in known.keep.keys() | known.applied.keys())
+        return self._known.pending
 
     @property
     def all(self) -> Mapping[str, bool]:
@@ -103,26 +118,23 @@ class Decisions(QObject):
 
     # changing it ------------------------------------------------------------------------------------------------------
 
-    def exclude(self, documents: Iterable[tuple[str, str | None, str]], then: Callable[[int], None] | None = None) -> None:
-        """(id, step that removed it, source) each. One that a step removed anyway only loses what was decided for it."""
-        wanted, sources = {}, {}
-        for id, step, source in documents:
-            wanted[id] = self._known.applied.get(id) if step not in (None, "", "hand") and not self._known.applied.get(id) else False
-            sources[id] = source
-        self._decide(wanted, sources, then)
+    def exclude(self, documents: Sequence[Document], then: Callable[[int], None] | None = None) -> None:
+        """One that a step removed anyway only loses what was decided for it."""
+        def choice(applied: bool | None, step: str | None) -> bool | None:
+            return applied if step not in (None, "", "hand") and not applied else False
+        self._decide(lambda known: {id: choice(known.applied.get(id), step) for id, step, _ in documents},
+                     lambda: {id: source for id, _, source in documents}, then)
 
-    def restore(self, documents: Iterable[tuple[str, str | None, str]], then: Callable[[int], None] | None = None) -> None:
+    def restore(self, documents: Sequence[Document], then: Callable[[int], None] | None = None) -> None:
         """One that the corpus holds goes back to what it was made with; one that a step removed is kept from now on."""
-        wanted: dict[str, bool | None] = {}
-        sources = {}
-        for id, step, source in documents:
-            wanted[id] = (self._known.applied.get(id) if step in (None, "") else None if step == "hand" else True)
-            sources[id] = source
-        self._decide(wanted, sources, then)
+        def choice(applied: bool | None, step: str | None) -> bool | None:
+            return applied if step in (None, "") else None if step == "hand" else True
+        self._decide(lambda known: {id: choice(known.applied.get(id), step) for id, step, _ in documents},
+                     lambda: {id: source for id, _, source in documents}, then)
 
     def keep_instead(self, id: str, others: Iterable[str], sources: Mapping[str, str], then: Callable[[int], None] | None = None) -> None:
         """Of a group of duplicates keep this one, and leave out those that stood in its place."""
-        self._decide({**dict.fromkeys(others, False), id: True}, sources, then)
+        self._decide(lambda known: {**dict.fromkeys(others, False), id: True}, lambda: sources, then)
 
     def label(self, id: str, harmful: bool | None, *, kind: str = "", text: str = "") -> None:
         """Say that a document is harmful or harmless, or take that back."""
@@ -153,22 +165,23 @@ class Decisions(QObject):
         if project is not None:
             self._then(lambda: act(project), done)
 
-    def _decide(self, wanted: Mapping[str, bool | None], sources: Mapping[str, str], then: Callable[[int], None] | None) -> None:
+    def _decide(self, plan: Callable[[_Known], Wanted], sources: Callable[[], Mapping[str, str]],
+                then: Callable[[int], None] | None) -> None:
+        """All of it in the thread, a million documents too; nobody else changes what is known meanwhile."""
         project, corpus = self._project, self._corpus
         assert project is not None
 
-        def done(changed: int) -> None:
-            for id, keep in wanted.items():
-                if keep is None:
-                    self._known.keep.pop(id, None)
-                else:
-                    self._known.keep[id] = keep
-            if changed:
-                self._known.undo, self._known.redo = self._known.undo + 1, 0
+        def work() -> tuple[int, _Known]:
+            wanted = plan(self._known)
+            changed = project.library.decide(wanted, corpus=corpus, sources=sources())
+            return changed, self._known.after(wanted, changed)
+
+        def done(made: tuple[int, _Known]) -> None:
+            changed, self._known = made
             self.changed.emit()
             if then is not None:
                 then(changed)
-        self._then(lambda: project.library.decide(wanted, corpus=corpus, sources=sources), done)
+        self._then(work, done)
 
     # one after the other ----------------------------------------------------------------------------------------------
 
@@ -209,8 +222,9 @@ class Decisions(QObject):
 def _read(project: "Project", corpus: str) -> _Known:
     library = project.library
     history = library.decision_history(100)
-    return _Known(keep={id: d.keep for id, d in library.decisions().items()}, applied=_applied(project, corpus),
-                  undo=sum(not h.undone for h in history), redo=sum(h.undone for h in history),
+    keep, applied = {id: d.keep for id, d in library.decisions().items()}, _applied(project, corpus)
+    pending = sum(keep.get(id) != applied.get(id) for id in keep.keys() | applied.keys())
+    return _Known(keep=keep, applied=applied, pending=pending, undo=sum(not h.undone for h in history), redo=sum(h.undone for h in history),
                   labels={label.document: label.harmful for label in library.harm_labels()})
 
 

@@ -71,6 +71,18 @@ def _measure(folder: Path, aside: Path, count: int, seconds: float) -> dict[str,
         print(f"opened: {found['opened'].words()}", flush=True)
         for name, act in _parts(view).items():
             part(name, act)
+        began = time.perf_counter()
+        view._show_side("documents")
+        view.filters.set({"split": "kept"})
+        view._ask_list()
+        _wait(app, 3.0)
+        view.list.selectAll()
+        view._decide(False)
+        while view.decisions.pending < view.pages.total and time.perf_counter() - began < 240:
+            _wait(app, 0.02)
+        assert view.decisions.pending == view.pages.total > count // 2
+        found["all excluded"] = heart.take()
+        print(f"{view.pages.total:,} excluded in {time.perf_counter() - began:.0f} s: {found['all excluded'].words()}", flush=True)
         assert project is context.project
     finally:
         view.rest()

@@ -168,6 +168,7 @@ class BrowserView(QWidget):
             self.reading.show_nothing("")
         self.sides.set("documents")
         self._sides.setCurrentIndex(0)
+        self._opening = True
         self.clusters.load(artifact)
         self._ask_list()
 
@@ -232,12 +233,15 @@ class BrowserView(QWidget):
             self._show_count()
             return
         self._states.setCurrentWidget(self.list)
+        if self._opening and not self.search.hasFocus():
+            self.list.setFocus(Qt.FocusReason.MouseFocusReason)  # its keys work at once; no ring before a key is pressed
+        self._opening = False
         if not same_search:
             self._read = None  # the same document again, with what was searched for now marked
         self.list.choose(next((i for i, r in enumerate(rows) if r["number"] == kept), 0))
         self._show_count()
 
-    _exact = True
+    _exact, _opening = True, False
 
     def _list_failed(self, wrong: FledgeError) -> None:
         self._read = None
@@ -355,6 +359,8 @@ class BrowserView(QWidget):
 
         def decide(chosen: bulk.Chosen) -> None:
             act(chosen, lambda changed: self._told(changed, keep))
+        if count > 1:
+            self._count.set(tr("Deciding …"))
         if count > 1 and self.list.everything:
             bulk.everything(self.desk, self._shown_wanted, decide, self.notes.show_error)
         elif count > 1:
@@ -363,6 +369,7 @@ class BrowserView(QWidget):
             act([bulk.of_row(self._read)])
 
     def _told(self, changed: int, keep: bool) -> None:
+        self._show_count()
         words = trn("{count} document restored", "{count} documents restored", changed) if keep else \
             trn("{count} document excluded", "{count} documents excluded", changed)
         self.context.toast(words, tr("Undo") if changed else "", self.decisions.undo if changed else None)

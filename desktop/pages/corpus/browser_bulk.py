@@ -9,7 +9,8 @@ from engine.contract.errors import FledgeError
 
 Chosen = list[tuple[str, str | None, str]]
 """(id, step that removed it, source) each."""
-AT_ONCE = 500
+IDS, ROWS = 10_000, 500
+"""Asked for at once: answers stay small, so that reading one never holds the window."""
 
 
 def of_row(row: Mapping[str, Any]) -> tuple[str, str | None, str]:
@@ -18,42 +19,53 @@ def of_row(row: Mapping[str, Any]) -> tuple[str, str | None, str]:
 
 def everything(desk: CorpusDesk, wanted: Mapping[str, Any], then: Callable[[Chosen], None], failed: Callable[[FledgeError], None]) -> None:
     """All that match: what was removed is asked for first, so that each is known as kept or removed."""
-    filters = dict(wanted["filters"])
+    filters, removed, found = dict(wanted["filters"]), set[str](), list[tuple[str, str | None, str]]()
 
-    def all_came(removed: set[str], answer: Mapping[str, Any]) -> None:
-        then([(id, "removed" if id in removed else None, source)
-              for id, source in zip(answer["ids"], answer["sources"], strict=True)])
+    def ids(asked: Mapping[str, Any], take: Callable[[Mapping[str, Any]], None], done: Callable[[], None], start: int = 0) -> None:
+        def came(answer: Mapping[str, Any]) -> None:
+            take(answer)
+            reached = start + len(answer["ids"])
+            if answer["ids"] and reached < int(answer["total"]):
+                ids(asked, take, done, reached)
+            else:
+                done()
+        desk.numbers(asked, start, IDS, came, failed)
 
-    def removed_came(answer: Mapping[str, Any]) -> None:
-        removed = set(answer["ids"])
-        desk.numbers(wanted, lambda every: all_came(removed, every), failed)
+    def take_all(answer: Mapping[str, Any]) -> None:
+        found.extend((id, "removed" if id in removed else None, source)
+                     for id, source in zip(answer["ids"], answer["sources"], strict=True))
+
+    def ask_all() -> None:
+        ids(wanted, take_all, lambda: then(found))
     if filters.get("split") in (None, "removed"):
-        desk.numbers({**wanted, "filters": {**filters, "split": "removed"}}, removed_came, failed)
+        ids({**wanted, "filters": {**filters, "split": "removed"}}, lambda answer: removed.update(answer["ids"]), ask_all)
     else:
-        removed_came({"ids": []})
+        ask_all()
 
 
 def ranges(desk: CorpusDesk, pages: Pages, wanted: Mapping[str, Any], chosen: Sequence[tuple[int, int]], then: Callable[[Chosen], None],
            failed: Callable[[FledgeError], None]) -> None:
     """Chosen rows; those that are not here are asked for, some hundreds at once."""
     found: Chosen = []
-    left = [place for first, last in chosen for place in range(first, last + 1)]
+    left = list(chosen)
 
     def go() -> None:
-        nonlocal left
-        while left and (row := pages.row(left[0])) is not None:
-            found.append(of_row(row))
-            left = left[1:]
-        if not left:
-            then(found)
-            return
-        count = min(AT_ONCE, next((i for i, place in enumerate(left) if place != left[0] + i), len(left)))
-        desk.browse(wanted, left[0], count, came, failed, key="chosen")
+        while left:
+            first, last = left[0]
+            while first <= last and (row := pages.row(first)) is not None:
+                found.append(of_row(row))
+                first += 1
+            if first <= last:
+                left[0] = (first, last)
+                desk.browse(wanted, first, min(ROWS, last - first + 1), came, failed, key="chosen")
+                return
+            left.pop(0)
+        then(found)
 
     def came(answer: Mapping[str, Any]) -> None:
-        nonlocal left
         rows = rows_of(answer)
         found.extend(of_row(row) for row in rows)
-        left = left[max(1, len(rows)):]
+        first, last = left[0]
+        left[0] = (first + max(1, len(rows)), last)
         go()
     go()

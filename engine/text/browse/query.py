@@ -44,7 +44,7 @@ case and accents do not matter. No text is an error: what means nothing is left 
              [{"value": .., "documents": n, "bytes": n, ..}, ..],   # most frequent first; each list as if its own filter were not set
          "overlap": n, "clusters": n}    # documents with held-out text; documents in groups
         roots have "title" besides (the path's last part), rules "step"; sources are the 200 with the most documents.
-    numbers(corpus, search="", filters={}, library="", limit=100_000)
+    numbers(corpus, search="", filters={}, library="", start=0, limit=100_000)
         {"numbers": [..], "ids": [..], "sources": [..], "total": n, "exact": true}      # to decide on everything found
     document(corpus, number, library="", characters=2_000_000, original=False)
         {"row": row, "pieces": [["same"|"removed"|"added", "text"], ..],   # same + removed = as read, same + added = as it is now
@@ -161,11 +161,11 @@ def _pages(open_: Opened, numbers: np.ndarray) -> list[str]:
 
 
 def numbers(corpus: str, search: str = "", filters: dict[str, Any] | None = None, library: str = "",
-            limit: int = 100_000) -> dict[str, Any]:
-    """Ids of everything found, for a decision about all of it."""
+            start: int = 0, limit: int = 100_000) -> dict[str, Any]:
+    """Ids of everything found, for a decision about all of it; some at a time where they are very many."""
     open_ = opened(corpus)
     found = open_.find(search, filters or {}, "number", library)
-    chosen = found.numbers[:limit].astype(np.int64)
+    chosen = found.numbers[max(0, start):max(0, start) + limit].astype(np.int64)
     names = open_.table.sources.take(pa.array(open_.table["source"][chosen])).to_pylist() if len(chosen) else []
     return {"numbers": chosen.tolist(), "ids": open_.table.ids(chosen), "sources": names, "total": len(found.numbers), "exact": found.exact}
 

@@ -66,6 +66,12 @@ def keeps(project: Project) -> dict[str, bool]:
     return {id: d.keep for id, d in project.library.decisions().items()}
 
 
+def shown_button(view: BrowserView, qtbot) -> QPushButton:
+    """The one button in the place of the list."""
+    qtbot.waitUntil(lambda: any(b.isVisible() for b in view.blank.findChildren(QPushButton)), timeout=WAIT)
+    return next(b for b in view.blank.findChildren(QPushButton) if b.isVisible())
+
+
 def pick(view: BrowserView, group: str, words: str) -> None:
     """Open a chip's menu and pick the value with these words, as a click does."""
     view.filters._chips[group].click()
@@ -149,7 +155,7 @@ def test_nothing_found_says_so_and_leads_back(full: BrowserView, qtbot) -> None:
     qtbot.keyClicks(full.search, "zeppelin")
     shows(full, qtbot, 0)
     assert full._states.currentWidget() is full.blank and "No document fits" in full.blank._title.words()
-    button = next(b for b in full.blank.findChildren(QPushButton) if b.isVisible())
+    button = shown_button(full, qtbot)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     shows(full, qtbot, GROUPS * 8)
 
@@ -198,6 +204,7 @@ def test_a_removed_document_is_readable_and_says_why(full: BrowserView, qtbot) -
 
 
 def test_the_keyboard_goes_through_the_documents(full: BrowserView, qtbot) -> None:
+    assert full.list.hasFocus() and not full.list.ring
     press(qtbot, full.list, Qt.Key.Key_J)
     press(qtbot, full.list, Qt.Key.Key_Down)
     qtbot.waitUntil(lambda: full.reading._document is not None and full.reading._document["row"]["number"] == 2, timeout=WAIT)
@@ -365,7 +372,7 @@ def test_a_process_that_died_is_told_and_asked_again(full: BrowserView, qtbot) -
     full._ask_list()
     launch.kill(process.processId())
     qtbot.waitUntil(lambda: full._states.currentWidget() is full.blank, timeout=WAIT)
-    button = next(b for b in full.blank.findChildren(QPushButton) if b.isVisible())
+    button = shown_button(full, qtbot)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     shows(full, qtbot, GROUPS * 8)
 
