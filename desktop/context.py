@@ -17,6 +17,7 @@ from engine.contract.machine import DeviceFacts, MachineFacts
 from engine.project import layout, recent
 
 if TYPE_CHECKING:  # what reads projects is loaded when the first one is opened: numpy and the library cost the first paint a third
+    from desktop.jobs.chat_client import ChatClient
     from desktop.models.survey import Survey
     from engine.project.project import Project
 
@@ -50,6 +51,7 @@ class AppContext(QObject):
         self._look.setInterval(LOOK_MS)
         self._look.timeout.connect(self.look)
         self._looking = False
+        self._server: ChatClient | None = None
         self._save = QTimer(self)
         self._save.setSingleShot(True)
         self._save.setInterval(SETTLE_MS)
@@ -87,7 +89,18 @@ class AppContext(QObject):
         """(id, words) of the project's artifacts of a kind, newest first: what a SpecForm asks for."""
         return self.survey.choices(kind) if self.survey is not None else []
 
+    @property
+    def server(self) -> "ChatClient":
+        """The open project's local server, one for everybody who asks: the Chat page, and other programs where the person lets them in."""
+        if self._server is None:
+            from desktop.jobs import serving
+            from desktop.jobs.chat_client import ChatClient
+            assert self.project is not None
+            self._server = ChatClient(self.project.dir, self, self.device, lambda: serving.options(self.settings))
+        return self._server
+
     def _take(self, project: "Project | None") -> None:
+        self._end_server()
         self.project, self.survey, self._looking = project, None, False
         if project is not None:
             from desktop.models.survey import few_runs, survey
@@ -103,6 +116,14 @@ class AppContext(QObject):
         self.recent_changed.emit()
         self.project_changed.emit()
         self.survey_changed.emit()
+        if project is not None and self.settings.get("serve.on"):
+            QTimer.singleShot(0, self, lambda: self.server.start() if self.project is not None else None)
+
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.stop_server()
+            self._server.deleteLater()
+            self._server = None
 
     def _looked(self, found: "Survey") -> None:
         self._looking = False
@@ -164,4 +185,5 @@ class AppContext(QObject):
         self._save.stop()
         self.settings.flush()
         self.probe.stop()
+        self._end_server()
         self.jobs.close()

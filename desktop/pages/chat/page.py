@@ -13,7 +13,7 @@ from PySide6.QtCore import QLocale, QPoint, QRect, Qt
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
-from desktop.jobs.chat_client import Answer, AnswerEnd, ChatClient, ChatError, ModelInfo, SamplingSettings
+from desktop.jobs.chat_client import Answer, AnswerEnd, ChatError, ModelInfo, SamplingSettings
 from desktop.pages.chat import wording
 from desktop.pages.chat.composer import Composer
 from desktop.pages.chat.keeping import Keeper, OpenChat, pack, unpack
@@ -60,7 +60,7 @@ class ChatPage(Page):
         assert context.project is not None
         self._project = context.project
         settings = _settings_of(context.settings.get("chat.sampling"))
-        self.client = ChatClient(self._project.dir, self, context.device)
+        self.client = context.server
         self.keeper = Keeper(lambda: self._project.library, context.jobs, self)
         self.panes = [Pane(theme, tr("Left checkpoint")), Pane(theme, tr("Right checkpoint"))]
         self.popover = TokenPopover(theme, self)
@@ -133,7 +133,6 @@ class ChatPage(Page):
 
     def _project_gone(self) -> None:
         self.stop()
-        self.client.stop_server()
 
     def _survey_changed(self) -> None:
         if self.isVisible() or self.client.can_ask:
