@@ -310,10 +310,9 @@ def training_time(tokens: int, device: DeviceFacts | None) -> list[Pair]:
     for stop in dial.stops(PretrainSpec(), 8192, tokens, device=device, depths=(2, 4, 6, 8, 12, 16, 20)):
         passes = stop.tokens / tokens
         if stop.fits and (passes <= 4.5 or not made):
-            made.append((tr("{parameters} parameters, {passes}", parameters=count(stop.parameters), passes=trn(
-                "{count} pass", "{count} passes", 1) if passes <= 1.05 and passes > 0.95 else tr("{count} passes",
-                                                                                                 count=significant(passes, 2))),
-                         duration(stop.seconds)))
+            once = 0.95 < passes <= 1.05
+            often = tr("one pass") if once else tr("{count} passes", count=significant(passes, 2))
+            made.append((tr("{parameters}, {passes}", parameters=count(stop.parameters), passes=often), duration(stop.seconds)))
     return made[-3:]
 
 

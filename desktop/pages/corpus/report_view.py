@@ -74,7 +74,7 @@ class ReportView(QWidget):
         self._length_panel = Panel(row(Text(tr("Length"), "section"), "+", self._length_unit), self.lengths, pad=(16, 10, 16, 8), gap=6)
         self._big, self._frontier = Text("", wrap=True), small("", wrap=True)
         self._times, self._times_words = Facts([], gap=4), small("", "text3", wrap=True)
-        self._times_box = col(rule(), small(tr("Training on this machine, by formula"), wrap=True), self._times, gap=6)
+        self._times_box = col(rule(), small(tr("Parameters and time on this machine, by formula"), wrap=True), self._times, gap=6)
         big = Panel(Text(tr("How big is that?"), "section"), self._big, self._times_box, self._times_words, rule(), self._frontier,
                     pad=(16, 10, 16, 14), gap=6)
         side = col(Panel(Text(tr("What is left"), "section"), self.left, pad=(16, 10, 16, 12), gap=7), self._length_panel, big,

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from desktop.jobs.measure import Measuring
 from desktop.models.pretrain_plan import STEPS, Measurement, PretrainPlan, defaults, step_title
 from desktop.pages.pretrain.side import DesignPanel, FitPanel
-from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
 from desktop.widgets.flexible import Beside, Poured
@@ -22,7 +21,8 @@ from desktop.widgets.panel import Panel, rule
 from desktop.widgets.plot import Curve, Plot
 from desktop.widgets.size_dial import SizeDial
 from desktop.widgets.spec_form import SpecForm
-from desktop.widgets.text import Icon, Text, small
+from desktop.widgets.text import Text, small
+from desktop.widgets.wizard_steps import WizardSteps
 from engine.contract.errors import FledgeError
 from engine.contract.units import count, duration, number, percent, significant, size
 from engine.contract.words import tr, trn
@@ -34,39 +34,6 @@ if TYPE_CHECKING:
 
 SIDE = 348
 SIMPLE = ("shape", "max_seq_len", "tokens_per_parameter", "tokens", "tokens_per_step", "tie_embeddings", "sample_every")
-
-
-class StepStrip(QWidget):
-    """The steps in their order; those that can be entered are buttons."""
-
-    chosen = Signal(str)
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._group = QButtonGroup(self)
-        self._buttons: dict[str, Button] = {}
-        cells: list[Any] = []
-        for i, step in enumerate(STEPS):
-            button = Button(theme, f"{i + 1}  {step_title(step)}", "step")
-            button.setFlat(True)
-            button.setCheckable(True)
-            button.clicked.connect(lambda _=False, step=step: self.chosen.emit(step))
-            self._group.addButton(button, i)
-            self._buttons[step] = button
-            cells += [Icon(theme, "chevron", "text3")] * bool(i) + [button]
-        row(*cells, "+", gap=10, host=self)
-        self.setAccessibleName(tr("Steps"))
-        theme.follow(self, lambda: self._dress(theme))
-
-    def set(self, plan: PretrainPlan) -> None:
-        for step, button in self._buttons.items():
-            button.setChecked(step == plan.step)
-            button.setEnabled(plan.can_go(step) or STEPS.index(step) <= STEPS.index(plan.step))
-
-    def _dress(self, theme: Theme) -> None:
-        self.setStyleSheet(f"""QPushButton {{ background: transparent; border: none; padding: 0 2px; min-height: 24px; font-weight: 400;
-            color: {theme["text2"]}; }} QPushButton:checked {{ color: {theme["text"]}; font-weight: 600; }}
-            QPushButton:hover {{ color: {theme["accent"]}; }} QPushButton:disabled {{ color: {theme["text3"]}; }}""")
 
 
 class Wizard(QWidget):
@@ -90,7 +57,7 @@ class Wizard(QWidget):
         self.cancel = Button(theme, tr("Cancel"), on_click=self.cancelled.emit)
         self.forward = Button(theme, tr("Next"), "primary", on_click=self._forward)
         self.header.set_actions(self.cancel, self.back, self.forward)
-        self.strip = StepStrip(theme)
+        self.strip = WizardSteps(theme, [(step, step_title(step)) for step in STEPS])
         self.strip.chosen.connect(self._go)
         self.flow = FlowStrip(theme)
         self.notes = NoteSlot(theme)
@@ -347,7 +314,7 @@ class Wizard(QWidget):
         if plan.step != self._step_shown:  # some settings stand on two steps
             self._step_shown = plan.step
             self._load_forms()
-        self.strip.set(plan)
+        self.strip.set(plan.step, [s for i, s in enumerate(STEPS) if i <= STEPS.index(plan.step) or plan.can_go(s)])
         self.body(plan.step)
         self.bodies.setCurrentIndex(STEPS.index(plan.step))
         show_if(self.dial_room, plan.step == "size")

@@ -1,5 +1,6 @@
 """The Corpus page with the real import: from files through the wizard to a report; mistakes are told where they happen."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PySide6.QtWidgets import QPushButton
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
 from desktop.pages.corpus import CorpusPage
+from desktop.widgets.reader import ADDED, Reader
 from engine.project.project import Project
 
 
@@ -126,3 +128,47 @@ def test_a_setting_out_of_range_keeps_the_wizard_on_its_step(page: CorpusPage, t
     assert page.wizard.plan.step == "split" and "50" in form._shown_problems["validation_percent"]
     qtbot.mouseClick(button(page, "Start now"), Qt.MouseButton.LeftButton)
     assert page._view == "wizard" and not page.context.project.runs.list()
+
+
+def test_each_switch_says_what_it_does_to_a_sample(page: CorpusPage, tmp_path: Path, qtbot) -> None:
+    text = tmp_path / "letters.jsonl"
+    said = [f"Dear Sir {i}, write to anna{i}@kelford.example.  \n\n\n\nYours, the ferry company of Kelford" for i in range(8)]
+    said.append("The ferry left the quay on time, and nobody was late this morning.")
+    text.write_text("\n".join(json.dumps({"text": t}) for t in said) + "\n")
+    drop(page, text)
+    ready(page, qtbot)
+    page.wizard.go("clean")
+    body = page.wizard.body("clean")
+    qtbot.waitUntil(lambda: body.sample.sample is not None and body.whole, timeout=60_000)
+    qtbot.waitUntil(lambda: body.cards["personal_data"].touched.isVisible(), timeout=5_000)
+    assert body.cards["personal_data"].touched.text() == "would touch 8 of 9"
+    assert body.cards["unicode"].touched.text() == "touches 0 of 9" and not body.cards["unicode"].touched.isEnabled()
+    qtbot.mouseClick(body.cards["personal_data"].touched, Qt.MouseButton.LeftButton)
+    shown = body.sample.findChildren(Reader)
+    assert shown and "EMAIL" in "".join(piece for piece, mark in shown[-1].pieces if mark == ADDED)
+    qtbot.mouseClick(body.cards["personal_data"].control, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: body.cards["personal_data"].touched.text() == "touches 8 of 9", timeout=30_000)
+    assert body.personal.isVisible() and page.wizard.plan.values["personal_data"] is True
+    page.wizard.rest()
+
+
+def test_amounts_of_a_mix_go_into_the_run(page: CorpusPage, tmp_path: Path, qtbot) -> None:
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for file, times in zip(files, (100, 300), strict=True):
+        file.write_text("The ferry left the quay.\n" * times)
+    drop(page, *files)
+    ready(page, qtbot)
+    mix = page.wizard.sources.mix
+    mix.how.set(True)
+    mix._how(True)
+    for file, weight in zip(files, ("1", "1"), strict=True):
+        field = mix.fields[(str(file), "weight")]
+        field.setText(weight)
+        field.textEdited.emit(weight)
+        assert button(page, "Next").isEnabled()
+    assert mix._shares[str(files[0])].words().startswith("50") and mix._shares[str(files[1])].words().startswith("50")
+    assert page.wizard.plan.spec().options_of(str(files[0])).weight == 1.0
+    mix.fields[(str(files[1]), "weight")].setText("")
+    mix.fields[(str(files[1]), "weight")].textEdited.emit("")
+    qtbot.mouseClick(button(page, "Next"), Qt.MouseButton.LeftButton)
+    assert page.wizard.plan.step == "sources" and "weight" in page.wizard.notes.note.accessibleName()
