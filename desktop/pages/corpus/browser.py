@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QWidget
 
 from desktop.context import AppContext
 from desktop.models.corpus_desk import CorpusDesk, rows_of
@@ -180,7 +180,11 @@ class BrowserView(QWidget):
         self.desk.rest()
 
     def _side(self, side: Any) -> None:
+        focus = QApplication.focusWidget()
+        inside = focus is not None and self._sides.isAncestorOf(focus)
         self._sides.setCurrentIndex(0 if side == "documents" else 1)
+        if inside:  # it would go on to whatever comes next
+            (self.list if side == "documents" else self.clusters.table).setFocus(Qt.FocusReason.MouseFocusReason)
         if side == "clusters":
             self.clusters.opened()
 
@@ -316,8 +320,7 @@ class BrowserView(QWidget):
 
     def read_number(self, number: Any) -> None:
         """Read a document that need not be in the list."""
-        self.sides.set("documents")
-        self._sides.setCurrentIndex(0)
+        self._show_side("documents")
         self._characters = FIRST_CHARACTERS
         self.desk.document(int(number), self._shown_wanted.get("search", ""), self._characters, self._other_came, self._document_failed)
 

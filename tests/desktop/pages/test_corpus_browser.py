@@ -339,6 +339,7 @@ def test_labels_of_harm_teach_and_go_on(full: BrowserView, project: Project, qtb
 
 def test_groups_are_compared_and_another_member_is_kept(full: BrowserView, project: Project, qtbot) -> None:
     press(qtbot, full.list, Qt.Key.Key_C)
+    assert full.clusters.table.hasFocus()
     cards = full.clusters.compare.cards
     qtbot.waitUntil(lambda: cards[0].member is not None and full.clusters.pages.total == GROUPS, timeout=WAIT)
     assert [c.member["number"] for c in cards[:3]] == [0, 2, 1]  # the kept one, then the most alike
