@@ -239,6 +239,56 @@ def models(project: Path, as_json: bool) -> None:
             click.echo(f"{ref.id:<24}{ref.title}")
 
 
+@cli.command("import-model")
+@PROJECT
+@click.argument("folder", metavar="SOURCE")
+@click.option("--dtype", default="as_is", type=click.Choice(["as_is", "float32", "bfloat16", "float16"]),
+              help=tr("The number format the weights are kept in; as_is changes nothing."))
+@click.option("--title", default="", help=tr("How the model is called in the project; its folder's name unless given."))
+@click.option("--yes", is_flag=True, help=tr("Fetch from the hub without asking."))
+@JSON
+@boundary
+def import_model(project: Path, folder: str, dtype: str, title: str, yes: bool, as_json: bool) -> None:
+    """Take a model of another program into the project in DIR: a Hugging Face folder, a GGUF file, or hub:OWNER/NAME.
+
+    What cannot be computed exactly as its makers meant it is refused with the reason. No code of SOURCE is ever run.
+    """
+    from engine import pipeline
+    from engine.project.project import Project
+    from engine.stages.import_model.spec import HUB
+    opened = Project.open(project)
+    if folder.startswith(HUB):
+        from engine.model.formats import hub
+        found = hub.look(folder.removeprefix(HUB))
+        for file in found.files:
+            click.echo(f"{units.size(file.size):>10}  {file.name}", err=True)
+        click.echo(tr("{name}: {size} in {count} files; licence: {licence}.", name=found.name, size=units.size(found.nbytes),
+                      count=len(found.files), licence=found.licence or tr("not named")), err=True)
+        if not yes:
+            if as_json or not sys.stdin.isatty():
+                raise SettingError(tr("Nothing was fetched."), tr("Add --yes to fetch these files."), code="ask")
+            click.confirm(tr("Fetch these files?"), abort=True, err=True)
+        folder = f"{HUB}{found.name}{'/' + found.gguf if found.gguf else ''}@{found.revision}"
+    else:
+        folder = str(Path(folder).expanduser().resolve())
+    spec = pipeline.stage("import_model").spec.check({"folder": folder, "dtype": dtype, "title": title})
+    sys.exit(watch(opened, opened.runs.create(spec), "cpu", 1, as_json))
+
+
+@cli.command()
+@click.argument("word", metavar="[on|off]", required=False, type=click.Choice(["on", "off"]))
+@JSON
+@boundary
+def network(word: str | None, as_json: bool) -> None:
+    """Say whether Fledge may fetch models from the Hugging Face hub, or switch that on or off. It is off until you switch it on."""
+    from engine.model.formats import hub
+    if word:
+        hub.allow(word == "on")
+    on = hub.allowed()
+    click.echo(json.dumps({"network": on}) if as_json else (tr("The network is on: models can be fetched from the hub when you ask.") if on
+                                                             else tr("The network is off: Fledge contacts nobody.")))
+
+
 @cli.command()
 @PROJECT
 @click.argument("artifact", metavar="ARTIFACT")
@@ -322,15 +372,24 @@ def chat(project: Path, checkpoint: str, prompt: str | None, max_tokens: int, te
 @PROJECT
 @click.option("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine unless changed."))
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help=tr("0: any free port."))
+@click.option("--no-token", is_flag=True, help=tr("Ask for no token; on this machine only."))
+@click.option("--keep-alive", default="10m", metavar="TIME", help=tr("How long an idle model stays in memory: 30s, 10m, 1h; -1: for good."))
+@click.option("--allow-host", "allow_hosts", multiple=True, metavar="NAME", help=tr("Another name that clients call this machine by."))
 @click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
 @click.option("--owner", type=int, hidden=True, help=tr("End when this process does."))
 @JSON
 @boundary
-def serve(project: Path, host: str, port: int, device: str, owner: int | None, as_json: bool) -> None:
-    """Serve the models of the project to other programs on this machine (OpenAI-compatible), until Ctrl-C."""
+def serve(project: Path, host: str, port: int, no_token: bool, keep_alive: str, allow_hosts: tuple[str, ...], device: str,
+          owner: int | None, as_json: bool) -> None:
+    """Serve the models of the project to other programs until Ctrl-C, as OpenAI's and Ollama's servers do.
+
+    A token is asked for unless --no-token is given; it is in the file .server.json of the project, or is what FLEDGE_SERVE_TOKEN holds.
+    """
     from engine.project.project import Project
     from engine.serve.main import serve as run_server
-    sys.exit(run_server(Project.open(project).dir, host=host, port=port, device=device, owner_pid=owner, as_json=as_json))
+    from engine.serve.ollama_requests import duration
+    sys.exit(run_server(Project.open(project).dir, host=host, port=port, token="" if no_token else None, device=device, owner_pid=owner,
+                        as_json=as_json, keep_alive=duration(keep_alive), allow_hosts=allow_hosts))
 
 
 @cli.command()

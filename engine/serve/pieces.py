@@ -20,13 +20,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Token:
-    """A token written. `text` is what it added to the text ("" while a character is not whole yet); `logprob` is the model's own, before
-    temperature and cuts; `rank` its place among all tokens, 1 for the most likely; `top` the likeliest, best first."""
+    """A token written, or read. `text` is what it added to the text ("" while a character is not whole yet); `logprob` is the model's own,
+    before temperature and cuts (None for the first token of a text, which has nothing before it, and where nobody asked); `rank` its place
+    among all tokens, 1 for the most likely; `top` the likeliest, best first."""
 
     id: int
     bytes: bytes
     text: str
-    logprob: float = 0.0
+    logprob: float | None = 0.0
     rank: int = 0
     top: tuple[Choice, ...] = ()
 

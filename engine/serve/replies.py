@@ -1,4 +1,5 @@
-"""The bodies the server sends: OpenAI's, with Fledge's own fields beside them. Pure functions; no torch, no HTTP.
+"""The bodies the server sends: OpenAI's, with Fledge's own fields beside them, and errors in every protocol's form. Pure functions; no
+torch, no HTTP.
 
 Own fields: `logprobs.content[].id` and `.rank`, the same `content` list in completions as in chat (with the raw bytes of every token), and
 `fledge` in the last body of an answer: the seed used, why it ended, how long it took.
@@ -40,9 +41,10 @@ def error(wrong: FledgeError, status: int | None = None, type: str | None = None
                                           "sentence": wrong.sentence, "remedy": wrong.remedy}}
 
 
-def internal() -> tuple[int, dict[str, Any]]:
-    """For our own mistakes: the details are in the server's log, not in the answer."""
-    return error(ours())
+def told(path: str, wrong: FledgeError, status: int | None = None, type: str | None = None) -> tuple[int, dict[str, Any]]:
+    """(HTTP status, body) of an error in the form of the protocol that a path belongs to: Ollama's is one sentence."""
+    status, body = error(wrong, status, type)
+    return status, {"error": str(wrong)} if path.startswith("/api/") else body
 
 
 def ours() -> FledgeError:
@@ -50,7 +52,7 @@ def ours() -> FledgeError:
     return FledgeError(tr("Something went wrong inside the server."), tr("Its log says what. Trying again may help."), code="internal")
 
 
-def _shown(data: bytes) -> str:
+def shown(data: bytes) -> str:
     """A token's bytes as OpenAI writes them: its text, or `bytes:` and escapes where it is no whole text."""
     try:
         return data.decode("utf-8")
@@ -58,14 +60,15 @@ def _shown(data: bytes) -> str:
         return "bytes:" + "".join(f"\\x{b:02x}" for b in data)
 
 
-def _finite(logprob: float) -> float:
-    return max(logprob, MAX_LOGPROB) if logprob == logprob else MAX_LOGPROB
+def finite(logprob: float | None) -> float | None:
+    """A log-probability that JSON can hold; None stays."""
+    return logprob if logprob is None else max(logprob, MAX_LOGPROB) if logprob == logprob else MAX_LOGPROB
 
 
 def content(tokens: Sequence[Token], wanted: int) -> list[dict[str, Any]]:
     """Chat's `logprobs.content`: one entry a token with its `wanted` likeliest alternatives."""
-    return [{"token": _shown(t.bytes), "logprob": _finite(t.logprob), "bytes": list(t.bytes), "id": t.id, "rank": t.rank, "text": t.text,
-             "top_logprobs": [{"token": _shown(c.bytes), "logprob": _finite(c.logprob), "bytes": list(c.bytes), "id": c.id}
+    return [{"token": shown(t.bytes), "logprob": finite(t.logprob), "bytes": list(t.bytes), "id": t.id, "rank": t.rank, "text": t.text,
+             "top_logprobs": [{"token": shown(c.bytes), "logprob": finite(c.logprob), "bytes": list(c.bytes), "id": c.id}
                               for c in t.top[:wanted]]} for t in tokens]
 
 
@@ -75,9 +78,9 @@ def completion_logprobs(tokens: Sequence[Token], wanted: int, offset: int) -> di
     for token in tokens:
         starts.append(at)
         at += len(token.text)
-    return {"tokens": [_shown(t.bytes) for t in tokens], "token_logprobs": [_finite(t.logprob) for t in tokens],
-            "top_logprobs": [{_shown(c.bytes): _finite(c.logprob) for c in t.top[:wanted]} for t in tokens], "text_offset": starts,
-            "content": content(tokens, wanted)}
+    tops = [None if t.logprob is None else {shown(c.bytes): finite(c.logprob) for c in t.top[:wanted]} for t in tokens]
+    return {"tokens": [shown(t.bytes) for t in tokens], "token_logprobs": [finite(t.logprob) for t in tokens], "top_logprobs": tops,
+            "text_offset": starts, "content": content(tokens, wanted)}
 
 
 def completion(id: str, created: int, model: str, choices: list[dict[str, Any]], usage: Usage | None = None, **own: Any) -> dict[str, Any]:

@@ -313,11 +313,11 @@ def test_web_pages_from_elsewhere_are_refused(http: httpx.Client) -> None:
     ({"model": MODEL, "prompt": "a", "n": 0}, 400, "bad_parameter", "n cannot be 0"),
     ({"model": MODEL, "prompt": "a", "max_tokens": 0}, 400, "bad_parameter", "max_tokens cannot be 0"),
     ({"model": MODEL, "prompt": "a", "stop": ["x"] * 17}, 400, "bad_parameter", "stop"),
-    ({"model": MODEL, "prompt": "a", "echo": True}, 400, "unsupported_parameter", "does not do echo"),
+    ({"model": MODEL, "prompt": "a", "best_of": 3}, 400, "unsupported_parameter", "does not do best_of"),
     ({"model": MODEL, "prompt": "a", "temprature": 1}, 400, "unknown_parameter", "temprature"),
     ({"model": MODEL, "prompt": []}, 400, "bad_parameter", "prompt is empty"),
     ({"model": MODEL, "prompt": [[5, 999_999]]}, 400, "bad_parameter", "no token 999999"),
-    ({"model": MODEL, "prompt": ["a"] * 64, "n": 64}, 400, "bad_parameter", "4096 completions"),
+    ({"model": MODEL, "prompt": ["a"] * 64, "n": 64}, 400, "bad_parameter", "4,096 are too many"),
 ])
 def test_mistakes_are_told_in_a_sentence(http: httpx.Client, body: Any, status: int, code: str, words: str) -> None:
     reply = http.post("/v1/completions", content=body if isinstance(body, bytes) else json.dumps(body).encode())
