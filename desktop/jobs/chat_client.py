@@ -19,7 +19,6 @@ from desktop.jobs.answer import Answer, AnswerEnd, ChatError, ModelInfo, Samplin
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project import launch, layout
-from engine.project.locks import FileLock
 from engine.serve import address
 from engine.serve.address import Address
 
@@ -55,7 +54,7 @@ class ChatClient(QObject):
         self._pid = 0
         self._deadline = 0.0
         self._asking = False
-        self._again, self._leaving = 0.0, 0
+        self._again = 0.0  # until when an old server may take its time to end; 0 when none does
         self._net: QNetworkAccessManager | None = None
         self._poll = QTimer(self)
         self._poll.setInterval(POLL_MS)
@@ -88,6 +87,9 @@ class ChatClient(QObject):
         if self.state not in ("off", "failed"):
             return
         self._deadline = time.monotonic() + START_SECONDS
+        if self._leaving():  # one that was told to end may still hold the project or the port
+            self._begin_anew()
+            return
         self._address = address.read(self.project_dir)
         if self._address is not None or self._spawn():
             self._set_state("starting")
@@ -99,9 +101,11 @@ class ChatClient(QObject):
             self.start()
             return
         self._watch.stop()
-        self._leaving, self._again = self._pid, time.monotonic() + END_SECONDS
         self._end_process()
-        self._address, self._known, self._asking = None, False, False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._address, self._known, self._asking, self._again = None, False, False, time.monotonic() + END_SECONDS
         self._set_state("starting")
         self._poll.start()
 
@@ -120,13 +124,22 @@ class ChatClient(QObject):
         return True
 
     def _end_and_spawn(self) -> None:
-        """While the old server ends: wait for its lock, then start the new one."""
-        if FileLock(layout.server_lock(self.project_dir)).taken():
+        """While an old server ends: wait for that, then start the new one."""
+        for pid in self._leaving():
             if time.monotonic() > self._again:
-                launch.kill(self._leaving, wait=0.0)
+                launch.kill(pid, wait=0.0)
             return
         self._again, self._deadline = 0.0, time.monotonic() + START_SECONDS
-        self._spawn()
+        self._address = address.read(self.project_dir)
+        if self._address is None:
+            self._spawn()
+
+    def _leaving(self) -> list[int]:
+        """Servers that were told to end, have not yet, and are in the way: of the same project, or any where the port is a fixed one."""
+        for pid in [pid for pid in _ended if not launch.running(pid)]:
+            del _ended[pid]
+        fixed = bool(_ended) and "--port" in self._options()
+        return [pid for pid, project in _ended.items() if fixed or project == self.project_dir]
 
     def refresh(self) -> None:
         """Ask for the models again; `models_changed` when they differ."""
@@ -259,6 +272,7 @@ class ChatClient(QObject):
         if self._pid:
             with suppress(psutil.Error):
                 psutil.Process(self._pid).terminate()
+            _ended[self._pid] = self.project_dir
             self._pid = 0
 
     def _set_state(self, state: str) -> None:
@@ -274,6 +288,10 @@ class ChatClient(QObject):
             lines = []
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return tr("It said: {line}", line=said) if said else tr("It left no message.")
+
+
+_ended: dict[int, Path] = {}
+"""Servers that clients of this process told to end, and their projects."""
 
 
 def _body(reply: QNetworkReply) -> Any:

@@ -3,11 +3,12 @@
 import sys
 from typing import Any
 
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
+from desktop.pages.serve_panel import ServePanel
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.columns import Columns
 from desktop.widgets.fields import Choice, TextField
@@ -61,16 +62,25 @@ class SettingsPage(Page):
         machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, rule(), Text(tr("Train on"), "medium"), self._device,
                         small(tr("Automatic takes the best device. Runs that are under way stay where they are."), wrap=True),
                         pad=(16, 8, 16, 16), gap=10)
+        self.serve = ServePanel(context)
         self.set_body(PageHeader(tr("Settings"), tr("How Fledge looks and where it keeps things. Changes are in force at once.")), 18,
-                      Columns(theme, col(look, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
+                      Columns(theme, col(look, self.serve, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
         context.machine_changed.connect(self._show_machine)
         context.probe.busy_changed.connect(self._show_machine)
 
     def opened(self, **args: Any) -> None:
         self._mode.set(self.theme.mode)
         self._show_machine()
+        self.serve.refresh()
+        if args.get("section") == "serve":
+            QTimer.singleShot(0, self, self._show_serve)
         if self.context.machine is None:
             self.context.probe.ask()
+
+    def _show_serve(self) -> None:
+        """The switch is on the screen and has the focus."""
+        self.scroll.ensureWidgetVisible(self.serve, 0, 24)
+        self.serve.switch.setFocus()
 
     def _line(self, label: str, help: str, control: QWidget, stretch: bool = False) -> QWidget:
         words = col(Text(label, "medium"), small(help, wrap=True), gap=1)

@@ -77,7 +77,9 @@ class ChatPage(Page):
         self._trouble = NoteSlot(theme)
         self._trouble.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
         self._history_button = Button(theme, kind="icon", icon="clock", name=tr("Earlier chats"), on_click=self._history)
-        self._header = PageHeader(tr("Chat"), "", self._history_button, self.mode, self.sides)
+        serve = Button(theme, kind="icon", icon="globe", name=tr("Serve my models to other programs"),
+                       on_click=lambda: context.navigate("settings", section="serve"))
+        self._header = PageHeader(tr("Chat"), "", self._history_button, serve, self.mode, self.sides)
         legend = row(small(tr("Probability of each token")), *[row(Swatch(theme, step), small(words), gap=6) for step, words in (
             (0, tr("80 % and up")), (1, tr("50 to 80")), (2, tr("20 to 50")), (3, tr("under 20")))], "+", gap=14)
         legend.setToolTip(tr("The model's own probability of each token, before temperature and cuts. Point at a token, or walk with the "
