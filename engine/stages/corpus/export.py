@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.contract.words import language
 from engine.project import files
-from engine.project.artifacts import Artifact
+from engine.project.artifacts import Artifact, ArtifactStore
 from engine.stages.corpus.report_page import report_html
 from engine.text import export_corpus
 
@@ -22,9 +22,15 @@ def export(made: Artifact, form: str, target: Path, report: Callable[[int, int],
     try:
         if form == "html":
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(made.created))
-            page = report_html(made.facts, made.title, when, language(), settings=made.spec)
+            page = report_html(made.facts, made.title, when, language(), settings=made.spec, tokens=counted_tokens(made))
             files.write_bytes(target, page.encode("utf-8"))
             return 0
         return export_corpus.export(made.path, target, form, report)
     except OSError as wrong:
         raise files.disk_error(wrong, target) from wrong
+
+
+def counted_tokens(made: Artifact) -> int:
+    """Tokens of a corpus as a tokenizer counted them last; 0 while none has."""
+    shards = [a for a in ArtifactStore(made.path.parents[1]).list("tokens") if made.id in a.parents]
+    return sum(int(shards[-1].facts.get(f"{split}_tokens", 0)) for split in ("train", "validation")) if shards else 0
