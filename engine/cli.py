@@ -108,24 +108,37 @@ def new(project: Path, name: str, as_json: bool) -> None:
 
 @cli.command()
 @PROJECT
-@click.argument("stage", metavar="STAGE")
+@click.argument("stage", metavar="[STAGE]", required=False)
+@click.option("--recipe", metavar="FILE", type=click.Path(path_type=Path),
+              help=tr("Replay a recipe.toml instead of a STAGE: each of its runs that is not there yet."))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
 @click.option("--input", "inputs", multiple=True, metavar="ID", help=tr("An artifact that goes in, by its id; its kind decides where."))
-@click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path), help=tr("A file or folder to import."))
-@click.option("--executor", default="", metavar="NAME", help=tr("What runs a corpus: local, or datatrove (writes a pipeline for clusters)."))
+@click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path),
+              help=tr("A file or folder to import; with --recipe NAME=PATH, where a source lies here."))
+@click.option("--executor", default="", metavar="NAME",
+              help=tr("What runs a corpus: local, or datatrove (writes a pipeline for clusters)."))
 @click.option("--device", default="auto", help=tr("auto, cpu, cuda, cuda:1 or mps."))
 @click.option("--processes", default=1, type=click.IntRange(1, 1024), help=tr("Train on this many devices of this machine (torchrun)."))
 @click.option("--detach", is_flag=True, help=tr("Queue the run and return at once."))
 @JSON
 @boundary
-def run(project: Path, stage: str, settings: tuple[str, ...], inputs: tuple[str, ...], sources: tuple[Path, ...], executor: str, device: str,
-        processes: int, detach: bool, as_json: bool) -> None:
-    """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end.
+def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[str, ...], inputs: tuple[str, ...],
+        sources: tuple[Path, ...], executor: str, device: str, processes: int, detach: bool, as_json: bool) -> None:
+    """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end, or replay a recipe.
 
     Ctrl-C stops with a checkpoint; a second one returns at once, and the run saves and stops by itself.
     """
     from engine import pipeline
     from engine.project.project import Project
+    if recipe is not None:
+        if stage or settings or inputs or executor or detach or processes != 1:
+            raise SettingError(tr("A recipe names its stages and settings itself."),
+                               tr("Beside --recipe only --source, --device and --json can be given."), code="recipe_only")
+        replay_recipe(Project.open(project), recipe, sources, device, as_json)
+        return
+    if not stage:
+        raise SettingError(tr("Name a stage, or a recipe with --recipe."), tr("Stages: {known}.", known=", ".join(pipeline.STAGES)),
+                           code="unknown_stage")
     kind = pipeline.stage(stage)
     opened = Project.open(project)
     values = kind.spec.parse_settings(settings)
@@ -423,6 +436,72 @@ def demo(project: Path, quick: bool, corpus: Path | None, seed: int, as_json: bo
         report = run_demo(project, quick=quick, corpus=corpus, seed=seed, report=progress)
     if as_json:
         click.echo(json.dumps(report))
+
+
+@cli.command()
+@PROJECT
+@click.option("--recipe", metavar="ID", default="", help=tr("Write a recipe that makes ID again; `fledge run --recipe` replays it."))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("recipe.toml"),
+              help=tr("The recipe's file; recipe.toml unless given."))
+@click.option("--compare", nargs=2, metavar="ID ID", default=None, help=tr("Show what the settings of two artifacts or runs differ in."))
+@click.option("--verify", metavar="ID", default="",
+              help=tr("Read every file of an artifact or checkpoint and compare its hash; all: of all."))
+@click.option("--delete", metavar="ID", default="", help=tr("Show what would go with it; with --yes, delete that."))
+@click.option("--checkpoints", is_flag=True, help=tr("Delete the checkpoints of the runs that made it, too."))
+@click.option("--yes", is_flag=True, help=tr("Delete without asking."))
+@JSON
+@boundary
+def lineage(project: Path, recipe: str, out: Path, compare: tuple[str, str] | None, verify: str, delete: str, checkpoints: bool, yes: bool,
+            as_json: bool) -> None:
+    """Show what was made from what in the project in DIR, what is out of date because of it, and how much disk it takes.
+
+    An ID is an artifact's, a checkpoint's (RUN@STEP) or a run's.
+    """
+    from engine import pipeline, terminal
+    from engine.project import lineage as graph
+    from engine.project import recipe as recipes
+    from engine.project.project import Project
+    opened = Project.open(project)
+    specs = {id: stage.spec for id, stage in pipeline.STAGES.items()}
+    if recipe:
+        target = out.expanduser().resolve()
+        made = recipes.write(opened, recipe, target, pipeline.STAGES)
+        click.echo(json.dumps({"recipe": str(target), "steps": [s.name for s in made.step], "sources": [s.name for s in made.source]})
+                   if as_json else tr("Wrote {path}: {steps}.", path=str(target), steps=", ".join(s.name for s in made.step)))
+    elif compare:
+        rows = graph.compare(*(graph.describe(opened, id) for id in compare), specs)
+        terminal.print_comparison(compare, rows, as_json)
+    elif verify:
+        sys.exit(terminal.print_verified(graph.read(opened), verify, as_json))
+    elif delete:
+        plan = graph.plan_deletion(opened, delete, with_checkpoints=checkpoints)
+        terminal.print_deletion(plan, as_json and not yes)
+        if yes or (not as_json and sys.stdin.isatty() and not plan.used_by and click.confirm(tr("Delete it?"))):
+            freed = graph.delete(opened, plan)
+            click.echo(json.dumps({"deleted": [gone.id for gone in plan.goes], "bytes": freed}) if as_json else
+                       tr("Deleted; {size} are free.", size=units.size(freed)))
+    else:
+        terminal.print_lineage(graph.read(opened), graph.disk_usage(opened), as_json)
+
+
+def replay_recipe(project: Any, file: Path, sources: tuple[Path, ...], device: str, as_json: bool) -> None:
+    """Replay a recipe and say which results equal the recorded ones. A difference is said, and no failure."""
+    from engine import pipeline, terminal
+    from engine.project import recipe as recipes
+    from engine.project.follow import follow
+    given: dict[str, Path] = {}
+    for pair in map(str, sources):
+        name, sign, path = pair.partition("=")
+        if not sign:
+            raise SettingError(tr("{pair} is not a source of a recipe.", pair=pair), tr("Write it as NAME=PATH."), field="source")
+        given[name] = Path(path)
+
+    def watched(made: Any, pid: int) -> Any:
+        with terminal.RunProgress(made, pid, quiet=as_json) as progress:
+            return follow(made, pid, progress)
+    outcome = recipes.replay(project, recipes.read(file), pipeline.STAGES, given, device=device, watch=watched,
+                             told=lambda step, what: None if as_json else terminal.print_step(step, what))
+    terminal.print_replay(outcome, as_json)
 
 
 def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[str, ...], say: Callable[[str], None]) -> dict[str, Any]:

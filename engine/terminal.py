@@ -12,14 +12,17 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from engine.contract import events as ev
 from engine.contract import units
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.project import control, launch, layout
+from engine.project.lineage import Deletion, DiskUsage, Lineage, Row, missing_words, reason_words, verify
 from engine.project.models import ModelRef
+from engine.project.recipe import Outcome, Step
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 
@@ -244,3 +247,113 @@ def _funnel(report: dict[str, Any]) -> Table:
             note = tr("{size}, about {tokens} tokens", size=units.size(report["bytes"]), tokens=units.count(report["tokens_estimate"]))
         table.add_row(row["title"], f"−{units.number(row['removed'])}" if row["removed"] else "", units.number(row["left"]), note)
     return table
+
+
+def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:
+    """Every node with its parents, what is wrong with it, and its bytes on the disk; the sum last."""
+    for node in graph.nodes.values():
+        stale = [reason_words(reason, graph) for reason in node.stale]
+        missing = missing_words(node, graph)
+        if as_json:
+            print(json.dumps({"id": node.id, "kind": node.kind, "title": node.title, "created": node.created, "status": node.status,
+                              "parents": list(node.parents), "children": list(graph.children(node.id)), "run": node.run or None,
+                              "stage": node.stage or None, "bytes": usage.of(node), "hash": node.hash or None, "files": node.files,
+                              "replaced_by": node.replaced_by or None, "stale": stale, "missing": missing,
+                              "used_by": graph.used_by(node.id)}))
+    if as_json:
+        print(json.dumps({"bytes": usage.total, "library": usage.library, "other": usage.other, "runs": usage.runs}))
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in (tr("Id"), tr("Name"), tr("Made from"), tr("On disk"), tr("State")):
+        table.add_column(name, justify="right" if name == tr("On disk") else "left")
+    for node in graph.nodes.values():
+        state = (tr("stale") if node.stale else tr("replaced by {id}", id=node.replaced_by) if node.replaced_by else
+                 tr("a parent is missing") if node.missing else node.status)
+        disk = "" if node.deleted else units.size(usage.of(node))
+        table.add_row(*map(escape, (node.id, node.title, ", ".join(node.parents), disk, state)))
+    out = Console()
+    out.print(table if graph.nodes else tr("Nothing was made yet."))
+    for node in graph.nodes.values():
+        for words in (*(reason_words(reason, graph) for reason in node.stale), *missing_words(node, graph)):
+            tell(out, f"{node.id}: {words}", style="yellow")
+    tell(out, tr("{size} on disk in all.", size=units.size(usage.total)))
+
+
+def print_comparison(ids: Sequence[str], rows: Sequence[Row], as_json: bool) -> None:
+    """What the settings of two things differ in."""
+    if as_json:
+        for each in rows:
+            print(json.dumps({"setting": each.name, "label": each.label, "left": each.left, "right": each.right}))
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in (tr("Setting"), *ids):
+        table.add_column(escape(name))
+    for each in rows:
+        table.add_row(*map(escape, (each.label, each.left, each.right)))
+    Console().print(table if rows else tr("They have the same settings."))
+
+
+def print_verified(graph: Lineage, id: str, as_json: bool) -> int:
+    """Read the files of one node, or of all, and say which are what was written; 3 when one is not."""
+    chosen = [n for n in graph.nodes.values() if n.files] if id == "all" else [graph.get(id)]
+    broken = 0
+    for node in chosen:
+        wrong = [check for check in verify(node) if check.state != "same"]
+        broken += bool(wrong)
+        if as_json:
+            print(json.dumps({"id": node.id, "files": len(node.files), "same": not wrong, "wrong": {c.name: c.state for c in wrong}}))
+        elif wrong:
+            tell(Console(), tr("{id}: {files} are not what was written.", id=node.id, files=", ".join(c.name for c in wrong)), style="red")
+        else:
+            tell(Console(), trn("{id}: {count} file is what was written.", "{id}: all {count} files are what was written.", len(node.files),
+                                id=node.id))
+    return 3 if broken else 0
+
+
+def print_deletion(plan: Deletion, as_json: bool) -> None:
+    """What would go, children first, what it frees, what is in the way."""
+    if as_json:
+        print(json.dumps({"deletes": [gone.id for gone in plan.goes], "bytes": plan.bytes, "used_by": [list(pair) for pair in plan.used_by],
+                          "checkpoints": [gone.id for gone in plan.checkpoints], "stranded": list(plan.stranded)}))
+        return
+    out = Console(stderr=True)
+    for gone in plan.goes:
+        tell(out, f"{gone.id:<20}{units.size(gone.bytes):>10}  {gone.title}")
+    tell(out, tr("{size} in all.", size=units.size(plan.bytes)))
+    for run, id in plan.used_by:
+        tell(out, tr("Run {run} is under way and uses {id}: nothing can be deleted now.", run=run, id=id), style="yellow")
+    for run in plan.stranded:
+        tell(out, tr("Run {run} can not be resumed then.", run=run), style="yellow")
+    if plan.checkpoints and not plan.with_checkpoints:
+        tell(out, tr("Checkpoints of its runs stay ({size}); --checkpoints deletes them too.",
+                     size=units.size(sum(gone.bytes for gone in plan.checkpoints))))
+    for path in plan.elsewhere:
+        tell(out, tr("The exported files in {path} stay.", path=path))
+
+
+def print_step(step: Step, what: str) -> None:
+    """How a replay goes about a step."""
+    words = {"there": tr("{step}: is there already.", step=step.name), "resumed": tr("{step}: goes on where it was.", step=step.name),
+             "started": tr("{step}: starts.", step=step.name), "followed": tr("{step}: is under way.", step=step.name)}
+    tell(Console(stderr=True), words[what], style="bold")
+
+
+def print_replay(outcome: Outcome, as_json: bool) -> None:
+    """Which results equal the recorded ones, and why others may not."""
+    rows = [(done, result) for done in outcome.steps for result in done.results]
+    if as_json:
+        for done in outcome.steps:
+            print(json.dumps({"step": done.step.name, "run": done.run, "skipped": done.skipped, "results": [
+                {"kind": r.kind, "artifact": r.artifact, "same": r.same, "different": list(r.different)} for r in done.results]}))
+        print(json.dumps({"steps": len(outcome.steps), "same": outcome.same, "different": outcome.different, "changed": outcome.changed,
+                          "notes": outcome.notes, "artifact": rows[-1][1].artifact if rows else None}))
+        return
+    out = Console()
+    for done, result in rows:
+        words = (tr("{step}: {artifact} equals the recorded one.", step=done.step.name, artifact=result.artifact) if result.same else
+                 tr("{step}: {artifact} is there; no hashes were recorded.", step=done.step.name, artifact=result.artifact)
+                 if result.same is None else tr("{step}: {artifact} differs in {files}.", step=done.step.name, artifact=result.artifact,
+                                                files=", ".join(result.different)))
+        tell(out, words, style="green" if result.same else "" if result.same is None else "yellow")
+    for note in outcome.notes:
+        tell(out, note)

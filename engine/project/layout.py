@@ -77,6 +77,11 @@ def checkpoint(run_dir: Path, step: int) -> Path:
     return checkpoints(run_dir) / f"step-{step:08d}"
 
 
+def exports(project: Path) -> Path:
+    """Where a replayed recipe puts exported files: what another person's paths would be is no matter here."""
+    return project / "exports"
+
+
 def demo_file(project: Path) -> Path:
     """What the guided demo was asked for and how long its stages took."""
     return project / "demo.json"

@@ -411,7 +411,7 @@ class Deletion:
     """What deleting `wanted` takes along, in the order of removal (children first), and what it leaves.
 
     `used_by` are (run under way, what it uses): while there is one nothing is deleted. `checkpoints` are those of the runs that made or
-    used what goes; they stay, since chat needs nothing but them, unless asked for. `stranded` are runs that could be resumed and then no more.
+    used what goes; they stay unless asked for, since chat needs nothing else. `stranded` are runs that could be resumed and then no more.
     `elsewhere` are exported files outside the project: nobody deletes those.
     """
 
