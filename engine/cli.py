@@ -304,22 +304,45 @@ def network(word: str | None, as_json: bool) -> None:
 
 @cli.command()
 @PROJECT
-@click.argument("artifact", metavar="ARTIFACT")
-@click.option("--to", "form", default="parquet", metavar="FORMAT", help=tr("Of a corpus: parquet, jsonl, or html for its report."))
-@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write; ARTIFACT.FORMAT in this folder unless given."))
-@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@click.argument("artifact", metavar="ID")
+@click.option("--to", "form", default="", metavar="FORMAT",
+              help=tr("Of a model: hf, gguf, ollama. Of a corpus: parquet, jsonl, or html for its report."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The folder or file to write; named after ID in this folder unless given."))
+@click.option("--replace", "--overwrite", is_flag=True, help=tr("Write over an export that is there."))
+@click.option("--dtype", "--quantisation", "--quant", "precision", default="", metavar="TYPE", help=tr(
+    "Of a model: float32, bfloat16, float16 (hf); f32, f16, bf16, q8_0, and with a binding of llama.cpp q6_k, q4_k_m (gguf, ollama)."))
+@click.option("--check", default=0, type=click.IntRange(0, 500), metavar="N",
+              help=tr("Of a model: run N prompts here and in the other program, and say whether they agree."))
+@click.option("--licence", "--license", default="", metavar="TEXT", help=tr("Of a model: the licence its card names."))
+@click.option("--name", default="", help=tr("How Ollama shall call the model."))
+@click.option("--host", default="", metavar="URL", help=tr("Where Ollama listens, if not on this machine."))
+@click.option("--title", default="", help=tr("How the exported model is called; as in the project unless given."))
 @JSON
 @boundary
-def export(project: Path, artifact: str, form: str, out: Path | None, replace: bool, as_json: bool) -> None:
-    """Write an ARTIFACT of the project for other programs: a corpus's kept documents, or its report."""
+def export(project: Path, artifact: str, form: str, out: Path | None, replace: bool, precision: str, check: int, licence: str, name: str,
+           host: str, title: str, as_json: bool) -> None:
+    """Write what ID names for other programs: a model (a finished one's id, or run@step) for transformers, llama.cpp or Ollama; a corpus's
+    kept documents, or its report."""
+    from engine.project.models import list_models
     from engine.project.project import Project
+    opened = Project.open(project)
+    if "@" in artifact or any(ref.id == artifact for ref in list_models(opened)):
+        from engine.project.models import resolve
+        from engine.stages.export.spec import ExportSpec
+        ref = resolve(opened, artifact)
+        rest = {"check_prompts": check, "licence": licence, "name": name, "host": host, "title": title, "overwrite": replace}
+        spec = ExportSpec.asked(ref.id, title or ref.title, form or "hf", out, precision, **rest)
+        if problems := spec.problems():
+            raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
+        sys.exit(watch(opened, opened.runs.create(spec), "cpu", 1, as_json))
+    form = form or "parquet"
     from engine.stages.corpus.export import FORMATS
     from engine.stages.corpus.export import export as write
     from engine.terminal import ExportProgress
-    found = Project.open(project).artifacts.get(artifact)
+    found = opened.artifacts.get(artifact)
     if found.kind != "corpus":
         raise InputError(tr("{id} is of the kind {kind}, which this version cannot export.", id=found.id, kind=found.kind),
-                         tr("A corpus can be exported."), code="not_exportable")
+                         tr("Models and corpora can be exported."), code="not_exportable")
     if form not in FORMATS:
         raise SettingError(tr("A corpus cannot be exported to {form}.", form=form), tr("Known: {known}.", known=", ".join(FORMATS)),
                            field="to")

@@ -19,9 +19,11 @@ from engine.contract.errors import Corrupt, FormatError, Mismatch, NotFound
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
-from engine.project.files import disk_error, write_bytes
+from engine.project.files import disk_error, read_json, write_bytes
+from engine.text.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+GENERATION = "generation_config.json"
 
 _NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
           torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"}
@@ -89,6 +91,15 @@ def _first_line(wrong: ValidationError | UnicodeDecodeError) -> str:
         first = wrong.errors()[0]
         return ": ".join(x for x in (".".join(str(part) for part in first["loc"]), first["msg"]) if x)
     return str(wrong)
+
+
+def stop_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens that end an answer of the model in `folder`: those of its tokenizer's roles, and those that an imported model's generation
+    settings name (several, often)."""
+    named = read_json(Path(folder) / GENERATION, {})
+    listed = named.get("eos_token_id") if isinstance(named, dict) else None
+    ends = [tokenizer.eos_id, tokenizer.end_id, tokenizer.bos_id, *(listed if isinstance(listed, list) else [listed])]
+    return tuple(sorted({id for id in ends if isinstance(id, int) and not isinstance(id, bool) and id >= 0}))
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:

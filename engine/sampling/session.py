@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.contract.errors import InputError
 from engine.contract.words import tr
-from engine.model.checkpoint import TOKENIZER, load_model
+from engine.model.checkpoint import TOKENIZER, load_model, stop_ids
 from engine.sampling.sampling import Sampling
 from engine.sampling.slots import SlotEngine
 from engine.text.tokenizer import StreamDecoder, Tokenizer
@@ -16,7 +16,7 @@ class Continuation:
 
     def __init__(self, slots: SlotEngine, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> None:
         self._slots, self._decoder = slots, StreamDecoder(tokenizer)
-        self.tokens, self.finish = 0, ""
+        self.tokens, self.finish, self._size = 0, "", tokenizer.vocab_size
         slots.add(self, prompt, sampling, alternatives=0)
 
     def __iter__(self) -> Iterator[str]:
@@ -26,7 +26,8 @@ class Continuation:
                     self.finish = token.finish_reason
                     if self.finish != "stop":
                         self.tokens += 1
-                        yield self._decoder.push(token.id)
+                        if token.id < self._size:  # rows that only pad the embedding have no text
+                            yield self._decoder.push(token.id)
             yield self._decoder.finish()
         finally:
             self._slots.remove(self)
@@ -38,8 +39,7 @@ class Session:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.tokenizer = Tokenizer.load(folder / TOKENIZER)
         self._slots = SlotEngine(load_model(folder, device), slots=1)
-        named = (self.tokenizer.eos_id, self.tokenizer.end_id, self.tokenizer.bos_id)
-        self._stops = tuple(sorted({id for id in named if id is not None}))
+        self._stops = stop_ids(folder, self.tokenizer)
 
     def stream(self, text: str, turns: Sequence[dict[str, str]] | None = None, **sampling: float) -> Continuation:
         """Continue `text` as it would stand at the beginning of a document; with `turns` (also empty), answer it as the next user turn of a

@@ -16,7 +16,7 @@ import torch
 from engine.contract.errors import SettingError
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
-from engine.model.checkpoint import TOKENIZER, WEIGHTS, load_model
+from engine.model.checkpoint import TOKENIZER, WEIGHTS, load_model, stop_ids
 from engine.model.config import ModelConfig
 from engine.sampling.grammar import Grammars
 from engine.sampling.reading import STEP_TOKENS, Read, Reader
@@ -76,8 +76,7 @@ class Loaded:
         self.running: dict[Job, Running] = {}
         self.used = time.monotonic()
         self.keep: float | None = None
-        named = (self.tokenizer.eos_id, self.tokenizer.end_id, self.tokenizer.bos_id)
-        self.stop_ids = tuple(sorted({id for id in named if id is not None}))
+        self.stop_ids = stop_ids(listed.ref.folder, self.tokenizer)
         self._weights = sum(p.nbytes for p in model.parameters())
 
     @staticmethod

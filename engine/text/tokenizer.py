@@ -266,6 +266,8 @@ class Tokenizer:
         mark = next(c for c in map(chr, range(0xF0000, 0x110000)) if c not in contents)
         armed = [m if m.get("role") in trusted else {**m, "content": self._disarm(m.get("content"), mark)} for m in messages]
         text = self.render_chat(armed, add_generation_prompt)
+        if self._ranks is None and mark not in text:  # in one piece: rules of such tokenizers reach across special tokens
+            return self.encode(text, allow_special=True)
         names = list(self.special)
         ids: list[int] = []
         for part in self._special_border.split(text) if self.special else [text]:
@@ -287,6 +289,8 @@ class Tokenizer:
     def _role(self, key: str, known: Sequence[str]) -> int | None:
         """The id the config names for a role, else the first known name this vocabulary has as a special token."""
         named = self.config.get(key)
+        if named is None and key in self.config:  # it says that it has none
+            return None
         if isinstance(named, dict):
             named = named.get("content")
         if isinstance(named, str) and named:

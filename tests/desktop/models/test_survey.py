@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from desktop.models.beside import BESIDE
 from desktop.models.survey import LOOK_BYTES, RunGlance, glance, stage_states, survey
 from engine.contract import events as ev
 from engine.pipeline import STAGES
@@ -24,7 +25,7 @@ def run(stage: str, status: str, created: float = 100.0, share: float = 0.0) -> 
 
 
 def states(artifacts=(), runs=()) -> dict[str, tuple[str, str]]:
-    return {s.id: (s.state, s.words) for s in stage_states(STAGES.values(), artifacts, runs)}
+    return {s.id: (s.state, s.words) for s in stage_states([s for s in STAGES.values() if s.id not in BESIDE], artifacts, runs)}
 
 
 CORPUS, TOKENIZER = artifact("corpus-1", 1), artifact("tokenizer-1", 2, "corpus-1")
