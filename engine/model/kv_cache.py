@@ -59,6 +59,8 @@ class KVCache:
         """Room for `columns` tokens a row; when it has to grow, by half at least, so that copies stay rare."""
         assert columns <= self.config.max_seq_len, f"{columns} tokens, the model's context is {self.config.max_seq_len}"
         if columns > self.columns:
+            if self._allocated > 4 * max(1, self.rows):  # rows of a busier time would grow too
+                self._allocated = max(1, self.rows * 3 // 2)
             self.columns = self._bucket(max(columns, self.columns * 3 // 2))
             self._grow()
 
@@ -69,6 +71,14 @@ class KVCache:
                 tensors[layer] = self._empty()
                 rows = min(old.shape[0], self.rows)
                 tensors[layer][:rows, :, :longest] = old[:rows, :, :longest]
+
+    def trim(self, rows: int) -> None:
+        """Give back what an empty cache holds, but for `rows` short rows."""
+        assert self.rows == 0
+        if self._allocated > rows or self.columns > BUCKET:
+            self._allocated, self.columns = rows, self._bucket(0)
+            self.keys = [self._empty() for _ in self.keys]
+            self.values = [self._empty() for _ in self.values]
 
     def set_lengths(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """After a right-padded prefill: how many of the written tokens are real."""

@@ -12,6 +12,7 @@ from engine.model.decoder import Decoder
 from engine.sampling.batch import Constraint, Partial, Row, RowBatch, check_prompt
 from engine.sampling.sampling import Sampling, Uniforms
 
+FEW = 4  # rows that the cache keeps while nobody is being answered
 CHUNK = 256
 ALONE = 2048  # tokens of prompts read at a time while nobody is being answered
 
@@ -44,7 +45,7 @@ class SlotEngine:
         """Tokens of prompts read so far: a prompt that several requests share counts once."""
         self._waiting: deque[Row] = deque()
         self._partial: Partial | None = None
-        self._batch = RowBatch(model, rows=min(slots, 4), own=True)
+        self._batch = RowBatch(model, rows=min(slots, FEW), own=True)
 
     def add(self, request: Hashable, prompt: Sequence[int], sampling: Sampling, *, alternatives: int = 5,
             constraint: Constraint | None = None) -> None:
@@ -63,7 +64,10 @@ class SlotEngine:
         """One token for every request under way, once the next prompts have been read, or a piece of one. [] when nobody is under way yet.
         After a token with a finish_reason its request is gone. Raises NonFinite."""
         self._read(self.chunk if self._batch.rows else max(self.chunk, ALONE))
-        return [Token(c.row.tag, c.id, c.logprob, c.sampling_logprob, c.top, c.finish_reason, c.rank) for c in self._batch.step()]
+        made = [Token(c.row.tag, c.id, c.logprob, c.sampling_logprob, c.top, c.finish_reason, c.rank) for c in self._batch.step()]
+        if made and not self._batch.rows:
+            self._batch.cache.trim(FEW)
+        return made
 
     def _read(self, budget: int) -> None:
         """Up to `budget` tokens of prompts, in order of arrival. One that is longer is read over several steps, alone."""

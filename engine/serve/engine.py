@@ -4,8 +4,8 @@ One thread owns torch. It takes jobs from a queue, gives each a slot of its mode
 others at the next step, a finished one leaves), and hands pieces back once a step. Importing this module loads no torch; the thread does.
 
 Sharing the machine. On a processor, models of up to 100M parameters are sampled by one thread (with two, and anything else running, every
-small product waits for the thread that was not scheduled: 37 tokens/s instead of 231 for 10M parameters on two busy cores), larger ones by
-all, or by a quarter of them while a training run holds the device. A run that takes the device finds its memory free: models that nobody
+small product waits for the thread that was not scheduled: 37 tokens/s instead of 231 for 10M parameters on two busy cores), and by another
+for every eight answers under way; larger ones by all, or by a quarter of them while a training run holds the device. A run that takes the device finds its memory free: models that nobody
 uses leave at once, the others when their answers are done, and until the run ends models are loaded into the machine's own memory, and stay
 there shorter. A model that does not fit in what is free is refused with the numbers.
 """
@@ -41,6 +41,7 @@ SHARING_SECONDS = 30.0  # after which a model leaves while a run has the device
 LOOK_SECONDS = 1.0
 KEEP_SHARE = 0.5  # of the device's memory that models may hold together before the one used longest ago leaves
 ONE_THREAD_PARAMETERS = 100_000_000
+ROWS_A_THREAD = 8
 FIT_SHARE = 0.9  # of the free memory that a new model may take
 
 Deliver = Callable[[list[tuple[Job, Piece]]], None]
@@ -398,7 +399,9 @@ class Engine:
             return
         import torch
         small = loaded.listed.config.parameters <= ONE_THREAD_PARAMETERS
-        wanted = 1 if small else max(1, self._threads // 4) if self._sharing else self._threads
+        wanted = max(1, self._threads // 4) if self._sharing else self._threads
+        if small:
+            wanted = 1 if self._sharing else min(self._threads, 1 + loaded.slots.active // ROWS_A_THREAD)
         if torch.get_num_threads() != wanted:
             torch.set_num_threads(wanted)
 

@@ -10,7 +10,6 @@ removes models is refused: that is the window's and the command line's.
 """
 
 import hashlib
-import json
 import secrets
 import time
 import uuid
@@ -18,6 +17,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -305,4 +305,4 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _line(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    return orjson.dumps(body) + b"\n"

@@ -8,12 +8,12 @@
 """
 
 import base64
-import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -220,4 +220,4 @@ def shortened(vector_C: np.ndarray, dimensions: int | None) -> np.ndarray:
 
 
 def _sse(body: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + orjson.dumps(body) + b"\n\n"
