@@ -10,6 +10,7 @@ from engine.contract.errors import SettingError
 from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.export.spec import ExportSpec
 from engine.stages.import_model.spec import ImportModelSpec
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
@@ -41,6 +42,7 @@ STAGES: dict[str, Stage] = {stage.id: stage for stage in (
     Stage("pretrain", tr("Pretrain"), tr("Pretrain"), PretrainSpec, "engine.stages.pretrain.run:run", ("corpus", "tokenizer"), "model",
           device=True),
     Stage("import_model", tr("Import a model"), tr("Import"), ImportModelSpec, "engine.stages.import_model.run:run", (), "model"),
+    Stage("export", tr("Export"), tr("Export"), ExportSpec, "engine.stages.export.run:run", (), "export"),
 )}
 
 

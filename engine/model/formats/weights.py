@@ -72,9 +72,9 @@ class Weights:
         return tuple(self._header[name]["shape"])
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the embedding, which stands for all."""
-        return FLOATS[self._header["embed.weight"]["dtype"]]
+    def code(self) -> str:
+        """"F32", "BF16" or "F16": how the embedding is stored, which stands for all."""
+        return str(self._header["embed.weight"]["dtype"])
 
     def rows(self, name: str, first: int, count: int) -> Tensor:
         """Rows of a tensor in the dtype they are stored in; elements of a vector."""
