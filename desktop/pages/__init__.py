@@ -38,6 +38,9 @@ PAGES: tuple[PageEntry, ...] = (
     *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values() if stage.id not in BESIDE),
     PageEntry("chat", tr("Chat"), "desktop.pages.chat:ChatPage", "tool", "chat"),
     PageEntry("runs", tr("Runs"), "desktop.pages.runs:RunsPage", "tool", "runs"),
+    PageEntry("lineage", tr("Lineage"), "desktop.pages.lineage:LineagePage", "tool", "lineage"),
+    PageEntry("export", tr("Export"), "desktop.pages.export:ExportPage", "tool", "export"),
+    PageEntry("import_model", tr("Import a model"), "desktop.pages.import_model:ImportModelPage", "hidden", "in"),
     PageEntry("settings", tr("Settings"), "desktop.pages.settings:SettingsPage", "hidden", "settings", needs_project=False),
 )
 

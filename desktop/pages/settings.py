@@ -11,7 +11,7 @@ from desktop.context import AppContext
 from desktop.pages.serve_panel import ServePanel
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.columns import Columns
-from desktop.widgets.fields import Choice, TextField
+from desktop.widgets.fields import Choice, Switch, TextField
 from desktop.widgets.layout import col, row
 from desktop.widgets.machine_panel import MachineParts
 from desktop.widgets.notes import NoteSlot
@@ -63,8 +63,13 @@ class SettingsPage(Page):
                         small(tr("Automatic takes the best device. Runs that are under way stay where they are."), wrap=True),
                         pad=(16, 8, 16, 16), gap=10)
         self.serve = ServePanel(context)
+        self.network = Switch(theme, context.settings.get("network") is True, name=tr("Network"))
+        self.network.changed.connect(self._network_changed)
+        self._net = Panel(row(Text(tr("Network"), "section"), "+", self.network, gap=10),
+                          small(tr("Off, Fledge contacts nobody. On, it may fetch a model from the Hugging Face hub when you ask for one; "
+                                   "nothing else, and nothing is sent but its name."), wrap=True), pad=(16, 10, 16, 14), gap=6)
         self.set_body(PageHeader(tr("Settings"), tr("How Fledge looks and where it keeps things. Changes are in force at once.")), 18,
-                      Columns(theme, col(look, self.serve, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
+                      Columns(theme, col(look, self.serve, self._net, engine, kept, "+", gap=12), col(machine, "+", gap=0)), "+")
         context.machine_changed.connect(self._show_machine)
         context.probe.busy_changed.connect(self._show_machine)
 
@@ -72,15 +77,21 @@ class SettingsPage(Page):
         self._mode.set(self.theme.mode)
         self._show_machine()
         self.serve.refresh()
-        if args.get("section") == "serve":
-            QTimer.singleShot(0, self, self._show_serve)
+        self.network.set(self.context.settings.get("network") is True)
+        parts = {"serve": (self.serve, self.serve.switch), "network": (self._net, self.network)}
+        if args.get("section") in parts:
+            QTimer.singleShot(0, self, lambda: self._show_part(*parts[str(args["section"])]))
         if self.context.machine is None:
             self.context.probe.ask()
 
-    def _show_serve(self) -> None:
-        """The switch is on the screen and has the focus."""
-        self.scroll.ensureWidgetVisible(self.serve, 0, 24)
-        self.serve.switch.setFocus()
+    def _show_part(self, part: QWidget, switch: QWidget) -> None:
+        """One switch is on the screen and has the focus."""
+        self.scroll.ensureWidgetVisible(part, 0, 24)
+        switch.setFocus()
+
+    def _network_changed(self) -> None:
+        self.context.settings.set("network", True if self.network.value() else None)
+        self.context.settings.flush()  # runs read the file
 
     def _line(self, label: str, help: str, control: QWidget, stretch: bool = False) -> QWidget:
         words = col(Text(label, "medium"), small(help, wrap=True), gap=1)

@@ -2,8 +2,8 @@
 
     python -m engine.stages.export.probe look {"project": DIR, "model": ID, "host": ""}
 
-What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads headers only
-and writes nothing. It asks an Ollama of this machine for its version, and contacts nobody else.
+What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. It reads headers
+only and writes nothing. It asks an Ollama of this machine for its version, and contacts nobody else.
 """
 
 import json
@@ -43,8 +43,9 @@ def look(project: str, model: str, host: str = "") -> dict[str, Any]:
     finally:
         server.close()
     imported = next((a for a in lineage(opened, ref) if a.run.endswith("-" + IMPORT)), None)
-    return {"id": ref.id, "title": ref.title, "parameters": config.parameters, "context": config.max_seq_len, "vocab_size": config.vocab_size,
-            "stored": weights.code, "template": bool(words.tokenizer.chat_template), "sizes": sizes, "k_quants": quantize.available(),
+    return {"id": ref.id, "title": ref.title, "parameters": config.parameters, "context": config.max_seq_len,
+            "vocab_size": config.vocab_size, "stored": weights.code, "template": bool(words.tokenizer.chat_template), "sizes": sizes,
+            "k_quants": quantize.available(),
             "licence": str(imported.facts.get("licence") or "") if imported else "", "imported": imported is not None,
             "verdicts": {to: {"title": v.title, "loads": v.loads, "architecture": v.architecture, "reason": v.reason, "remedy": v.remedy}
                          for to, target in TARGETS.items() for v in (found[target],)},
