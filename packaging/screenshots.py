@@ -155,6 +155,20 @@ def lay_over(app: "App") -> None:
     page._chosen()
 
 
+def lineage_read(app: "App") -> None:
+    """Sizes and settings come from threads."""
+    settle(app, 1.0)
+
+
+def lineage_delete(app: "App") -> None:
+    """What a corpus would take along."""
+    page: Any = app.window.pages["lineage"]
+    settle(app, 1.0)
+    page.choose("corpus-1")
+    page.side.delete_wanted.emit("corpus-1")
+    settle(app, 1.0)
+
+
 MOMENTS: tuple[Moment, ...] = (
     Moment("first-start", "home", project=NONE),
     Moment("new-project", "home", project=NONE, prepare=open_new_project),
@@ -186,6 +200,9 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("chat-untrained", "chat", prepare=chat(1)),
     Moment("runs", "runs"),
     Moment("runs-overlay", "runs", prepare=lay_over),
+    Moment("lineage-empty", "lineage", project=EMPTY),
+    Moment("lineage", "lineage", prepare=lineage_read),
+    Moment("lineage-delete", "lineage", prepare=lineage_delete),
     Moment("settings", "settings", project=NONE),
     Moment("keys", "settings", project=NONE, prepare=open_keys),
 )

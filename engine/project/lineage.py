@@ -18,6 +18,7 @@ own base is not stale because of that. Whoever has no name of its own (the title
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,9 @@ CHECKPOINT, RUN = "checkpoint", "run"
 BUSY = (*ACTIVE, "starting", "queued")
 ORIGIN = ("sources", "source", "folder", "pipeline", "to", "out")
 """Settings that say where something came from outside the project, or went to: two that differ in them never stand for one another."""
+WORDS = ("title", "name", "licence", "out")
+"""Settings that hold the person's words, whatever these look like."""
+MODEL_ID = re.compile(r"([1-9][0-9]*-[a-z_]+)@([0-9]+)")
 BLOCK = 1 << 22
 
 Specs = Mapping[str, type[Spec]]
@@ -183,9 +187,10 @@ def read(project: Project, standings: Mapping[str, Standing] | None = None) -> L
                            spec=a.spec, facts=a.facts, files=a.files, engine_version=a.engine_version,
                            replaced_by=current[a.id] if current[a.id] != a.id else "")
     users: dict[str, tuple[str, ...]] = {}
+    known = {a.id for a in artifacts}
     for run in runs:
         standing = _standing(run, standings, run.id in waiting, run.id in makers)
-        inputs = tuple(dict.fromkeys(run.inputs.values()))
+        inputs = _inputs(run, known)
         if standing.status in BUSY:
             users[run.id] = inputs
         steps = run.checkpoint_steps()
@@ -213,6 +218,12 @@ def _standing(run: Run, standings: Mapping[str, Standing] | None, queued: bool, 
         return Standing("running" if run.alive() else "done", 1.0)
     state = run.state()
     return Standing(run.status_of(state, queued), state.share)
+
+
+def _inputs(run: Run, known: set[str]) -> tuple[str, ...]:
+    """What goes into a run: its artifacts, and the model that a setting names (an artifact's id or run@step)."""
+    named = [v for k, v in run.spec.items() if isinstance(v, str) and k not in WORDS and (v in known or MODEL_ID.fullmatch(v))]
+    return tuple(dict.fromkeys((*run.inputs.values(), *named)))
 
 
 def _checkpoint(run: Run, step: int, inputs: tuple[str, ...]) -> Node:

@@ -42,6 +42,7 @@ from engine.project.artifacts import NAME as ARTIFACT_NAME
 from engine.project.artifacts import Artifact
 from engine.project.event_log import read_events
 from engine.project.follow import follow
+from engine.project.lineage import MODEL_ID, WORDS
 from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import Run
@@ -59,7 +60,6 @@ TARGET = "out"
 CLOCKED = {"corpus": ("report.json", "sources.json"), "model": ("source.json",)}
 """Files of a result that hold times or places of the machine: never the same twice."""
 COMPARED = ("corpus", "tokenizer", "tokens", "model")
-MODEL_ID = re.compile(r"([1-9][0-9]*-[a-z_]+)@([0-9]+)")
 ADDRESS = re.compile(r"[a-z]{2,}:")
 """How something begins that is no path of this machine, as hub:owner/name. One letter is a drive of Windows."""
 TOKEN = re.compile(r"\{source:([^{}]+)\}")
@@ -259,7 +259,7 @@ class _Maker:
                 raise InputError(tr("This Fledge does not know the setting {name} of the stage {stage}.", name=name, stage=kind.stage),
                                  code="unknown_setting")
             default = None if known.is_required() else json.loads(json.dumps(known.get_default(call_default_factory=True), default=_plain))
-            if _refers(kind, name, value):
+            if self._refers(kind, name, value):
                 inputs[name] = self.add(value) if isinstance(value, str) else tuple(self.add(v) for v in value)
             elif name == TARGET and isinstance(value, str) and value:
                 settings[name] = PureWindowsPath(value).name if "\\" in value else PurePosixPath(value).name
@@ -270,6 +270,13 @@ class _Maker:
             else:
                 settings[name] = self._placed(value) if name in PLACES else value
         return _for_toml(settings), tuple(unset), inputs
+
+    def _refers(self, kind: type[Spec], name: str, value: Any) -> bool:
+        """Whether a setting's value names something of the project. Not every such setting says so: a model may be a checkpoint."""
+        values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if not values or not all(isinstance(v, str) and v for v in values) or name in (*PLACES, *WORDS):
+            return False
+        return bool(kind.option_of(name).artifact) or all(v in self.artifacts or MODEL_ID.fullmatch(v) for v in values)
 
     def _placed(self, value: Any) -> Any:
         """A setting with its paths replaced by references to sources."""
@@ -290,15 +297,6 @@ class _Maker:
             kind, total, digest = look_at(Path(path))
             self.sources[name] = Source(name=name, path=path, kind=kind, bytes=total, sha256=digest)
         return f"{{source:{self._names[path]}}}"
-
-
-def _refers(kind: type[Spec], name: str, value: Any) -> bool:
-    """Whether a setting's value names something of the project."""
-    values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    values = [v for v in values if isinstance(v, str)]
-    if not any(values):
-        return False
-    return bool(kind.option_of(name).artifact) or (name not in PLACES and all(MODEL_ID.fullmatch(v) for v in values))
 
 
 def _plain(value: Any) -> Any:
@@ -466,7 +464,7 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
     made: dict[str, Done] = {}
     for step in recipe.step:
         row = stages[step.stage]
-        inputs = {name: _resolve(project, row.spec, name, value, made) for name, value in step.inputs.items()}
+        inputs = {name: _resolve(project, stages, row.spec, name, value, made) for name, value in step.inputs.items()}
         spec = _spec(step, row, places, inputs, project)
         if problems := spec.problems():
             raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
@@ -501,10 +499,10 @@ def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[
     return row.spec.check({**values, **dict.fromkeys(step.unset), **inputs})
 
 
-def _resolve(project: Project, kind: type[Spec], name: str, value: str | tuple[str, ...], made: Mapping[str, Done]) -> Any:
+def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, value: str | tuple[str, ...], made: Mapping[str, Done]) -> Any:
     """The id, in this project, of what an earlier step made."""
     if isinstance(value, tuple):
-        return tuple(_resolve(project, kind, name, one, made) for one in value)
+        return tuple(_resolve(project, stages, kind, name, one, made) for one in value)
     step, at, number = value.partition("@")
     done = made[step]
     if at:
@@ -513,8 +511,8 @@ def _resolve(project: Project, kind: type[Spec], name: str, value: str | tuple[s
                                 step=number), tr("Set its keep_checkpoints higher in the recipe, and replay in a new project."),
                              code="no_checkpoint")
         return f"{done.run}@{number}"
-    wanted = kind.option_of(name).artifact if name in kind.model_fields else ""
-    found = [r.artifact for r in done.results if r.kind == wanted or not wanted]
+    wanted = (kind.option_of(name).artifact if name in kind.model_fields else "") or stages[done.step.stage].makes
+    found = [r.artifact for r in done.results if r.kind == wanted]
     if not found:
         raise InputError(tr("{step} made no {kind}, which the recipe goes on from.", step=step, kind=wanted), code="no_result")
     return found[-1]
