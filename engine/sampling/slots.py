@@ -54,9 +54,9 @@ class SlotEngine:
         prompts share the reading of it."""
         assert request not in self.requests, f"{request!r} is under way already"
         check_prompt(self.model, prompt)
-        ids = [int(x) for x in prompt]
+        ids: Sequence[int] = [int(x) for x in prompt]
         if self._waiting and self._waiting[-1].prompt == ids:
-            ids = self._waiting[-1].prompt  # type: ignore[assignment]
+            ids = self._waiting[-1].prompt
         limit = min(sampling.max_new_tokens, self.model.config.max_seq_len - len(ids))
         self._waiting.append(Row(request, ids, sampling, Uniforms(sampling.seed), limit, alternatives, constraint))
 

@@ -97,7 +97,8 @@ class Desk:
         """The model of an id; NotFound names those there are."""
         return await run_in_threadpool(self.catalogue.get, model)
 
-    async def list(self) -> list[Listed]:
+    async def models(self) -> list[Listed]:
+        """Every one, as it is now."""
         return await run_in_threadpool(self.catalogue.list)
 
     async def body(self, http: Request) -> bytes:
@@ -110,7 +111,7 @@ class Desk:
                               tr("Send less text at once."))
         return bytes(data)
 
-    def deliver(self, batch: "list[tuple[Job, Piece]]") -> None:
+    def deliver(self, batch: list[tuple[Job, Piece]]) -> None:
         """Called on the event loop by the engine thread, once a step."""
         for job, piece in batch:
             answer = self.answers.get(job.answer)

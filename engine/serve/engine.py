@@ -4,10 +4,10 @@ One thread owns torch. It takes jobs from a queue, gives each a slot of its mode
 others at the next step, a finished one leaves), and hands pieces back once a step. Importing this module loads no torch; the thread does.
 
 Sharing the machine. On a processor, models of up to 100M parameters are sampled by one thread (with two, and anything else running, every
-small product waits for the thread that was not scheduled: 37 tokens/s instead of 231 for 10M parameters on two busy cores), and by another
-for every eight answers under way; larger ones by all, or by a quarter of them while a training run holds the device. A run that takes the device finds its memory free: models that nobody
-uses leave at once, the others when their answers are done, and until the run ends models are loaded into the machine's own memory, and stay
-there shorter. A model that does not fit in what is free is refused with the numbers.
+small product waits for the thread that was not scheduled: 37 tokens/s instead of 231 for 10M parameters on two busy cores), and by one more
+for every eight answers under way; larger ones by all, or by a quarter of them while a training run holds the device. A run that takes the
+device finds its memory free: models that nobody uses leave at once, the others when their answers are done, and until the run ends models
+are loaded into the machine's own memory, and stay there shorter. A model that does not fit in what is free is refused with the numbers.
 """
 
 import logging
@@ -285,6 +285,7 @@ class Engine:
     def _load(self, listed: Listed) -> "Loaded":
         """The model of a job, in memory. Others that are idle leave for it, the one used longest ago first."""
         here, id = self._loaded, listed.ref.id
+        made: Loaded
         known = self._models.get(id)
         if known is not None and known.listed.ref.folder == listed.ref.folder and known.stamp == here.Loaded.stamp_of(listed):
             self._models.move_to_end(id)

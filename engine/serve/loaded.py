@@ -7,7 +7,7 @@ large models on accelerators.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import psutil
@@ -121,9 +121,9 @@ class Loaded:
         if isinstance(prompt, Ids):
             return Encoded(list(prompt.ids)), "prompt"
         if isinstance(prompt, Continued):
-            after, name = self._encode(prompt.prompt)
+            then, name = self._encode(prompt.prompt)
             between = [words.end_id] if name == "messages" and words.end_id not in (None, prompt.before[-1]) else []
-            fresh = after.ids[1:] if after.ids[:1] == [words.bos_id] else after.ids
+            fresh = then.ids[1:] if then.ids[:1] == [words.bos_id] else then.ids
             return Encoded([*prompt.before, *(id for id in between if id is not None), *fresh]), "prompt"
         ids = words.encode(prompt.text)  # a text to continue, as it stood in training: at the beginning of a document
         return (Encoded(ids) if words.bos_id is None else Encoded([words.bos_id, *ids], own=1)), "prompt"
@@ -196,12 +196,13 @@ class Loaded:
         if not self.reader.busy:
             return []
         return [(self.running[read.request], read) for read in self.reader.step(CHUNK if self.slots.active else STEP_TOKENS)
-                if read.request in self.running]  # type: ignore[index]
+                if read.request in self.running]
 
     def tokens_of(self, running: Running, read: Read | None) -> tuple[Token, ...]:
         """The prompt's tokens with their text, and with their log-probabilities where it was `read`: those that a score is about, or for an
         echo all but what the server put before them."""
         ids, growing = running.prompt.ids, Growing(_Decoder(self.tokenizer, skip_special=False))
+        special = set(self.tokenizer.special.values()) if running.job.purpose == "score" else set()
         start = running.prompt.start
         first = start if start > 1 or running.prompt.own else 0
         made: list[Token] = []
@@ -210,7 +211,7 @@ class Loaded:
             known = read is not None and at >= 0
             token = self._token(ids[place], read.logprobs[at] if known and read else None, read.ranks[at] if known and read else 0,
                                 list(read.tops[at]) if known and read else [])
-            made += growing.push(token)
+            made += growing.push(replace(token, bytes=b"") if token.id in special else token)  # they stand for no bytes of a text
         return (*made, *growing.finish())
 
     def _token(self, id: int, logprob: float | None, rank: int, top: list[tuple[int, float]]) -> Token:

@@ -79,7 +79,7 @@ class Ollama:
         return JSONResponse({"version": SPOKEN_VERSION, "fledge": __version__})
 
     async def tags(self, http: HttpRequest) -> Response:
-        listed = await self.desk.list()
+        listed = await self.desk.models()
         return JSONResponse({"models": await run_in_threadpool(lambda: [_tag(m) for m in listed])})
 
     async def ps(self, http: HttpRequest) -> Response:

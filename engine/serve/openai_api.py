@@ -53,7 +53,7 @@ class OpenAI:
 
     async def models(self, http: HttpRequest) -> Response:
         loaded = self.desk.engine.status().loaded
-        return JSONResponse({"object": "list", "data": [m.body(m.ref.id in loaded) for m in await self.desk.list()]})
+        return JSONResponse({"object": "list", "data": [m.body(m.ref.id in loaded) for m in await self.desk.models()]})
 
     async def model(self, http: HttpRequest) -> Response:
         found = await self.desk.find(http.path_params["id"])

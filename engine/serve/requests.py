@@ -141,7 +141,7 @@ def several(given: str | list[str] | list[int] | list[list[int]]) -> list[str | 
     if isinstance(given, str):
         return [given]
     if given and isinstance(given[0], int):
-        return [list(given)]  # type: ignore[arg-type]
+        return [list(given)]
     return list(given)  # type: ignore[arg-type]
 
 
@@ -281,7 +281,8 @@ def _is_name(part: str) -> bool:
 def _forms(field: str) -> str:
     """Fields that come in several forms."""
     if field in ("prompt", "input"):
-        return tr("Give a text, a list of texts, or token ids.")
+        return tr("Give a text, a list of texts, or token ids; to /v1/score also objects with a prompt or messages, and a completion.") if \
+            field == "input" else tr("Give a text, a list of texts, or token ids.")
     if field == "messages":
         return tr("Give a list of turns, each with a role (system, user, assistant or tool) and a content that is text.")
     if field == "stop":
@@ -294,8 +295,8 @@ def _rule(type: str, bounds: Mapping[str, Any]) -> str:
     if type in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
         low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
         if type == "greater_than":
-            return tr("It must be more than {low}.", low=low)
-        return tr("The least is {low}.", low=low) if high is None else tr("The most is {high}.", high=high)
+            return tr("It must be more than {low}.", low=f"{low:g}")
+        return tr("The least is {low}.", low=f"{low:g}") if high is None else tr("The most is {high}.", high=f"{high:g}")
     if type == "literal_error":
         return tr("Choose {known}.", known=str(bounds.get("expected", "")).replace("'", '"'))
     if type in ("too_short", "string_too_short"):

@@ -1,9 +1,9 @@
 """How the local server holds up: `python -m tests.benchmarks.serve_load`. One stream, then 32 at once, through the real server process.
 
-A 10M-parameter Llama shape with random weights and 8,192 tokens, three of which end a text. What every stream brought is compared with what
-the server says it sent, and every eighth with the same request asked alone: nothing lost, nothing changed. Then: the longest silence of a stream while another
-client sends a prompt as long as the context, how soon the slots of 16 clients that vanish are free, and `n` completions of one prompt beside
-as many requests. Ends with one line of figures.
+A 10M-parameter Llama shape with random weights and 8,192 tokens, three of which end a text. What every stream brought is compared with
+what the server says it sent, and every eighth with the same request asked alone: nothing lost, nothing changed. Then: the longest silence
+of a stream while another client sends a prompt as long as the context, how soon the slots of 16 clients that vanish are free, and `n`
+completions of one prompt beside one. Ends with one line of figures.
 """
 
 import argparse
@@ -48,8 +48,8 @@ class Stream:
     """One streamed completion: its token ids and when each part came."""
 
     def __init__(self, seed: int, tokens: int, prompt: list[int] | None = None) -> None:
-        self.body = {"model": MODEL, "prompt": prompt or [300 + (seed * 37 + i) % 90 for i in range(32)], "max_tokens": tokens, "seed": seed,
-                     "stream": True, "logprobs": 0, "temperature": 1.0}
+        self.body: dict[str, Any] = {"model": MODEL, "prompt": prompt or [300 + (seed * 37 + i) % 90 for i in range(32)],
+                                     "max_tokens": tokens, "seed": seed, "stream": True, "logprobs": 0, "temperature": 1.0}
         self.ids: list[int] = []
         self.times: list[float] = []
         self.reason = ""
@@ -118,8 +118,8 @@ async def measure(http: httpx.AsyncClient, count: int, tokens: int, rounds: int)
     long = time.perf_counter() - sent
     await talking
     gaps = [b - a for a, b in zip(talker.times, talker.times[1:], strict=False)]
-    print(f"a prompt of {CONTEXT - 8:,} tokens took {long:.2f} s beside a stream whose longest silence was {1000 * max(gaps):.0f} ms (median "
-          f"{1000 * statistics.median(gaps):.0f})", flush=True)
+    print(f"a prompt of {CONTEXT - 8:,} tokens took {long:.2f} s beside a stream whose longest silence was {1000 * max(gaps):.0f} ms "
+          f"(median {1000 * statistics.median(gaps):.0f})", flush=True)
 
     tasks = [asyncio.create_task(Stream(seed, 1500).run(http)) for seed in range(16)]
     await asyncio.sleep(0.6)

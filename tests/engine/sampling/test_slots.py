@@ -105,3 +105,63 @@ def test_a_removed_request_leaves_its_slot_before_its_first_token(model):
     while engine.requests:
         got += [t.id for t in engine.step()]
     assert got == expected(model, [3], Sampling(temperature=0, max_new_tokens=3))
+
+
+def test_a_long_prompt_is_read_in_pieces_while_others_go_on(model):
+    engine = SlotEngine(model, slots=4, chunk=16)
+    quick, long = Sampling(max_new_tokens=30, seed=1), Sampling(max_new_tokens=10, seed=2)
+    prompt = [(7 * i) % 101 for i in range(140)]
+    engine.add("quick", [1, 2, 3], quick)
+    engine.step()
+    engine.add("long", prompt, long)
+    heard = {"quick": [], "long": []}
+    before = 0
+    while engine.requests:
+        read = engine.prompt_tokens
+        tokens = engine.step()
+        assert "quick" not in engine.requests or engine.prompt_tokens - read <= 16
+        before += not heard["long"] and any(t.request == "quick" for t in tokens)
+        for token in tokens:
+            heard[token.request].append(token.id)
+    assert before >= 140 // 16
+    assert heard["quick"] == expected(model, [1, 2, 3], quick)[1:] and heard["long"] == expected(model, prompt, long)
+
+
+@pytest.mark.parametrize("length", [20, 100])
+def test_completions_of_one_prompt_share_the_reading_of_it(model, length):
+    engine = SlotEngine(model, slots=8, chunk=32)
+    prompt = [(5 * i) % 101 for i in range(length)]
+    for i in range(6):
+        engine.add(i, list(prompt), Sampling(max_new_tokens=9, seed=i))
+    heard = {i: [] for i in range(6)}
+    while engine.requests:
+        for token in engine.step():
+            heard[token.request].append(token.id)
+    assert engine.prompt_tokens == length
+    assert heard == {i: expected(model, prompt, Sampling(max_new_tokens=9, seed=i)) for i in range(6)}
+
+
+def test_a_request_that_leaves_while_its_prompt_is_read_frees_its_slot(model):
+    engine = SlotEngine(model, slots=2, chunk=8)
+    engine.add("quick", [1], Sampling(max_new_tokens=60))
+    engine.step()
+    for name in ("a", "b"):
+        engine.add(name, [3] * 100, Sampling(max_new_tokens=5))
+    engine.step()
+    assert engine.active == 2 and engine.waiting == 1
+    assert engine.remove("a") and engine.active == 1
+    engine.step()
+    assert engine.remove("quick") and engine.requests == ["b"]
+    assert [t.request for _ in range(40) for t in engine.step()] == ["b"] * 5
+
+
+def test_the_memory_of_a_busy_time_is_given_back(model):
+    engine = SlotEngine(model, slots=32)
+    little = engine.nbytes
+    for i in range(32):
+        engine.add(i, [i] * 90, Sampling(max_new_tokens=20, seed=i))
+    engine.step()
+    assert engine.nbytes > 8 * little
+    while engine.requests:
+        engine.step()
+    assert engine.nbytes == little
