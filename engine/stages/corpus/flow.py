@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.contract.context import RunContext
 from engine.contract.errors import Stopped
@@ -90,7 +91,7 @@ class Flow:
         """Keep a small result for a resume."""
         files.write_json(self.work / f"{name}.json", value)
 
-    def recall(self, name: str) -> object | None:
+    def recall(self, name: str) -> Any:
         path = self.work / f"{name}.json"
         return json.loads(path.read_text("utf-8")) if path.exists() else None
 

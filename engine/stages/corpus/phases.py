@@ -4,7 +4,7 @@ those that are there already; what is done to a document lives in engine/text.""
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from engine.text.cleaning import clean
 from engine.text.dedup import contamination, find, passages, signatures
 from engine.text.parts import Parts
 from engine.text.read_process import Standing, read
-from engine.text.readers import ReadOptions, list_files
+from engine.text.readers import ReadOptions, SourceFile, list_files
 
 SMALL = 8_000_000
 """Bytes of text below which one process does everything: starting others takes longer."""
@@ -89,8 +89,7 @@ class Phases:
     def _from_files(self) -> Gathered:
         spec, flow = self.spec, self.flow
         with flow.enter("look"):
-            files, skipped = list_files(spec.sources)
-            left_out = [{"name": s.name, "reason": s.reason} for s in skipped]
+            files, left_out = self._listed()
             if not files:
                 raise nothing_readable(left_out)
             need, free = ROOM * sum(f.size for f in files), shutil.disk_usage(self.project.dir).free
@@ -105,8 +104,19 @@ class Phases:
         left_out += unread
         parts = Parts(folder)
         if not parts.documents:
+            flow.done()  # the files may be mended, and are to be looked at anew then
             raise nothing_readable(left_out, len(unread))
         return Gathered(parts, [row for row in rows if row["documents"] or not row["problem"]], left_out, list(spec.sources))
+
+    def _listed(self) -> tuple[list[SourceFile], list[dict[str, str]]]:
+        """The files and what is left out; a resume takes those of the first attempt, whatever came or went since."""
+        kept = self.flow.recall("files")
+        if kept is None:
+            files, skipped = list_files(self.spec.sources)
+            kept = {"files": [{**asdict(file), "path": str(file.path)} for file in files], "skipped": [asdict(one) for one in skipped]}
+            if files:
+                self.flow.remember("files", kept)
+        return [SourceFile(**{**row, "path": Path(row["path"])}) for row in kept["files"]], list(kept["skipped"])
 
     def _from_corpus(self) -> Gathered:
         """The documents of an earlier corpus, as they were read from its files."""

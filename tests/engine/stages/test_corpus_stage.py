@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,7 @@ def test_nothing_to_read_is_an_error_and_leaves_nothing(project, tmp_path):
     for source, kind in (("a.csv", FormatError), ("b.png", InputError), ("c.txt", InputError), ("d.txt", InputError), ("none", NotFound)):
         with pytest.raises(kind):
             import_text(project, tmp_path / source)
+        shutil.rmtree(project.dir / "runs")  # each is another run
     assert project.artifacts.list() == [] and not any(project.dir.glob("artifacts/*"))
 
 
@@ -303,3 +305,26 @@ def test_a_pipeline_for_a_cluster_is_only_written(project, tmp_path):
     run(CorpusSpec(sources=(str(tmp_path / "a.txt"),), executor="datatrove_cluster"), context)
     assert (context.run_dir / "pipeline" / "pipeline.py").exists() and project.artifacts.list() == []
     assert [e.code for e in events if isinstance(e, Notice)] == ["pipeline"]
+
+
+def test_a_resume_takes_the_files_that_were_there_at_the_start(project, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for n in range(12):
+        (folder / f"{n}.txt").write_text(prose(3, n))
+    seen = []
+    with pytest.raises(Stopped):
+        import_text(project, folder, heard=seen,
+                    reader=lambda: Command("stop") if any(isinstance(e, Phase) and e.id == "clean" for e in seen) else None)
+    (folder / "00-new.txt").write_text(prose(3, 99))
+    artifact, _ = import_text(project, folder)
+    assert artifact.facts["read"] == 12 and {s["name"] for s in artifact.facts["sources"]} == {f"texts/{n}.txt" for n in range(12)}
+
+
+def test_files_that_were_mended_after_a_failure_are_looked_at_anew(project, tmp_path):
+    (tmp_path / "a.jsonl").write_text("broken\n")
+    with pytest.raises(InputError):
+        import_text(project, tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": prose(10)}) + "\n")
+    artifact, _ = import_text(project, tmp_path / "a.jsonl")
+    assert artifact.facts["documents"] == 1
