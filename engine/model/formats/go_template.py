@@ -104,6 +104,8 @@ def read_off(source: str, words: Words) -> Turns | None:
         after_answer = answered.partition(answer)[2]
         turn = asked.partition(answer)[2].partition(again)[0]
         opened = asked.partition(again)[2]
+        if not all(mark in asked for mark in (user, answer, again)):
+            return None
         if not (between.startswith(after_user) and turn.startswith(after_answer) and opened.startswith(after_user)):
             return None
         before_user = turn.removeprefix(after_answer)

@@ -40,7 +40,7 @@ def write_random(folder: Path, made: ModelConfig, words: Tokenizer | None = None
     model = Decoder(made, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for _, weight in model.named_parameters():
             if weight.dim() == 1:
                 weight.add_(torch.randn(weight.shape, generator=generator) * 0.2)
             else:
