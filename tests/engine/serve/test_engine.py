@@ -1,18 +1,22 @@
 """The engine thread without HTTP: what loads, what leaves for it, and what is refused when the device is full."""
 
+import math
 import queue
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.contract.errors import FledgeError
+from engine.project import layout
+from engine.project.locks import FileLock
 from engine.project.project import Project
 from engine.serve import loaded
 from engine.serve.catalogue import Catalogue
-from engine.serve.engine import Engine
-from engine.serve.jobs import Accepted, Broke, Ended, Job, Piece, Settings, Text, Wrote
+from engine.serve.engine import SHARING_SECONDS, Engine
+from engine.serve.jobs import Accepted, Broke, Embedded, Ended, Ids, Job, Piece, Scored, Settings, Text, Wrote
 from tests.serving import make_project
 
 IDS = ("model-1", "1-pretrain@20", "1-pretrain@0")
@@ -147,3 +151,93 @@ def test_an_engine_without_its_device_says_why_to_everybody(project: Project) ->
     assert isinstance(broke, Broke) and broke.error.code == "device_unavailable"
     assert engine.status().state == "failed" and isinstance(engine.status().error, FledgeError)
     engine.stop()
+
+
+def test_each_job_says_how_long_its_model_stays(project: Project) -> None:
+    made = Asked(project, idle_seconds=0.2)
+    job = Job("a", 0, made.catalogue.get("model-1"), Text("x"), purpose="load", keep=-1)
+    made.engine.submit([job])
+    assert [type(made.said.get(timeout=30)[1]) for _ in range(2)] == [Accepted, Ended]
+    made.until(lambda: made.engine.status().loaded == {"model-1"})
+    assert made.engine.status().models[0].leaves == math.inf
+    time.sleep(1.5)
+    assert made.engine.status().loaded == {"model-1"}
+    made.engine.submit([Job("b", 0, job.model, Text("x"), purpose="load", keep=0)])
+    assert [p.reason for p in (made.said.get(timeout=30)[1] for _ in range(2)) if isinstance(p, Ended)] == ["unload"]
+    made.until(lambda: not made.engine.status().loaded)
+    made.engine.stop()
+
+
+def test_a_run_that_takes_the_device_finds_its_memory_free(project: Project) -> None:
+    """On a processor: models that nobody uses leave, and answers are still given."""
+    made = Asked(project, idle_seconds=-1)
+    made.ask("model-1")
+    lock = FileLock(layout.device_lock("cpu"))
+    assert lock.acquire(wait=5)
+    try:
+        made.until(lambda: made.engine.status().sharing and not made.engine.status().loaded)
+        assert isinstance(made.ask("model-1")[-1], Ended)
+        assert made.engine.status().models[0].leaves < time.time() + SHARING_SECONDS + 1, "not for good while a run has the device"
+    finally:
+        lock.release()
+    made.until(lambda: not made.engine.status().sharing)
+    assert made.engine.status().loaded == {"model-1"} and made.engine.status().models[0].leaves == math.inf
+    made.engine.stop()
+
+
+def test_models_move_off_an_accelerator_that_a_run_takes_and_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The accelerator here is the processor under another name, which torch knows as well; the rules are those of a real one."""
+    made = Asked(project)
+    engine, model = made.engine, made.catalogue.get("model-1")
+    monkeypatch.setattr(loaded, "bytes_free", lambda device: 10**9)
+    engine._device = engine._home = replace(engine._host, id="cpu:0", kind="cuda", title="An accelerator")
+    made.ask("model-1")
+    made.ask("1-pretrain@0")
+    made.until(lambda: {m.accelerated for m in engine.status().models} == {True} and len(engine.status().models) == 2)
+    long = Job("long", 0, model, Text("The"), Settings(temperature=1.0, seed=5))
+    slow = engine._models["model-1"].slots.step
+    monkeypatch.setattr(engine._models["model-1"].slots, "step", lambda: (time.sleep(0.05), slow())[1])
+    engine.submit([long])
+    lock = FileLock(layout.device_lock("cpu:0"))
+    assert lock.acquire(wait=5)
+    try:
+        made.until(lambda: engine.status().sharing)
+        assert [(m.listed.ref.id, m.accelerated) for m in engine.status().models] == [("model-1", True)], "what nobody uses left at once"
+        other = Job("other", 0, model, Text("The"), Settings(max_tokens=3, temperature=0.0))
+        engine.submit([other])
+        made.until(lambda: {m.accelerated for m in engine.status().models} == {False}, 30)
+        pieces = [made.said.get(timeout=5) for _ in range(made.said.qsize())]
+        ends = [job for job, piece in pieces if isinstance(piece, Ended)]
+        assert set(ends) == {long, other} and not any(isinstance(p, Broke) for _, p in pieces), "the answer under way was finished"
+        assert ends[0] is other, "new answers come from the machine's own memory meanwhile"
+    finally:
+        lock.release()
+    made.until(lambda: not engine.status().sharing and not engine.status().models)
+    made.ask("model-1")
+    made.until(lambda: [m.accelerated for m in engine.status().models] == [True])
+    engine.stop()
+
+
+def test_scores_and_vectors_come_between_the_steps_of_answers(asked: Asked) -> None:
+    model = asked.catalogue.get("model-1")
+    jobs = [Job("a", 0, model, Text("The ferry"), Settings(max_tokens=20)), Job("b", 0, model, Text("noon"), purpose="score"),
+            Job("c", 0, model, Text("noon"), purpose="embed")]
+    for job in jobs:
+        asked.engine.submit([job])
+    ends: dict[str, str] = {}
+    kinds: set[type] = set()
+    while len(ends) < 3:
+        job, piece = asked.said.get(timeout=30)
+        kinds.add(type(piece))
+        if isinstance(piece, Ended):
+            ends[job.answer] = piece.reason
+    assert ends["b"] == ends["c"] == "read" and {Scored, Embedded, Wrote} <= kinds
+    asked.until(lambda: asked.engine.status().active == asked.engine.status().waiting == 0)
+
+
+def test_of_a_request_whose_one_prompt_is_wrong_nothing_is_done(asked: Asked) -> None:
+    model = asked.catalogue.get("model-1")
+    asked.engine.submit([Job("a", i, model, prompt, Settings(max_tokens=5)) for i, prompt in enumerate((Text("x"), Ids((999_999,))))])
+    pieces = [asked.said.get(timeout=30)[1] for _ in range(2)]
+    assert all(isinstance(p, Broke) and p.error.code == "bad_parameter" for p in pieces)
+    asked.until(lambda: asked.engine.status().active == 0)

@@ -80,8 +80,8 @@ def test_an_answer_is_gone_on_from(api: ollama.Client) -> None:
 
 
 def test_json_and_schemas_are_kept_to(api: ollama.Client) -> None:
-    schema: Any = {"type": "object", "properties": {"port": {"enum": ["north", "south"]}, "n": {"type": "integer", "minimum": 0, "maximum": 50}},
-                   "required": ["port", "n"], "additionalProperties": False}
+    fields = {"port": {"enum": ["north", "south"]}, "n": {"type": "integer", "minimum": 0, "maximum": 50}}
+    schema: Any = {"type": "object", "properties": fields, "required": ["port", "n"], "additionalProperties": False}
     for seed in range(4):
         made = json.loads(api.chat(MODEL, TURNS, format=schema, options={"seed": seed}).message.content or "")
         assert made["port"] in ("north", "south") and 0 <= made["n"] <= 50 and len(made) == 2
@@ -155,7 +155,8 @@ def test_streams_tell_mistakes_before_they_begin(api: ollama.Client) -> None:
 
 
 def test_options_that_change_nothing_are_accepted(api: ollama.Client) -> None:
-    api.generate(MODEL, "a", options={**FEW, "num_thread": 4, "num_gpu": 99, "use_mmap": True, "mirostat": 0, "min_p": 0, "repeat_last_n": 64})
+    off = {"num_thread": 4, "num_gpu": 99, "use_mmap": True, "mirostat": 0, "min_p": 0, "repeat_last_n": 64}
+    assert api.generate(MODEL, "a", options={**FEW, **off}).response == api.generate(MODEL, "a", options=FEW).response
 
 
 def test_bad_json_missing_models_and_probes(client: httpx.Client, served: ServerProcess) -> None:
@@ -177,8 +178,8 @@ def test_curl_as_documented_streams_lines(client: httpx.Client) -> None:
     assert [x["done"] for x in lines] == [False] * (len(lines) - 1) + [True] and "response" in lines[0]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [(5, 5), ("5m", 300), ("1h30m", 5400), ("-1", -1), (-1, -1), ("-1m", -60), ("0", 0), ("300ms", 0.3),
-                                               ("1.5h", 5400)])
+@pytest.mark.parametrize(("text", "seconds"), [(5, 5), ("5m", 300), ("1h30m", 5400), ("-1", -1), (-1, -1), ("-1m", -60), ("0", 0),
+                                               ("300ms", 0.3), ("1.5h", 5400)])
 def test_lengths_of_time(text: Any, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ollama
 import openai
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from engine.contract.errors import Locked
 from engine.model.checkpoint import load_model
 from engine.project import layout
 from engine.project.locks import FileLock
+from engine.project.project import Project
 from engine.sampling.generate import generate
 from engine.sampling.sampling import Sampling
 from engine.serve import address
@@ -87,7 +89,6 @@ def test_every_checkpoint_is_listed_with_what_the_page_needs(http: httpx.Client)
 
 def server_folder(http: httpx.Client, id: str) -> Path:
     from engine.project.models import resolve
-    from engine.project.project import Project
     return resolve(Project.open(_PROJECT[str(http.base_url)]), id).folder
 
 
@@ -479,3 +480,39 @@ def test_the_command_serves_until_ctrl_c_and_says_where(tmp_path: Path) -> None:
     made.send_signal(signal.SIGINT)
     assert made.wait(20) == 0
     assert not layout.server_file(project.dir).exists()
+
+
+def test_without_a_token_the_unmodified_clients_need_none(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    command = [sys.executable, "-m", "engine.cli", "serve", str(project.dir), "--no-token", "--keep-alive", "0.3s", "--json"]
+    made = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
+    assert made.stdout is not None
+    url = json.loads(made.stdout.readline())["url"]
+    ours = ollama.Client(host=url)
+    assert ours.chat(MODEL, [{"role": "user", "content": "Hello"}], options={"num_predict": 3}).message.content is not None
+    assert openai.OpenAI(base_url=url + "/v1", api_key="unused").completions.create(model=MODEL, prompt=PROMPT, max_tokens=3).choices
+    assert eventually(lambda: not ours.ps().models), "an idle model leaves"
+    assert httpx.get(url + "/v1/models", headers={"Origin": "https://evil.example"}).status_code == 403
+    made.send_signal(signal.SIGINT)
+    assert made.wait(20) == 0
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--host", "0.0.0.0", "--no-token"], "Without a token"), (["--keep-alive", "soon"], "no length"),
+    (["--host", "example.com"], "not an address")])
+def test_the_command_refuses_what_is_not_safe(tmp_path: Path, options: list[str], words: str) -> None:
+    project = Project.create(tmp_path / "project")
+    command = [sys.executable, "-m", "engine.cli", "serve", str(project.dir), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[3])
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_beyond_the_machine_it_listens_and_asks_for_the_token(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    server = ServerProcess(project.dir, "--host", "0.0.0.0", ready=False, FLEDGE_SERVE_TOKEN="kept-from-start-to-start")
+    assert server.address.url == f"http://127.0.0.1:{server.address.port}" and server.address.token == "kept-from-start-to-start"
+    asked = {"Host": f"192.168.7.7:{server.address.port}"}
+    assert httpx.get(server.address.url + "/v1/models", headers=asked).status_code == 401
+    assert httpx.get(server.address.url + "/v1/models", headers={**asked, **server.address.headers}).status_code == 200
+    assert httpx.get(server.address.url + "/v1/models", headers={"Host": "evil.example", **server.address.headers}).status_code == 403
+    assert server.stop() == 0
