@@ -323,7 +323,7 @@ def print_deletion(plan: Deletion, as_json: bool) -> None:
     for run, id in plan.used_by:
         tell(out, tr("Run {run} is under way and uses {id}: nothing can be deleted now.", run=run, id=id), style="yellow")
     for run in plan.stranded:
-        tell(out, tr("Run {run} can not be resumed then.", run=run), style="yellow")
+        tell(out, tr("Run {run} cannot be resumed then.", run=run), style="yellow")
     if plan.checkpoints and not plan.with_checkpoints:
         tell(out, tr("Checkpoints of its runs stay ({size}); --checkpoints deletes them too.",
                      size=units.size(sum(gone.bytes for gone in plan.checkpoints))))

@@ -121,7 +121,7 @@ def _columns(nodes: Sequence[Node]) -> dict[str, int]:
 def card(node: Node, graph: Lineage, named: bool = False) -> Card:
     """The box of a node; `named` adds the id, where titles are the same."""
     line, mark, tone, dashed = _line(node), "done", "text2", False
-    if named and node.kind != CHECKPOINT and not node.deleted:
+    if named and node.kind not in (CHECKPOINT, "tokens") and not node.deleted:
         line = f"{node.id}, {line}" if line else node.id
     if node.deleted:
         line, mark, dashed = deleted_words(node), "nothing", True
@@ -136,7 +136,8 @@ def card(node: Node, graph: Lineage, named: bool = False) -> Card:
     elif node.replaced_by:
         line = tr("replaced by {id}", id=node.replaced_by)
     spoken = ", ".join([node.title, kind_words(node), line, *(reason_words(r, graph) for r in node.stale)])
-    return Card(node.id, node.title, line, mark, tone, node.share, dashed, spoken)
+    title = tr("Tokens {number}", number=node.id.rpartition("-")[2]) if node.kind == "tokens" and not node.deleted else node.title
+    return Card(node.id, title, line, mark, tone, node.share, dashed, spoken)
 
 
 def _line(node: Node) -> str:
@@ -151,13 +152,13 @@ def _line(node: Node) -> str:
     if node.kind == "tokenizer" and "vocab_size" in facts:
         return tr("{count} tokens", count=number(int(facts["vocab_size"])))
     if node.kind == "tokens" and "train_tokens" in facts:
-        return tr("{count} in shards", count=count(int(facts["train_tokens"]) + int(facts.get("validation_tokens", 0))))
+        return tr("{count} tokens in shards", count=count(int(facts["train_tokens"]) + int(facts.get("validation_tokens", 0))))
     if node.kind == "model" and node.stage == "pretrain" and node.step > 0:
         return tr("base, step {step}", step=number(node.step))
     if node.kind == "model" and node.stage == "import_model":
         return tr("imported, {size}", size=size(node.bytes))
     if node.kind == "export":
-        told = str(node.spec.get("to") or "")
+        told = str(facts.get("precision") or facts.get("to") or node.spec.get("to") or "")
         kept = int(facts.get("bytes") or facts.get("size") or 0)
         return ", ".join(filter(None, (told, size(kept) if kept else "")))
     return STAGES[node.stage].title if node.stage in STAGES else kind_words(node)
@@ -173,7 +174,7 @@ def kind_words(node: Node) -> str:
     """What sort of thing it is."""
     if node.kind == "model":
         return {"pretrain": tr("base model"), "import_model": tr("imported model")}.get(node.stage) or \
-            tr("model, {stage}", stage=STAGES[node.stage].title if node.stage in STAGES else node.stage or tr("model"))
+            (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
             RUN: tr("run without a result"), "export": tr("export")}.get(node.kind, node.kind)
 
@@ -240,7 +241,11 @@ def facts(node: Node, graph: Lineage, told: About | None, bytes_: int | None) ->
                   else when_words(node.created)))
     if told is not None and told.took and node.kind not in (CHECKPOINT, "tokens"):
         found.append((tr("Took"), duration(told.took)))
-    found.append((tr("On disk"), size(bytes_ if bytes_ is not None else node.bytes)))
+    if node.kind == "export":
+        found.append((tr("For"), str(node.facts.get("to") or node.spec.get("to") or "")))
+        if kept := int(node.facts.get("bytes") or 0):
+            found.append((tr("Exported"), size(kept)))
+    found.append((tr("Receipt on disk") if node.kind == "export" else tr("On disk"), size(bytes_ if bytes_ is not None else node.bytes)))
     if node.engine_version:
         found.append((tr("Engine"), node.engine_version))
     return found

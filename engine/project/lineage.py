@@ -134,6 +134,17 @@ class Lineage:
         """Everything made from it, and from that: children before their parents."""
         return [each for each in _children_first(self.below, [id]) if each != id]
 
+    def dependents(self, id: str) -> list[str]:
+        """What goes when it is deleted: everything made from it, but what was made to replace it (it holds all that it needs) and what was
+        made from that alone. Children before their parents."""
+        below = {at: tuple(c for c in kids if not self.heir(c, at)) for at, kids in self.below.items()}
+        return [each for each in _children_first(below, [id]) if each != id]
+
+    def heir(self, child: str, parent: str) -> bool:
+        """Whether `child` was made from `parent` to stand for it."""
+        newer = self.nodes[parent].replaced_by
+        return bool(newer) and newer in (child, self.nodes[child].replaced_by)
+
     def ancestors(self, id: str) -> list[str]:
         """Everything it was made from, parents before their children."""
         above = {n.id: n.parents for n in self.nodes.values()}
@@ -419,7 +430,7 @@ class Gone:
 
 @dataclass(frozen=True)
 class Deletion:
-    """What deleting `wanted` takes along, in the order of removal (children first), and what it leaves.
+    """What deleting `wanted` takes along, in the order of removal (children first), and what it leaves. What replaced it stays.
 
     `used_by` are (run under way, what it uses): while there is one nothing is deleted. `checkpoints` are those of the runs that made or
     used what goes; they stay unless asked for, since chat needs nothing else. `stranded` are runs that could be resumed and then no more.
@@ -446,10 +457,10 @@ def plan_deletion(project: Project, wanted: str, *, with_checkpoints: bool = Fal
     node = graph.get(wanted)
     if node.deleted:
         raise NotFound(tr("{id} was deleted already.", id=wanted))
-    ids = [id for id in (*graph.descendants(wanted), wanted) if not graph.nodes[id].deleted]
+    ids = [id for id in (*graph.dependents(wanted), wanted) if not graph.nodes[id].deleted]
     if node.kind == RUN:
         ids = [id for root in graph.nodes if graph.nodes[root].run == node.id and graph.nodes[root].kind == CHECKPOINT
-               for id in graph.descendants(root) if not graph.nodes[id].deleted] + ids
+               for id in graph.dependents(root) if not graph.nodes[id].deleted] + ids
     named = list(dict.fromkeys(ids))
     goes = [id for id in named if id == wanted or graph.nodes[id].kind not in (CHECKPOINT, RUN)]
     # Checkpoints and unfinished runs below an artifact are resumed from it, but what they hold stands on its own.
@@ -460,11 +471,11 @@ def plan_deletion(project: Project, wanted: str, *, with_checkpoints: bool = Fal
     if node.kind == CHECKPOINT:
         beside = []
     if with_checkpoints:
-        more = [id for root in beside for id in (*graph.descendants(root), root) if not graph.nodes[id].deleted]
+        more = [id for root in beside for id in (*graph.dependents(root), root) if not graph.nodes[id].deleted]
         goes = list(dict.fromkeys([*(id for id in more if graph.nodes[id].kind != RUN), *goes]))
     rank = {id: at for at, id in enumerate(_children_first(graph.below, graph.nodes))}
     goes.sort(key=lambda id: rank[id])
-    used = tuple((run, id) for id in goes for run in graph.used_by(id))
+    used = tuple((run, id) for id in sorted(goes, key=lambda id: (id != wanted, rank[id])) for run in graph.used_by(id))
     elsewhere = tuple(str(graph.nodes[id].facts.get("path") or graph.nodes[id].spec.get("out") or "") for id in goes
                       if graph.nodes[id].kind == "export")
     return Deletion(wanted, tuple(_gone(graph.nodes[id]) for id in goes), used, tuple(_gone(graph.nodes[id]) for id in beside), stranded,

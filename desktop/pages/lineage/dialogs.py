@@ -66,7 +66,7 @@ class DeleteDialog(_Dialog):
         self.checkpoints.setText(trn("The checkpoint of its runs, too ({size})", "The {count} checkpoints of its runs, too ({size})",
                                      len(plan.checkpoints), size=size(kept)))
         self.checkpoints.updateGeometry()
-        lines = [trn("Run {runs} can not be resumed then.", "Runs {runs} can not be resumed then.", len(plan.stranded),
+        lines = [trn("Run {runs} cannot be resumed then.", "Runs {runs} cannot be resumed then.", len(plan.stranded),
                      runs=", ".join(plan.stranded))] if plan.stranded else []
         lines += [tr("The exported files in {path} stay where they are.", path=path) for path in plan.elsewhere[:3]]
         lines.append(tr("What you decided about documents, and the curves and logs of runs, stay."))
@@ -79,7 +79,8 @@ class DeleteDialog(_Dialog):
             self.notes.clear()
         self.delete.set_words(tr("Delete, free {size}", size=size(plan.bytes)))
         self.delete.setEnabled(not plan.used_by)
-        self.adjustSize()
+        self.layout().activate()
+        self.resize(self.width(), max(self.layout().minimumSize().height(), self.layout().totalHeightForWidth(self.width())))
 
     def show_working(self) -> None:
         """It is being carried out: nothing can be changed."""

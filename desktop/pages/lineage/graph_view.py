@@ -14,7 +14,9 @@ from desktop.widgets.rail import draw_node
 from engine.contract.words import tr
 
 BOX_WIDTH, LEAST_GAP, MOST_GAP, MARGIN = 152.0, 24.0, 72.0, 16.0
-LEAST_ZOOM, READABLE, MOST_ZOOM = 0.12, 0.8, 2.0
+LEAST_ZOOM, READABLE, ROOMY, MOST_ZOOM = 0.12, 0.8, 1.15, 2.0
+MANY_LINES = 80
+"""From here on lines are drawn quietly: those of the chosen box are what one follows."""
 WAYS = {Qt.Key.Key_Left: "left", Qt.Key.Key_Right: "right", Qt.Key.Key_Up: "up", Qt.Key.Key_Down: "down"}
 
 
@@ -75,7 +77,7 @@ class GraphView(KeyboardRing, Painted):
         self._lay_out()
         room = QRectF(self.rect()).adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
         whole = self._extent
-        zoom = min(1.0, room.width() / max(1.0, whole.width()), room.height() / max(1.0, whole.height()))
+        zoom = min(ROOMY, room.width() / max(1.0, whole.width()), room.height() / max(1.0, whole.height()))
         self.zoom = max(READABLE if readable else LEAST_ZOOM, zoom)
         self.pan = room.center() - whole.center() * self.zoom
         if whole.width() * self.zoom > room.width():
@@ -173,7 +175,8 @@ class GraphView(KeyboardRing, Painted):
         painter.scale(self.zoom, self.zoom)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         bold = []
-        painter.setPen(QPen(theme.colour("control"), 1.2))
+        ink = "control" if len(self._paths) <= MANY_LINES else "raw"
+        painter.setPen(QPen(theme.colour(ink), 1.2))
         for parent, child, path, box in self._paths:
             if self.current in (parent, child) and self.current:
                 bold.append(path)

@@ -140,7 +140,11 @@ class Side(Panel):
                       row(small(trn("{count} file", "{count} files", len(node.files))), "+", self.verify, gap=8), self.verified]
         parts += self._links(tr("Parents"), picture, [p for p in dict.fromkeys(node.parents)],
                              tr("None: it came from outside.") if not node.deleted else tr("Not known any more."))
-        parts += self._links(tr("Children"), picture, list(graph.children(id)), self._alone(node.deleted, node.kind, bytes_))
+        below = graph.children(id)
+        kept = [c for c in below if graph.nodes[c].kind == CHECKPOINT and not graph.children(c)]
+        parts += self._links(tr("Children"), picture, [c for c in below if c not in kept], self._alone(bool(kept) or node.deleted, bytes_))
+        if kept:
+            parts.append(small(trn("and {count} checkpoint of runs from it", "and {count} checkpoints of runs from it", len(kept))))
         parts += self._settings(told)
         fill(self._box, (*parts, "+"), 9)
         self._show_actions(picture, id)
@@ -161,15 +165,16 @@ class Side(Panel):
         if node.replaced_by:
             by = node.replaced_by
             return Note(theme, "info", tr("A newer one stands for it"),
-                        tr("{id} has the same name and origin, or was made from it.", id=by),
+                        tr("{id} was made from it. Deleting this one leaves that one alone.", id=by) if graph.heir(by, id) else
+                        tr("{id} has the same name and origin.", id=by),
                         Button(theme, tr("Show {id}", id=by), on_click=lambda: self.choose_wanted.emit(by)))
         if users := [u for u in graph.used_by(id) if u != id]:
             return Note(theme, "info", tr("In use"), trn("Run {runs} is under way with it.", "Runs {runs} are under way with it.",
                                                          len(users), runs=", ".join(users)))
         return None
 
-    def _alone(self, deleted: bool, kind: str, bytes_: int | None) -> str:
-        if deleted or bytes_ is None:
+    def _alone(self, more: bool, bytes_: int | None) -> str:
+        if more or bytes_ is None:
             return tr("None.")
         return tr("None. Deleting it frees {size} and touches nothing else.", size=size(bytes_))
 
