@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from engine.contract.errors import InputError, Missing
@@ -53,8 +54,7 @@ def quantize(source: Path, target: Path, kind: str, threads: int, heed: Callable
 
 def main(arguments: Sequence[str]) -> int:
     """0 when the file is written."""
-    import llama_cpp
-
+    llama_cpp = import_module(BINDING)
     source, target, kind, threads = arguments
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread = int(K_QUANTS[kind]), int(threads)

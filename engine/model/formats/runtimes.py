@@ -2,7 +2,7 @@
 token here. Asked by round_trip.py in a process of its own: `python -m engine.model.formats.runtimes REQUEST ANSWER`.
 
 A binding that crashes takes only that process along (one was seen to at the end of the interpreter, with its answer already written).
-Nothing leaves the machine: models are read from the disk, and llama.cpp's server listens on loopback. No code of a model folder is run.
+None of them is needed: whichever the person has is asked. Nothing leaves the machine: models are read from the disk, and llama.cpp's server listens on loopback. No code of a model folder is run.
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,8 +48,8 @@ class Transformers:
 
     def __init__(self, path: Path, context: int, threads: int) -> None:
         import torch
-        import transformers
 
+        transformers = import_module("transformers")
         transformers.logging.set_verbosity_error()
         torch.set_num_threads(threads)
         self._torch = torch
@@ -77,8 +78,7 @@ class LlamaCpp:
     """llama-cpp-python: every logit, keys and values in float32."""
 
     def __init__(self, path: Path, context: int, threads: int) -> None:
-        import llama_cpp
-
+        llama_cpp = import_module("llama_cpp")
         self._model = llama_cpp.Llama(str(path), n_ctx=context, n_batch=context, n_ubatch=min(context, 512), n_threads=threads,
                                       n_threads_batch=threads, logits_all=True, verbose=False, n_gpu_layers=0, flash_attn=False,
                                       type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
@@ -113,8 +113,8 @@ class XLlamaCpp:
 
     def __init__(self, path: Path, context: int, threads: int) -> None:
         import httpx
-        import xllamacpp
 
+        xllamacpp = import_module("xllamacpp")
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx, params.n_parallel, params.n_gpu_layers, params.port = context, 1, 0, 0

@@ -9,6 +9,8 @@ from engine.contract.words import tr
 
 TARGETS = {"hf": "transformers", "gguf": "llama.cpp", "ollama": "ollama"}
 """Each target and whose verdict of engine/model/exportability.py decides about it."""
+QUANTISATIONS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q4_k_m")
+"""Of GGUF files, named as llama.cpp names them; the last two are its own quantiser's."""
 
 
 class ExportSpec(Spec):
@@ -24,7 +26,7 @@ class ExportSpec(Spec):
         choices=(("float32", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16")),
         help=tr("float32 is exact; the others take half the space and round each weight."))
     quantisation: str = option("f32", label=tr("Precision"),
-        choices=(("f32", "F32"), ("f16", "F16"), ("bf16", "BF16"), ("q8_0", "Q8_0"), ("q6_k", "Q6_K"), ("q4_k_m", "Q4_K_M")),
+        choices=tuple((kind, kind.upper()) for kind in QUANTISATIONS),
         help=tr("Of GGUF files. F32 is exact, Q8_0 takes a quarter of it at nearly no loss. Q6_K and Q4_K_M are smaller still and need a "
                 "binding of llama.cpp."))
     check_prompts: int = option(0, label=tr("Try it with"), unit=tr("prompts"), ge=0, le=500,
