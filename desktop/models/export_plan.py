@@ -191,7 +191,7 @@ class ExportPlan:
         line = tr("{size} in {precision}", size=size(nbytes), precision=precision_words(self.precision)) if nbytes else \
             precision_words(self.precision)
         prompts = int(self.values["check_prompts"] or 0) if isinstance(self.values["check_prompts"], int) and self.runtime() else 0
-        tried = trn(", tried with {count} prompt", ", tried with {count} prompts", prompts) if prompts else ""
+        tried = trn(", {count} prompt", ", {count} prompts", prompts) if prompts else ""
         return form, line + tried
 
     def comes_out(self) -> tuple[str, str]:

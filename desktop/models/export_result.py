@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.units import number, percent, significant
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.project.artifacts import Artifact
 
 TARGET_WORDS = {"hf": "transformers", "gguf": "GGUF", "ollama": "Ollama"}
@@ -67,6 +67,10 @@ class Result:
         if told is None:
             return "info", tr("Not checked"), tr("Nothing was run in the other program. An export with prompts says whether it agrees.")
         sentence = str(told.get("sentence", ""))
+        for head in (tr("Faithful"), tr("Not faithful")):  # said by the title already
+            if sentence.startswith(f"{head}: "):
+                sentence = sentence.removeprefix(f"{head}: ")
+                sentence = sentence[:1].upper() + sentence[1:]
         if told.get("faithful") is None:
             return "info", tr("Not checked"), sentence
         if told["faithful"]:
@@ -82,19 +86,21 @@ class Result:
         near = int(told.get("near_ties", 0))
         same = tr("{tokens} tokens each", tokens=number(told.get("greedy_tokens", 0)))
         if near:
-            same = tr("{count} part where two tokens tie", count=near)
+            same = trn("{count} near tie", "{count} near ties", near)
         return [Figure(tr("Tokenizer"), tr("{equal} of {all}", equal=number(equal), all=number(texts)), tr("texts cut the same way"),
                        "ok" if equal == texts else "warn"),
                 Figure(tr("Greedy text"), tr("{equal} of {all}", equal=number(greedy), all=number(prompts)), same,
                        "ok" if greedy + near >= prompts else ""),
                 Figure(tr("Largest difference"), significant(float(told.get("largest_difference", 0)), 2),
-                       tr("nats, of a token's log-probability")),
+                       tr("nats, at one token")),
                 Figure(tr("Perplexity"), change(here, there), tr("{there} there, {here} here", there=significant(there, 4),
                                                                  here=significant(here, 4)))]
 
     def differences(self) -> list[tuple[str, str, str]]:
-        """(asked, here, there) of the first texts that part."""
+        """(asked, here, there) of the first texts that part, where the export is not faithful; near ties of a faithful one say nothing."""
         told, found = self.round_trip or {}, []
+        if told.get("faithful") is not False:
+            return []
         for each in told.get("examples") or ():
             if each.get("kind") == "greedy":
                 found.append((str(each.get("prompt", "")), str(each.get("here", "")), str(each.get("there", ""))))

@@ -65,6 +65,12 @@ class HomePage(Page):
                                     small(tr("From random weights to a model you chat with, in 5 minutes."), wrap=True), gap=1), 1),
                                Button(theme, tr("Start tour"), on_click=self._start_tour), gap=14), pad=(16, 12, 16, 12))
 
+        self._open_model = Panel(row(Icon(theme, "in", "accent"),
+                                     (col(Text(tr("Start from an open model"), "strong"),
+                                          small(tr("Llama, Mistral, Qwen, SmolLM or GPT-2 from this disk, instead of random weights."),
+                                                wrap=True), gap=1), 1),
+                                     Button(theme, tr("Import a model"), on_click=self._import_model), gap=14), pad=(16, 12, 16, 12))
+
         self._measure = Button(theme, tr("Measure"), "quiet", on_click=self._ask_measure)
         self._parts = MachineParts(theme)
         machine = Panel(heading(tr("This machine"), "", self._measure), self._parts, pad=(16, 8, 16, 16), gap=14)
@@ -75,7 +81,7 @@ class HomePage(Page):
         raise_panel = Panel(Text(tr("What this machine can raise"), "section"), self._fits, self._fits_note,
                             row(self._fits_measure, "+"), gap=8)
         self.set_body(header, 18, self._notes, self._running,
-                      Columns(theme, col(self._recent, self._first, 12, self._tour, "+", gap=0),
+                      Columns(theme, col(self._recent, self._first, 12, self._tour, 12, self._open_model, "+", gap=0),
                               col(machine, raise_panel, "+", gap=16)), "+")
         context.recent_changed.connect(self._read_projects)
         context.survey_changed.connect(self._survey_changed)
@@ -189,10 +195,17 @@ class HomePage(Page):
     def _start_tour(self) -> None:
         self._dialog("demo")
 
-    def _dialog(self, start: str) -> None:
+    def _import_model(self) -> None:
+        """Into the open project; without one a project is made first."""
+        if self.context.project is not None:
+            self.context.navigate("import_model")
+        else:
+            self._dialog("text", "import_model")
+
+    def _dialog(self, start: str, then: str = "corpus") -> None:
         from desktop.widgets.new_project import NewProjectDialog
         dialog = NewProjectDialog(self.context, self.window(), start)
-        dialog.made.connect(lambda: self.context.navigate("corpus" if dialog.draft.start == "text" else "home"))
+        dialog.made.connect(lambda: self.context.navigate(then if dialog.draft.start == "text" else "home"))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 

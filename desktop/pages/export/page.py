@@ -49,6 +49,7 @@ class ExportPage(Page):
         self._stamp: object = None
         self._header = PageHeader(tr("Export"), tr("Hand a model over to the programs people already use."))
         self._flow, self._notes = FlowStrip(theme), NoteSlot(theme)
+        self._notes.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
         self._body = col(gap=12)
         self._form_earlier, self._result_earlier = EarlierExports(theme, self.show_export), EarlierExports(theme, self.show_export)
         self.form = FormView(context, self.plan, self._form_earlier)
@@ -285,7 +286,9 @@ class ExportPage(Page):
         self.context.look()
         if trouble is not None:
             self._wants_form = True
-            self._notes.show_error(trouble, *self._remedies(trouble), title=tr("Nothing was exported"))
+            said = FledgeError(trouble.sentence, tr("Write over it, or choose another place."), code="exists") \
+                if trouble.code == "exists" and trouble.field == "out" else trouble
+            self._notes.show_error(said, *self._remedies(trouble), title=tr("Nothing was exported"))
         else:
             self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
             self._wants_form = False

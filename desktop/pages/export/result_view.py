@@ -9,8 +9,8 @@ from desktop.models.export_result import TARGET_WORDS, Result
 from desktop.widgets.badge import Badge
 from desktop.widgets.columns import Columns
 from desktop.widgets.facts import Facts, Stat
-from desktop.widgets.layout import clear, col, row, show_if
-from desktop.widgets.notes import NoteSlot
+from desktop.widgets.layout import clear, col, fixed, row, show_if
+from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.panel import Panel, heading, rule
 from desktop.widgets.snippet import Snippet
 from desktop.widgets.table import Cell, Column, Table
@@ -96,16 +96,21 @@ class ResultView(QWidget):
             self.context.jobs.run(folder.exists, then=lambda there: self._gone(result) if not there else None, owner=self)
 
     def _show_differences(self, result: Result) -> None:
+        theme = self.theme
         clear(self._parts_box)
         found = result.differences()
         for asked, here, there in found[:2]:
             self._parts_box.addWidget(rule())
-            self._parts_box.addWidget(col(small(tr("Asked: {text}", text=asked[:160])),
-                                          row(small(tr("Here")), (small(here[:240], "", wrap=True), 1)),
-                                          row(small(tr("There")), (small(there[:240], "", wrap=True), 1)), gap=2))
+            self._parts_box.addWidget(col(*[row(fixed(small(name), theme.px(44)), (small(_line(text), tone, elide=True), 1))
+                                            for name, text, tone in ((tr("Asked"), asked, "text2"), (tr("Here"), here, ""),
+                                                                     (tr("There"), there, ""))], gap=2))
         show_if(self._parts, bool(found))
 
     def _gone(self, result: Result) -> None:
-        from desktop.widgets.notes import Note
         self.notes.show_note(Note(self.theme, "warn", tr("It is not there any more"),
                                   tr("{path} was moved or deleted since. The receipt below still says what it was.", path=result.path)))
+
+
+def _line(text: str) -> str:
+    """A text in one line."""
+    return text.replace("\n", " ⏎ ")[:300]

@@ -2,6 +2,7 @@
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QSizePolicy
 
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
@@ -26,6 +27,8 @@ class TargetCard(KeyboardRing, Panel):
         self.usable, self.chosen = True, False
         self._glyph = icon
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumWidth(theme.px(168))
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # cards of equal width, whatever they say
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.set_verdict(None, "")
 

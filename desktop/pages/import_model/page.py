@@ -43,6 +43,7 @@ class ImportModelPage(Page):
         self.found: FoundModel | HubModel | None = None
         self._header = PageHeader(tr("Import a model"), tr("Start from an open model instead of random weights."))
         self._flow, self._notes = FlowStrip(theme), NoteSlot(theme)
+        self._notes.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
         self._body = col(gap=12)
         self.start, self.details = StartView(context), FoundView(context)
         self.start.chosen.connect(self.look)

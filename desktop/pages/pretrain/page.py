@@ -123,7 +123,8 @@ class PretrainPage(Page):
                    "becomes, or how long it may take.")
         first = Button(theme, tr("Train a tokenizer"), "primary", on_click=lambda: self.context.navigate("tokenizer")) if corpus else \
             Button(theme, tr("Import text"), "primary", icon="plus", on_click=lambda: self.context.navigate("corpus"))
-        empty = EmptyState(theme, tr("A tokenizer is missing") if corpus else tr("Nothing to learn from yet"), words, first, steps=[
+        bring = Button(theme, tr("Start from an open model"), icon="in", on_click=lambda: self.context.navigate("import_model"))
+        empty = EmptyState(theme, tr("A tokenizer is missing") if corpus else tr("Nothing to learn from yet"), words, first, bring, steps=[
             (tr("Text to learn from"), survey.of_kind("corpus")[0].title if corpus and survey is not None else tr("a corpus"), corpus),
             (tr("A tokenizer"), tr("seconds to minutes"), False), (tr("A design"), tr("one dial sets everything"), False),
             (tr("Training"), tr("minutes to days, as you choose"), False)])

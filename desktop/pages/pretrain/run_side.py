@@ -64,8 +64,9 @@ class RunSide(QWidget):
         self.header = PageHeader(self._title(), "")
         self.new = Button(theme, tr("New design"), on_click=self.new_wanted.emit, tip=tr("Pretrain another model."))
         self.chat = Button(theme, tr("Chat with it"), "primary", icon="chat", on_click=self._chat)
+        self.export = Button(theme, tr("Export"), icon="export", on_click=self._export)
         self.edit = Button(theme, tr("Edit design"), on_click=lambda: self.edit_wanted.emit(dict(self.run.spec)))
-        self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.chat)
+        self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.export, self.chat)
         self.flow = FlowStrip(theme)
         self.refused, self.banner = NoteSlot(theme), NoteSlot(theme)
         self.log = LogView(theme, search=False, rows=8)
@@ -137,6 +138,7 @@ class RunSide(QWidget):
         bare = over and status != "done" and not state.step
         show_if(self.new, over and status in ("done", "stopped", "paused"))
         show_if(self.chat, status == "done")
+        show_if(self.export, status == "done")
         self.panel.offers_resume = status == "created"
         self.panel.show_actions()
         self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "")
@@ -227,9 +229,16 @@ class RunSide(QWidget):
         else:
             self.edit_wanted.emit({**self.run.spec, **dict(remedy.changes)})
 
-    def _chat(self) -> None:
+    def _newest(self) -> str:
+        """The id of the model it made, else of its last checkpoint."""
         made = self.follower.state.artifacts
-        self.context.navigate("chat", model=made[-1] if made else f"{self.run.id}@{self.follower.state.step}")
+        return made[-1] if made else f"{self.run.id}@{self.follower.state.step}"
+
+    def _chat(self) -> None:
+        self.context.navigate("chat", model=self._newest())
+
+    def _export(self) -> None:
+        self.context.navigate("export", model=self._newest())
 
     def _open_log(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(layout.log_file(self.run.dir))))

@@ -56,7 +56,9 @@ class Wizard(QWidget):
         self.back = Button(theme, tr("Back"), on_click=self._back)
         self.cancel = Button(theme, tr("Cancel"), on_click=self.cancelled.emit)
         self.forward = Button(theme, tr("Next"), "primary", on_click=self._forward)
-        self.header.set_actions(self.cancel, self.back, self.forward)
+        self.bring = Button(theme, tr("Start from an open model"), icon="in", on_click=lambda: context.navigate("import_model"),
+                            tip=tr("Import a model instead of raising one from random weights."))
+        self.header.set_actions(self.bring, self.cancel, self.back, self.forward)
         self.strip = WizardSteps(theme, [(step, step_title(step)) for step in STEPS])
         self.strip.chosen.connect(self._go)
         self.flow = FlowStrip(theme)
@@ -318,6 +320,7 @@ class Wizard(QWidget):
         self.body(plan.step)
         self.bodies.setCurrentIndex(STEPS.index(plan.step))
         show_if(self.dial_room, plan.step == "size")
+        show_if(self.bring, plan.step == STEPS[0])
         show_if(self.cancel, plan.step == STEPS[0] and self._can_cancel)
         show_if(self.back, plan.step != STEPS[0])
         busy = not queue.device_free(self.context.device)
