@@ -49,7 +49,7 @@ class StageRun(QObject):
         if status in ("crashed", "interrupted"):
             return FledgeError(tr("The run broke off."), tr("Try again. Its last words: {words}", words=self.follower.log_tail(3) or "–"),
                                code="crashed")
-        return FledgeError(tr("The run was stopped."), tr("Nothing was kept. Start it again when you like."), code="stopped")
+        return FledgeError(tr("The run was stopped."), tr("It made nothing yet. Resume it, or start another."), code="stopped")
 
     def forget(self) -> None:
         """Follow nothing."""

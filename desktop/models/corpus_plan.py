@@ -116,6 +116,14 @@ class CorpusPlan:
     def skipped_of(self, place: int) -> list[dict[str, Any]]:
         return self._sorted().get(place, ([], []))[1]
 
+    def size_of(self, place: int) -> tuple[int, int]:
+        """(files, bytes) of a source, those that were too many to look into included."""
+        files = self.of_source(place)
+        counted = list((self.found or {}).get("by_root") or ())
+        if place < len(counted) and int(counted[place][0]) >= len(files):
+            return int(counted[place][0]), int(counted[place][1])
+        return len(files), sum(int(f.get("size", 0)) for f in files)
+
     def _sorted(self) -> dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
         """What was found by the number of its source: (files, left out). Sorted once for each look."""
         if self._by_root is None or self._by_root[0] is not self.found or self._by_root[1] != self.values["sources"]:

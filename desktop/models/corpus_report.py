@@ -13,7 +13,7 @@ from engine.contract.machine import DeviceFacts
 from engine.contract.units import count, duration, number, percent, significant, size
 from engine.contract.words import tr, trn
 from engine.project.artifacts import Artifact
-from engine.text.removal import CHANGES, STEPS
+from engine.text.removal import CHANGES, STEPS, rule_name
 
 BYTES_PER_TOKEN = 4.0
 TOKENS_PER_PARAMETER = 11
@@ -113,7 +113,7 @@ class Report:
         given = len(self.made.spec.get("sources", ())) or self.files
         fact = trn("{count} source, {documents}", "{count} sources, {documents}", given,
                    documents=trn("{count} document", "{count} documents", self.read))
-        held = sum(int(s.get("size", 0) or 0) for s in self.sources) or self.bytes
+        held = int(self.facts.get("size") or 0) or sum(int(s.get("size", 0) or 0) for s in self.sources) or self.bytes
         kinds = list(dict.fromkeys(str(s.get("kind", "")) for s in self.sources if s.get("kind")))
         return fact, tr("{size} of {kinds}", size=size(held), kinds=", ".join(kind_words(k) for k in kinds[:3])) if kinds else size(held)
 
@@ -173,7 +173,7 @@ class Report:
     def _note(self, step: str) -> str:
         if step == "quality":
             found = self._rules("gopher", "c4", "fineweb")
-            return "" if not found else rule_words(found[0][0]) if len(found) == 1 else tr("mostly {rule}", rule=rule_words(found[0][0]))
+            return "" if not found else rule_name(found[0][0]) if len(found) == 1 else tr("mostly {rule}", rule=rule_name(found[0][0]))
         if step == "language":
             codes = [(c.removeprefix("language_"), n) for c, n in self._rules("language_")]
             return ", ".join(f"{language_name(c)} {number(n)}" for c, n in codes[:2])
@@ -182,7 +182,7 @@ class Report:
             return trn("{count} borderline, to be looked at", "{count} borderline, to be looked at", waiting) if waiting else ""
         if step in ("near", "near_duplicates"):
             found = dict(self.facts.get("duplicates") or {})
-            contained = int(found.get("contained", 0) or 0)
+            contained = int(dict(self.facts.get("rules") or {}).get("contained", 0))  # removed as one; restored ones are not
             words = [tr("threshold {alike}", alike=number(float(found["threshold"]), 2))] if found.get("threshold") else []
             return ", ".join(words + ([trn("{count} excerpt", "{count} excerpts", contained)] if contained else []))
         if step in ("exact", "exact_duplicates"):
@@ -195,7 +195,7 @@ class Report:
     def _rules_tip(self, step: str) -> str:
         if step != "quality":
             return ""
-        return "\n".join(f"{rule_words(r)}: {number(n)}" for r, n in self._rules("gopher", "c4", "fineweb"))
+        return "\n".join(f"{rule_name(r)}: {number(n)}" for r, n in self._rules("gopher", "c4", "fineweb"))
 
     # the side ---------------------------------------------------------------------------------------------------------
 
@@ -319,12 +319,6 @@ def training_time(tokens: int, device: DeviceFacts | None) -> list[Pair]:
 def kind_words(kind: str) -> str:
     """"jsonl" -> "JSON Lines"."""
     return KINDS.get(kind, kind)
-
-
-def rule_words(rule: str) -> str:
-    """"gopher_word_count" -> "Gopher word count"."""
-    head, _, rest = rule.partition("_")
-    return f"{ {'gopher': 'Gopher', 'c4': 'C4', 'fineweb': 'FineWeb'}.get(head, head.capitalize())} {rest.replace('_', ' ')}".strip()
 
 
 def _short(tokens: float) -> str:

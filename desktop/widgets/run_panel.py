@@ -37,6 +37,8 @@ SIDE = 328
 SAMPLES = 40
 NOTES = 2
 KINDS = {"info": "info", "warning": "warn", "problem": "danger"}
+BROKEN = ("failed", "crashed", "interrupted", "stopped", "paused")
+"""Ends of a run in the middle of a phase, which is not done then."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class PhaseSteps(QWidget):
         spoken = []
         for phase, (icon, name, note) in zip(phases, self._cells, strict=True):
             name.set(phase.title)
-            here = phase.id == state.phase and not phase.ended
+            here = phase.id == state.phase and (not phase.ended or status in BROKEN)
             if here and status == "running":
                 icon.set("pulse", "accent")
                 share = state.progress.done / state.progress.total if state.progress and state.progress.total else None

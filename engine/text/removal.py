@@ -1,5 +1,7 @@
 """The steps that remove documents, in the order of the funnel, and what each is called. Names only; the steps live where they work."""
 
+import re
+
 from engine.contract.words import tr
 
 STEPS: dict[str, str] = {
@@ -29,3 +31,52 @@ CHANGES: dict[str, str] = {
 
 CODES = {step: number for number, step in enumerate(STEPS, 1)}
 """Small numbers for arrays over all documents; 0 is kept."""
+
+RULES: dict[str, str] = {
+    "empty": tr("Nothing is left"),
+    "too_short": tr("Too short"),
+    "exact": tr("The same text"),
+    "near": tr("Nearly the same text"),
+    "contained": tr("Excerpt of a longer document"),
+    "overlap": tr("Holds held-out text"),
+    "hand": tr("Excluded by hand"),
+    "mix": tr("More than its share of the mix"),
+    "repeated_passages": tr("Nothing but repeated passages"),
+    "adult": tr("Adult"),
+    "hate": tr("Hateful"),
+    "violence": tr("Violent"),
+    "self_harm": tr("Self-harm"),
+    "gopher_word_count": tr("Gopher: too few or too many words"),
+    "gopher_word_length": tr("Gopher: words too short or too long"),
+    "gopher_symbols": tr("Gopher: many symbols"),
+    "gopher_bullets": tr("Gopher: nothing but list items"),
+    "gopher_ellipses": tr("Gopher: lines that break off"),
+    "gopher_lettered": tr("Gopher: words without letters"),
+    "gopher_stop_words": tr("Gopher: hardly any common words"),
+    "gopher_repeated_paragraphs": tr("Gopher: repeated paragraphs"),
+    "gopher_repeated_paragraph_letters": tr("Gopher: much of the text in repeated paragraphs"),
+    "gopher_repeated_lines": tr("Gopher: repeated lines"),
+    "gopher_repeated_line_letters": tr("Gopher: much of the text in repeated lines"),
+    "c4_lorem_ipsum": tr("C4: placeholder text"),
+    "c4_curly_bracket": tr("C4: curly brackets, as in programs"),
+    "c4_lines": tr("C4: lines that are no sentences"),
+    "c4_sentences": tr("C4: too few whole sentences"),
+    "fineweb_line_ends": tr("FineWeb: lines that end without punctuation"),
+    "fineweb_short_lines": tr("FineWeb: many short lines"),
+    "fineweb_repeated_lines": tr("FineWeb: repeated lines"),
+    "fineweb_line_breaks": tr("FineWeb: many line breaks"),
+}
+"""The rules by which steps remove, for people. Rules that are many of a kind (word sequences, languages) are named by `rule_name`."""
+
+
+def rule_name(rule: str) -> str:
+    """A rule in plain words; of a language its code; one that is not known as it is, without underscores."""
+    if rule in RULES:
+        return RULES[rule]
+    if found := re.fullmatch(r"gopher_top_(\d+)_gram", rule):
+        return tr("Gopher: one sequence of {count} words is very frequent", count=found[1])
+    if found := re.fullmatch(r"gopher_repeated_(\d+)_grams", rule):
+        return tr("Gopher: repeated sequences of {count} words", count=found[1])
+    if rule.startswith("language_"):
+        return tr("Language: {code}", code=rule.removeprefix("language_"))
+    return rule.replace("_", " ").replace(":", ": ")

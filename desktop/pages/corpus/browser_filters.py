@@ -15,6 +15,7 @@ from desktop.widgets.layout import col, show_if
 from desktop.widgets.value_menu import Value, ValueMenu
 from engine.contract.units import number
 from engine.contract.words import tr
+from engine.text.removal import rule_name
 
 Filters = dict[str, Any]
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -132,7 +133,7 @@ class FilterBar(QWidget):
                 found.append(value(step_name(r["value"]), r["documents"], step=r["value"]))
                 rules = [rule for rule in f.get("rules", ()) if rule.get("step") == r["value"] and rule["value"]]
                 if len(rules) > 1 or r["value"] in ("quality", "harmful"):
-                    found += [value(f"    {rule_name(rule['value'])}", rule["documents"], step=r["value"], rule=rule["value"])
+                    found += [value(f"    {rule_words(rule['value'])}", rule["documents"], step=r["value"], rule=rule["value"])
                               for rule in rules]
             return found
         if group == "touched":
@@ -163,7 +164,7 @@ class FilterBar(QWidget):
 
     def _words(self, mine: Mapping[str, Any]) -> str:
         if "rule" in mine:
-            return rule_name(str(mine["rule"]))
+            return rule_words(str(mine["rule"]))
         (name, value), *_ = mine.items()
         if isinstance(value, list):
             return ", ".join(self._word(name, v) for v in value)
@@ -193,7 +194,8 @@ class FilterBar(QWidget):
         return str(value) or tr("not known")
 
 
-def rule_name(rule: str) -> str:
-    """A rule as words: ids are already near to them."""
-    return {"near": tr("near duplicate"), "contained": tr("excerpt of a longer one"), "exact": tr("the same text")}.get(
-        rule, rule.replace("_", " ").replace(":", ": "))
+def rule_words(rule: str) -> str:
+    """A rule in words, as a value of a menu."""
+    if rule.startswith("language_"):
+        return language_name(rule.removeprefix("language_"))
+    return rule_name(rule)

@@ -58,7 +58,10 @@ class Card(Panel):
         self._reader.set_pieces(found_pieces(member["pieces"], ()))
         alike = "" if leads(member) else tr("similarity {value}", value=f"{member['similarity']:.2f}")
         facts = [*([alike] if alike else []), units.size(member["bytes"])]
-        if member.get("cut"):
+        if member.get("begins"):
+            facts.append(tr("from character {place}", place=units.number(int(member["begins"]) + 1)) if leads(member) else
+                         tr("an excerpt"))
+        elif member.get("cut"):
             facts.append(tr("its beginning"))
         if decided:
             facts.append(tr("by hand"))

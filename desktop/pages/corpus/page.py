@@ -260,13 +260,14 @@ class CorpusPage(Page):
             return
         run = follower.run
         status = follower.status
-        self._header.set(tr("Corpus"), tr("Run {number}, started {time}. It goes on when this window is closed.", number=run.number,
-                                          time=clock(run.created)))
+        live = status in LIVE
+        words = tr("Run {number}, started {time}. It goes on when this window is closed.", number=run.number, time=clock(run.created)) \
+            if live else tr("Run {number}, started {time}.", number=run.number, time=clock(run.created))
+        self._header.set(tr("Corpus"), words)
         names = [str(s).rpartition("/")[2] for s in run.spec.get("sources", ())]
         goes_in = (trn("{count} source", "{count} sources", len(names)), ", ".join(names[:3]) + (" …" if len(names) > 3 else ""))
         if run.spec.get("base"):
             goes_in = (str(run.spec["base"]), tr("with your decisions"))
-        live = status in LIVE
         self._flow.set(goes_in=goes_in, happens=(tr("Clean, deduplicate, split"), tr("goes on without this window") if live else
                                                  tr("ended before there was a corpus")), came_out=NOTHING, tense="is" if live else "did")
         if not live and status != "done" and not follower.loading:

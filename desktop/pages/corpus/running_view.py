@@ -96,5 +96,6 @@ class RunningView(QWidget):
             words = tr("What is done is kept: resuming goes on from there and comes to the same corpus as if nothing had happened.")
             self.trouble.show_note(Note(theme, "warn" if status == "interrupted" else "info", title, words, *buttons))
         else:
-            self.trouble.show_note(error_note(theme, wrong, *buttons, title=tr("There is no corpus yet")))
+            title = tr("No corpus was made") if leave is not None else tr("There is no corpus yet")
+            self.trouble.show_note(error_note(theme, wrong, *buttons, title=title))
         self.short.stop.hide()

@@ -59,15 +59,16 @@ class SourceRow(QWidget):
         wrong = [f for f in files if f.get("problem")] + skipped
         words: list[str] = []
         if files:
+            count, held = plan.size_of(self.place)
             kinds = list(dict.fromkeys(kind_words(str(f["kind"])) for f in files))
             words.append(", ".join(kinds[:2]) + (" …" if len(kinds) > 2 else ""))
             if len(files) > 1 or Path(self.source).is_dir():
-                words.append(trn("{count} file", "{count} files", len(files)))
+                words.append(trn("{count} file", "{count} files", count))
             elif files[0].get("column"):
                 words.append(tr("column {name}", name=files[0]["column"]))
             elif files[0].get("encoding"):
                 words.append(str(files[0]["encoding"]).upper())
-            words.append(units.size(sum(f.get("size", 0) for f in files)))
+            words.append(units.size(held))
         if wrong and len(files) + len(skipped) > 1:
             words.append(trn("{count} cannot be read", "{count} cannot be read", len(wrong)))
         own = [n for n in ("encoding", "text_column", "split_by") if plan.option(self.source, n)]

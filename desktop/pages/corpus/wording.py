@@ -7,7 +7,7 @@ from typing import Any
 from desktop.models.languages import language_name
 from engine.contract import units
 from engine.contract.words import tr, trn
-from engine.text.removal import CHANGES, STEPS
+from engine.text.removal import CHANGES, STEPS, rule_name
 
 Row = Mapping[str, Any]
 SHOWN_HARM = 0.1
@@ -55,7 +55,7 @@ def marks_of(row: Row, keep: bool | None) -> list[Mark]:
     elif keep is False:
         found.append(Mark(tr("excluded"), "danger"))
     if step and not (step == "hand" and keep is not None):
-        found.append(Mark(short_step(step)))
+        found.append(Mark(short_step("contained" if row.get("rule") == "contained" else step)))
     if not step and row.get("borderline"):
         found.append(Mark(tr("borderline"), "warn"))
     if row.get("overlap") and step != "contamination":
@@ -113,7 +113,7 @@ def why_removed(row: Row, other: str = "") -> str:
     if step == "mix":
         return tr("Its source gave more text than its share of the mix.")
     name = step_name(step)
-    rule = detail or str(row.get("rule") or "")
+    rule = detail or rule_name(str(row.get("rule") or ""))
     return f"{name}: {rule}." if rule else f"{name}."
 
 

@@ -160,6 +160,10 @@ class CorpusSpec(Spec):
             for given in getattr(self, field):
                 if given not in names:
                     found.append(Problem(field, tr("{kind} is not known.", kind=given), tr("Known: {known}.", known=", ".join(names))))
+        from engine.text.cleaning.language import known
+        if strange := [code for code in self.languages if code.strip().lower() not in known()]:
+            found.append(Problem("languages", tr("{code} is no language that is recognised.", code=strange[0]),
+                                 tr("Give codes of two letters, such as en or pt: {known}.", known=", ".join(sorted(known())))))
         if self.languages and not self.identify_languages:
             found.append(Problem("languages", tr("Languages can only be chosen when they are identified."), tr("Switch that on.")))
         return found

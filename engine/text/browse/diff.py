@@ -21,6 +21,10 @@ LONG_STRETCH = 400
 """A stretch longer than this is cut further, after words that a hash picks: so both versions are cut at the same words."""
 SMALL = 10_000
 """Items of one side times items of the other that difflib may compare where there are no anchors."""
+SHORTER = 1.5
+"""A text is an excerpt of one that is so many times as long."""
+SAMPLE, SAMPLES = 32, 64
+"""Length and number of the samples by which an excerpt is found in its long text."""
 LEAST_SHARED = 8
 """Versions that are changed beyond this share of words (one in so many) are shown as removed and added whole."""
 
@@ -38,6 +42,31 @@ def pieces(before: str, after: str) -> list[Piece]:
             _words(one[i], other[j], made)
         at_one, at_other = i + 1, j + 1
     return made.done()
+
+
+def stretch_of(whole: str, part: str) -> tuple[int, int]:
+    """Where in `whole` the text of a much shorter `part` stands, (start, end) in characters: samples of `part` that stand exactly once in
+    `whole` say where it begins. All of `whole` where `part` is not much shorter, or cannot be found."""
+    everything = (0, len(whole))
+    if not part or len(whole) < SHORTER * len(part):
+        return everything
+    begins: list[int] = []
+    step = max(1, (len(part) - SAMPLE) // SAMPLES)
+    for at in range(0, max(1, len(part) - SAMPLE + 1), step):
+        sample = part[at:at + SAMPLE]
+        place = whole.find(sample)
+        if place >= 0 and whole.find(sample, place + 1) < 0:
+            begins.append(place - at)
+    if not begins:
+        return everything
+    begin = sorted(begins)[len(begins) // 2]
+    near = [b for b in begins if abs(b - begin) <= max(SAMPLE, len(part) // 4)]  # what was edited shifts the others a little
+    low, high = max(0, min(near)), min(len(whole), max(near) + len(part))
+    while low > 0 and not whole[low - 1].isspace() and min(near) - low < SAMPLE:
+        low -= 1
+    while high < len(whole) and not whole[high].isspace() and high - max(near) - len(part) < SAMPLE:
+        high += 1
+    return low, high
 
 
 def _stretches(text: str) -> list[str]:

@@ -77,7 +77,7 @@ import pyarrow.compute as pc
 
 from engine.contract.errors import InputError, NotFound
 from engine.contract.words import tr
-from engine.text.browse.diff import pieces
+from engine.text.browse.diff import pieces, stretch_of
 from engine.text.browse.opened import EXCLUDE, KEEP, Opened
 from engine.text.browse.prepare import build as make
 from engine.text.browse.prepare import building, place, ready
@@ -330,12 +330,18 @@ def cluster(corpus: str, cluster: int, start: int = 0, count: int = 20, characte
     similarity = np.nan_to_num(open_.table["similarity"][members])
     sorted_ = members[np.lexsort((members, -similarity, members != kept))]
     first = open_.as_read(kept)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in sorted_[max(0, start):max(0, start) + count]:
-        text = open_.as_read(int(number))
-        made = pieces(first[:characters], text[:characters])
-        rows.append({**open_.row(int(number), library), "text": text[:characters], "cut": max(len(text), len(first)) > characters,
+        row, text = open_.row(int(number), library), open_.as_read(int(number))
+        low, high = (0, len(first)) if number == kept else stretch_of(first, text)
+        # Of an excerpt only its place in the long text is compared; what stands around that place is no difference.
+        made = pieces(first[low:min(high, low + characters)], text[:characters])
+        rows.append({**row, "text": text[:characters], "cut": max(len(text), high - low) > characters, "begins": low,
                      "pieces": [list(piece) for piece in made], "places": _places(made)})
+    if len(rows) > 1 and start <= 0 and rows[1]["begins"]:  # the one that stayed is shown from where the first excerpt stands
+        low = int(rows[1]["begins"])
+        shown = first[low:low + characters]
+        rows[0] |= {"text": shown, "cut": True, "begins": low, "pieces": [["same", shown]], "places": []}
     return {"cluster": cluster, "total": len(members), "start": max(0, start), "members": rows}
 
 

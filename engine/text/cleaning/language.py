@@ -90,6 +90,11 @@ class Languages:
         self.batch([draft])
 
 
+def known() -> frozenset[str]:
+    """The codes that `identify` gives, but for "" (unknown)."""
+    return frozenset({CODE, "ja", "zh", *_BY_SCRIPT.values(), *(code for codes in _BY_MODEL.values() for code in codes)})
+
+
 def is_code(source: str) -> bool:
     """Whether a file's name says that it holds a program or a configuration."""
     file = source.rsplit("/", 1)[-1].lower()

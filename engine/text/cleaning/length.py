@@ -5,8 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.contract.units import number
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.text.cleaning.draft import Draft, Verdict
 
 
@@ -25,4 +24,4 @@ class MinimumLength:
         if length == 0:
             draft.verdict = Verdict(self.id, "empty", tr("nothing is left"))
         elif length < self.characters:
-            draft.verdict = Verdict(self.id, "too_short", tr("{length} characters", length=number(length)))
+            draft.verdict = Verdict(self.id, "too_short", trn("{count} character", "{count} characters", length))

@@ -24,11 +24,16 @@ def choose_column(name: str, columns: dict[str, list[Any]], wanted: str = "") ->
     for known in TEXT_NAMES:
         if known in folded and (_mean_length(columns[folded[known]]) > 0 or not any(columns.values())):
             return folded[known]
+    if "chosen" in folded and "rejected" in folded and _mean_length(columns[folded["chosen"]]) > 0:
+        return folded["chosen"]     # pairs of answers: the one that people preferred, however long the other is
     lengths = {column: _mean_length(values) for column, values in columns.items()}
     best = max(lengths, key=lengths.__getitem__, default="")
     alone = sum(length > 0 for length in lengths.values()) == 1
     if best and lengths[best] >= (1 if len(columns) == 1 else 8 if alone else 20):
         return best
+    if any(columns.values()) and not any(lengths.values()):
+        raise FormatError(tr("{name} has no column with text.", name=name), tr("Its columns: {columns}.", columns=", ".join(columns)),
+                          code="which_column", field="text_column")
     raise no_column(name, tuple(columns))
 
 

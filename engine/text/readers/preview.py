@@ -38,7 +38,7 @@ class FilePreview:
 @dataclass(frozen=True)
 class Preview:
     """For the window, before an import. Sizes in bytes; `texts` are the beginnings of the first documents, (file name, text).
-    `unread` files were too many to look into; they count in the estimates."""
+    `unread` files were too many to look into; they count in the estimates. `by_root`: (files, bytes) of each source, all counted."""
 
     files: tuple[FilePreview, ...]
     skipped: tuple[Skipped, ...]
@@ -47,6 +47,7 @@ class Preview:
     documents: int
     tokens: int
     texts: tuple[tuple[str, str], ...]
+    by_root: tuple[tuple[int, int], ...] = ()
 
 
 def preview(sources: Sequence[str | Path], options: ReadOptions | None = None, *, files: int = 50, bytes_of_each: int = 400_000,
@@ -105,4 +106,8 @@ def summary(found: Sequence[SourceFile], skipped: Sequence[Skipped], rows: Seque
     unread = len(found) - len(rows)
     if unread and looked:
         documents = round(documents * size / looked)
-    return Preview(tuple(rows), tuple(skipped), unread, size, documents, round(size / 4), tuple(shown))
+    by_root = [(0, 0)] * (1 + max((f.root for f in found), default=-1))
+    for file in found:
+        count, held = by_root[file.root]
+        by_root[file.root] = (count + 1, held + file.size)
+    return Preview(tuple(rows), tuple(skipped), unread, size, documents, round(size / 4), tuple(shown), tuple(by_root))

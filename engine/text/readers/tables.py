@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.contract.errors import FormatError
 from engine.contract.units import size as shown_size
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.text.readers import base
 from engine.text.readers.columns import choose_column
 from engine.text.readers.cutting import chain, documents_of, lines_of
@@ -125,7 +125,8 @@ def _table(reader: "Reader", source: Decoded) -> Iterator[str]:
         if not row:
             continue
         if at >= len(row) or any(cell.strip() for cell in row[len(names):]):
-            reader.note_bad(number, tr("{found} cells instead of {wanted}", found=len(row), wanted=len(names)))
+            reader.note_bad(number, trn("{count} cell instead of {wanted}", "{count} cells instead of {wanted}", len(row),
+                                        wanted=len(names)))
         elif row[at]:
             yield row[at]
         else:

@@ -134,3 +134,14 @@ def test_every_setting_belongs_to_a_step(plan: CorpusPlan) -> None:
     from engine.stages.corpus.spec import CorpusSpec
     shown = {n for n in CorpusSpec.model_fields if not CorpusSpec.option_of(n).hidden and n != "seed"}
     assert {_step_of(n) for n in shown} <= set(STEPS[:-1])
+
+
+def test_the_size_of_a_source_counts_the_files_that_were_not_looked_into(plan: CorpusPlan) -> None:
+    assert plan.size_of(1) == (1, 200_000)
+    plan.found = {**FOUND, "unread": 9, "by_root": [[1, 800_000], [10, 3_000_000]]}
+    assert plan.size_of(0) == (1, 800_000) and plan.size_of(1) == (10, 3_000_000)
+
+
+def test_a_language_nobody_recognises_is_told(plan: CorpusPlan) -> None:
+    plan.set_values({"languages": ("en", "english")})
+    assert ["english" in p.sentence for p in plan.problems("clean")] == [True] and not plan.can_go("duplicates")

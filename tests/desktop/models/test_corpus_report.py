@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from desktop.models.corpus_report import Report, TrueTokens, rule_words, true_tokens
+from desktop.models.corpus_report import Report, TrueTokens, true_tokens
 from desktop.models.languages import language_name
 from desktop.models.report_paper import html, write_pdf
 from engine.project.artifacts import Artifact
@@ -50,7 +50,7 @@ def test_the_funnel_says_why() -> None:
     notes = {r.id: r.note for r in rows}
     assert rows[1].title == "Shorter than 200 characters"
     assert notes["language"] == "German 60, French 20" and notes["near_duplicates"] == "threshold 0.72, 20 excerpts"
-    assert notes["quality"] == "mostly Gopher word count" and "1 file left out" in notes["read"]
+    assert notes["quality"] == "mostly Gopher: too few or too many words" and "1 file left out" in notes["read"]
     assert not rows[0].opens and all(r.opens for r in rows[1:])
 
 
@@ -110,6 +110,12 @@ def test_the_report_on_paper_is_whole_and_escaped(qapp, tmp_path: Path) -> None:
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF") and len(list(tmp_path.iterdir())) == 1
 
 
-def test_names_of_languages_and_rules() -> None:
+def test_names_of_languages() -> None:
     assert language_name("pt") == "Portuguese" and language_name("") == "Not recognised" and language_name("zzz") == "zzz"
-    assert rule_words("gopher_word_count") == "Gopher word count"
+    assert language_name("zxx") == "Source code"
+
+
+def test_the_size_that_went_in_is_of_all_files_and_not_of_those_the_manifest_lists() -> None:
+    made = artifact()
+    made.facts["size"] = 7_000_000
+    assert Report(made).goes_in()[1].startswith("7.0\N{NO-BREAK SPACE}MB")

@@ -178,8 +178,15 @@ def test_the_text_column_is_found_or_asked_for_by_name(tmp_path):
         texts(path, text_column="body")
     assert caught.value.field == "text_column"
     path.write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(FormatError, match="a, b"):
+    with pytest.raises(FormatError, match="no column with text.*a, b"):
         texts(path)
+
+
+def test_of_a_pair_of_answers_the_preferred_one_is_the_text(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"rejected": "This answer is the longer of both, but not wanted.", "chosen": "This one was preferred."}))
+    assert texts(path) == ["This one was preferred."]
+    assert texts(path, text_column="rejected")[0].startswith("This answer")
 
 
 def test_parquet(tmp_path):
@@ -250,7 +257,7 @@ def test_preview_of_the_first_files_estimates_the_others(tmp_path):
     for i in range(30):
         (tmp_path / f"{i:02}.txt").write_text("some text\n" * 100)
     found = preview([tmp_path], files=10)
-    assert len(found.files) == 10 and found.unread == 20 and found.documents == 30
+    assert len(found.files) == 10 and found.unread == 20 and found.documents == 30 and found.by_root == ((30, 30_000),)
 
 
 @pytest.mark.skipif(not hasattr(resource, "getrusage") or os.geteuid() == 0, reason="root may read everything")

@@ -417,3 +417,15 @@ def test_the_questions_are_answered_line_by_line(corpus: str) -> None:
     assert done.returncode == 0 and len(answers) == len(asked) and time.monotonic() - began < 30
     assert answers[0]["state"] == "ready" and answers[1]["total"] == 2 and answers[7]["error"] == "not_found"
     assert answers[5]["members"][0]["number"] == 0
+
+
+def test_an_excerpt_is_shown_beside_its_place_in_the_long_text(tmp_path: Path) -> None:
+    r = random.Random(4)
+    words = [f"w{r.randrange(9_000)}" for _ in range(20_000)]
+    excerpt = " ".join(words[15_000:15_200])
+    corpus = make(tmp_path / "corpus-1", [Made(" ".join(words), cluster=0),
+                  Made(excerpt, cluster=0, duplicate_of=0, similarity=1.0, step="near_duplicates", rule="contained")])
+    build(corpus)
+    long, short = query.cluster(str(corpus), 0, characters=2_000)["members"]
+    assert short["pieces"] == [["same", excerpt]] and short["places"] == []
+    assert long["text"].startswith(excerpt[:500]) and long["begins"] == short["begins"] > 50_000

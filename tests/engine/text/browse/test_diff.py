@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.text.browse.diff import pieces
+from engine.text.browse.diff import pieces, stretch_of
 
 
 def sides(before: str, after: str) -> list[tuple[str, str]]:
@@ -72,3 +72,31 @@ def test_a_megabyte_takes_seconds_at_most(kind: str) -> None:
     began = time.process_time()
     sides(before, after)
     assert time.process_time() - began < 6
+
+
+def test_an_excerpt_is_compared_with_the_place_where_it_stands() -> None:
+    r = random.Random(3)
+    words = [f"word{r.randrange(5_000)}" for _ in range(30_000)]
+    whole = " ".join(words)
+    cut = words[20_000:20_400]
+    excerpt = " ".join(cut)
+    low, high = stretch_of(whole, excerpt)
+    assert whole[low:high] == excerpt
+    for at in range(5, 400, 40):
+        cut[at] = "changed"
+    low, high = stretch_of(whole, " ".join(cut))
+    made = pieces(whole[low:high], " ".join(cut))
+    same = sum(len(text) for kind, text in made if kind == "same")
+    assert same > 0.9 * len(excerpt) and sum(len(text) for kind, text in made if kind == "removed") < 0.1 * len(excerpt)
+
+
+@pytest.mark.parametrize(("whole", "part"), [("", ""), ("abc " * 100, ""), ("one two three", "one two thre"), ("abc " * 500, "abc " * 100),
+                                             ("long " * 100, "nowhere")])
+def test_what_is_no_excerpt_or_cannot_be_placed_is_compared_with_all(whole: str, part: str) -> None:
+    assert stretch_of(whole, part) == (0, len(whole))
+
+
+@given(st.text(max_size=300), st.text(max_size=80))
+def test_a_place_is_always_within_the_text(whole: str, part: str) -> None:
+    low, high = stretch_of(whole, part)
+    assert 0 <= low <= high <= len(whole)

@@ -152,15 +152,17 @@ def test_a_novel_about_a_war_is_not_harmful() -> None:
 
 @pytest.mark.parametrize("unit", ["kill ", "i will kill you ", "杀了你", "kill", "murder police court ", "a", "kill the process kill "])
 def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
-    """Eight times the text takes about eight times as long; a square would be sixty-four. The better of two, as others use the machine."""
+    """Eight times the text takes about eight times as long; a square would be sixty-four. Others use the machine, which can make any one
+    measure longer but none shorter: the best of several tries counts, and a square fails all of them. Short times are noise and pass."""
     def seconds(length: int) -> float:
         text = (unit * (length // len(unit) + 1))[:length]
-        taken = []
-        for _ in range(2):
-            start = time.process_time()
-            score(marks(text, "en"), text)
-            taken.append(time.process_time() - start)
-        return min(taken)
+        start = time.process_time()
+        score(marks(text, "en"), text)
+        return time.process_time() - start
 
-    small, large = seconds(40_000), seconds(320_000)
-    assert large < 0.3 or large < 24 * small, (small, large)
+    small = large = float("inf")
+    for _ in range(6):
+        small, large = min(small, seconds(40_000)), min(large, seconds(320_000))
+        if large < 0.3 or large < 24 * small:
+            return
+    raise AssertionError((small, large))

@@ -143,18 +143,20 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_grows_with_the_text_and_not_with_its_square(name: str) -> None:
-    """Eight times the text takes about eight times as long; a square would be sixty-four. Short times are noise and pass."""
+    """Eight times the text takes about eight times as long; a square would be sixty-four. Others use the machine, which can make any one
+    measure longer but none shorter: the best of several tries counts, and a square fails all of them. Short times are noise and pass."""
     def seconds(length: int) -> float:
         text = (HOSTILE[name] * (length // len(HOSTILE[name]) + 1))[:length]
-        taken = []
-        for _ in range(2):
-            start = time.process_time()
-            find(text, KINDS, "US")
-            taken.append(time.process_time() - start)
-        return min(taken)
+        start = time.process_time()
+        find(text, KINDS, "US")
+        return time.process_time() - start
 
-    small, large = seconds(30_000), seconds(240_000)
-    assert large < 0.3 or large < 24 * small, (small, large)
+    small = large = float("inf")
+    for _ in range(6):
+        small, large = min(small, seconds(30_000)), min(large, seconds(240_000))
+        if large < 0.3 or large < 24 * small:
+            return
+    raise AssertionError((small, large))
 
 
 def test_any_text_is_taken_without_an_error() -> None:
