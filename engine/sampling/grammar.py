@@ -7,6 +7,7 @@ taught better would fill the answer with blanks.
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.text.tokenizer import Tokenizer
 
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 MAX_SCHEMA = 200_000
+KEPT = 16
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -55,16 +57,22 @@ class Grammars:
             raise FormatError(tr("This model has no token that ends a text, so it cannot be held to a schema."),
                               tr("Ask without response_format."), code="no_end_token")
         self.rows = rows
+        self._known: OrderedDict[str, Any] = OrderedDict()  # matchers at their beginning: to read a schema costs more than to copy
         self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(words), n_vocab=rows, eos_token=ends,
                                                  slices=llguidance.LLTokenizer.json_slices())
 
     def constraint(self, grammar: str) -> "JsonConstraint":
         """A fresh constraint of a grammar made by `grammar_of`."""
         import llguidance
-        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            raise _refused(matcher.get_error())
-        return JsonConstraint(matcher, self.rows)
+        if grammar not in self._known:
+            matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
+            if matcher.is_error():
+                raise _refused(matcher.get_error())
+            self._known[grammar] = matcher
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(grammar)
+        return JsonConstraint(self._known[grammar].deep_copy(), self.rows)
 
 
 class JsonConstraint:

@@ -18,7 +18,7 @@ from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.model.checkpoint import TOKENIZER, WEIGHTS, load_model, stop_ids
 from engine.model.config import ModelConfig
-from engine.sampling.grammar import Grammars
+from engine.sampling.grammar import Grammars, JsonConstraint
 from engine.sampling.reading import STEP_TOKENS, Read, Reader
 from engine.sampling.sampling import Sampling
 from engine.sampling.slots import CHUNK, SlotEngine
@@ -52,6 +52,7 @@ class Running:
     room: int
     context_ends: bool
     begun: float
+    constraint: JsonConstraint | None = None
     first: float = 0.0
     count: int = 0
 
@@ -157,7 +158,8 @@ class Loaded:
         wish, space = ask.max_tokens, self._context(ask) - len(prompt.ids)
         growing = Growing(_Decoder(self.tokenizer), ask.stops)
         room = space if wish is None else min(wish, space)
-        running = Running(job, prompt, growing, room, wish is None or wish > space, time.monotonic())
+        running = Running(job, prompt, growing, room, wish is None or wish > space, time.monotonic(),
+                          self.grammars.constraint(ask.grammar) if ask.grammar else None)
         if job.purpose == "embed":
             self.reader.add(job, prompt.ids, mean=True)
         elif job.purpose == "score" or (ask.echo and ask.top >= 0):
@@ -171,7 +173,7 @@ class Loaded:
         sampling = Sampling(temperature=ask.temperature, top_k=ask.top_k, top_p=ask.top_p, repetition_penalty=ask.repetition_penalty,
                             seed=ask.seed, max_new_tokens=running.room, stop_ids=self.stop_ids)
         self.slots.add(running.job, running.prompt.ids, sampling, alternatives=max(0, ask.top),
-                       constraint=self.grammars.constraint(ask.grammar) if ask.grammar else None)
+                       constraint=running.constraint)
 
     def read_on(self, running: Running) -> bool:
         """After its prompt was read for an echo: whether there is something to write."""

@@ -153,6 +153,12 @@ def test_an_engine_without_its_device_says_why_to_everybody(project: Project) ->
     engine.stop()
 
 
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.serve.engine.LOOK_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("looks_often")
 def test_each_job_says_how_long_its_model_stays(project: Project) -> None:
     made = Asked(project, idle_seconds=0.2)
     job = Job("a", 0, made.catalogue.get("model-1"), Text("x"), purpose="load", keep=-1)
@@ -160,7 +166,7 @@ def test_each_job_says_how_long_its_model_stays(project: Project) -> None:
     assert [type(made.said.get(timeout=30)[1]) for _ in range(2)] == [Accepted, Ended]
     made.until(lambda: made.engine.status().loaded == {"model-1"})
     assert made.engine.status().models[0].leaves == math.inf
-    time.sleep(1.5)
+    time.sleep(0.6)
     assert made.engine.status().loaded == {"model-1"}
     made.engine.submit([Job("b", 0, job.model, Text("x"), purpose="load", keep=0)])
     assert [p.reason for p in (made.said.get(timeout=30)[1] for _ in range(2)) if isinstance(p, Ended)] == ["unload"]
@@ -168,6 +174,7 @@ def test_each_job_says_how_long_its_model_stays(project: Project) -> None:
     made.engine.stop()
 
 
+@pytest.mark.usefixtures("looks_often")
 def test_a_run_that_takes_the_device_finds_its_memory_free(project: Project) -> None:
     """On a processor: models that nobody uses leave, and answers are still given."""
     made = Asked(project, idle_seconds=-1)
@@ -185,6 +192,7 @@ def test_a_run_that_takes_the_device_finds_its_memory_free(project: Project) -> 
     made.engine.stop()
 
 
+@pytest.mark.usefixtures("looks_often")
 def test_models_move_off_an_accelerator_that_a_run_takes_and_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The accelerator here is the processor under another name, which torch knows as well; the rules are those of a real one."""
     made = Asked(project)
@@ -196,7 +204,7 @@ def test_models_move_off_an_accelerator_that_a_run_takes_and_back(project: Proje
     made.until(lambda: {m.accelerated for m in engine.status().models} == {True} and len(engine.status().models) == 2)
     long = Job("long", 0, model, Text("The"), Settings(temperature=1.0, seed=5))
     slow = engine._models["model-1"].slots.step
-    monkeypatch.setattr(engine._models["model-1"].slots, "step", lambda: (time.sleep(0.05), slow())[1])
+    monkeypatch.setattr(engine._models["model-1"].slots, "step", lambda: (time.sleep(0.02), slow())[1])
     engine.submit([long])
     lock = FileLock(layout.device_lock("cpu:0"))
     assert lock.acquire(wait=5)
