@@ -147,6 +147,53 @@ def wizard(step: str) -> Callable[["App"], None]:
     return show
 
 
+def export_form(to: str = "hf") -> Callable[["App"], None]:
+    """The settings of an export, with the verdicts of the exporter."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["export"]
+        wait_for(app, lambda: page.plan.found is not None)
+        page._another()
+        page.form._target(to)
+    return show
+
+
+def exported(app: "App") -> None:
+    """A real export, tried with the program it is for."""
+    page: Any = app.window.pages["export"]
+    wait_for(app, lambda: page.plan.found is not None)
+    if page._exports():
+        return
+    page.form._target("gguf")
+    page.plan.set_values({"quantisation": "q8_0", "check_prompts": 5})
+    page.plan.put(str(page.project.dir.parent / "Models" / "tiny-world.gguf"))
+    page._start()
+    wait_for(app, lambda: page._view == "result")
+
+
+def found_model(app: "App") -> None:
+    """What was found in the file that the export above has written."""
+    page: Any = app.window.pages["import_model"]
+    file = page.project.dir.parent / "Models" / "tiny-world.gguf"
+    if page._view == "start" and file.is_file():
+        page.look(str(file))
+        wait_for(app, lambda: page._view == "found" or page._notes.note is not None)
+
+
+def serving(app: "App") -> None:
+    """The switch that serves other programs, turned on."""
+    page: Any = app.window.pages["settings"]
+    if app.context.project is not None and not page.serve.switch.value():
+        page.serve.switch.click()
+        wait_for(app, lambda: app.context.server.state == "ready" and app.context.server.listed)
+
+
+def wait_for(app: "App", done: Callable[[], bool]) -> None:
+    until = time.monotonic() + CHAT_SECONDS
+    while not done() and time.monotonic() < until:
+        app.qt.processEvents()
+        time.sleep(0.005)
+
+
 def lay_over(app: "App") -> None:
     """Three runs on one chart."""
     page: Any = app.window.pages["runs"]
@@ -180,6 +227,8 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("pretrain-empty", "pretrain", project=EMPTY),
     Moment("chat-empty", "chat", project=EMPTY),
     Moment("runs-empty", "runs", project=EMPTY),
+    Moment("export-empty", "export", project=EMPTY),
+    Moment("import", "import_model", project=EMPTY),
     Moment("home", "home"),
     Moment("corpus", "corpus", project=GAZETTE, prepare=wait_for_report),
     Moment("corpus-below", "corpus", project=GAZETTE, prepare=report_below),
@@ -203,6 +252,11 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("lineage-empty", "lineage", project=EMPTY),
     Moment("lineage", "lineage", prepare=lineage_read),
     Moment("lineage-delete", "lineage", prepare=lineage_delete),
+    Moment("export-gguf", "export", prepare=export_form("gguf")),
+    Moment("export", "export", prepare=export_form()),
+    Moment("exported", "export", prepare=exported),
+    Moment("import-found", "import_model", prepare=found_model),
+    Moment("serving", "settings", {"section": "serve"}, prepare=serving),
     Moment("settings", "settings", project=NONE),
     Moment("keys", "settings", project=NONE, prepare=open_keys),
 )
