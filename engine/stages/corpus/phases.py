@@ -22,7 +22,7 @@ from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.corpus.write import read_again
 from engine.text import pool
 from engine.text.cleaning import clean
-from engine.text.dedup import contamination, find, passages, signatures
+from engine.text.dedup import contamination, find, held_out_rows, passages, signatures
 from engine.text.parts import Parts
 from engine.text.read_process import Standing, read
 from engine.text.readers import ReadOptions, SourceFile, list_files
@@ -79,6 +79,11 @@ class Phases:
                                                                               if piped else {})}
         order = ["look", "pipeline", "read", "lines", "clean", "sign", "match", "overlap", "passages", "write", "save", "index"]
         return [name for name in order if asked.get(name, True)]
+
+    def check(self) -> None:
+        """Raise now what a later phase would raise about the settings, before hours of work."""
+        held_out_rows.check_paths(self.spec.held_out)
+        clean.check(clean.CleanPlan.of(self.spec.plain()))
 
     # ---- read
 

@@ -40,6 +40,7 @@ def run(spec: CorpusSpec, context: RunContext) -> None:
         return _leave_pipeline(phases, context)
     made = project.artifacts.made_by(context.run_id, "corpus") if context.attempt > 1 else None  # killed right after it was finished
     if made is None:
+        phases.check()
         try:
             if spec.executor != "local":
                 gathered, cleaned, found = phases.by_datatrove()

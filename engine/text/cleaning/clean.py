@@ -193,6 +193,18 @@ def clean_table(table: pa.Table, plan: CleanPlan, boilerplate: Path | None = Non
     return pa.table(columns, schema=CLEAN), counts
 
 
+def check(plan: CleanPlan) -> None:
+    """Raise what making the steps would raise: a country or a judge that nobody knows. Nothing is loaded that takes time."""
+    if plan.personal_data:
+        from engine.text.cleaning.personal import PersonalData
+
+        PersonalData(plan.personal_kinds, plan.phone_region)
+    if plan.harmful != "off" and plan.harm_judge:
+        from engine.text.cleaning.judge import Judge
+
+        Judge.of(plan.harm_judge)
+
+
 def _steps(plan: CleanPlan, boilerplate: Path | None) -> list[Step]:
     """The steps that are switched on. Those of one plan are made once a process: models and word lists take time to load."""
     global _made

@@ -51,6 +51,15 @@ def read_items(paths: Sequence[str | Path]) -> Iterator[Item]:
             raise NotFound(tr("{path} does not exist.", path=str(path)), tr("Choose another held-out set."), field="held_out")
 
 
+def check_paths(paths: Sequence[str | Path]) -> None:
+    """Raise what `read_items` would raise about paths that are not there or of no known kind, without opening a file."""
+    for path in (Path(p).expanduser() for p in paths):
+        if not path.exists():
+            raise NotFound(tr("{path} does not exist.", path=str(path)), tr("Choose another held-out set."), field="held_out")
+        if path.is_file() and path.suffix.lower() not in KINDS:
+            raise FormatError(tr("{name} cannot be read as a held-out set.", name=path.name), _known(), field="held_out")
+
+
 def _known() -> str:
     return tr("Held-out sets are files of these kinds: {kinds}.", kinds=", ".join(KINDS))
 

@@ -94,7 +94,7 @@ def test_a_search_marks_what_it_found_in_list_and_text(full: BrowserView, qtbot)
 def test_filters_count_and_choose(full: BrowserView, qtbot) -> None:
     full.filters._chips["step"].click()
     counts = {v.words.strip(): v.count for v in full.filters._menu.shown}
-    assert counts["Near duplicates"] == 2 * GROUPS and counts["gopher symbols"] == GROUPS
+    assert counts["Near duplicates"] == 2 * GROUPS and counts["Gopher: many symbols"] == GROUPS
     full.filters._menu.hide()
     pick(full, "step", "Near duplicates")
     shows(full, qtbot, 2 * GROUPS)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.contract.context import Command, RunContext
-from engine.contract.errors import FormatError, InputError, NotFound, Stopped
+from engine.contract.errors import FledgeError, FormatError, InputError, NotFound, Stopped
 from engine.contract.events import ArtifactMade, Notice, Phase, Progress
 from engine.project.project import Project
 from engine.stages.corpus.run import run
@@ -328,3 +328,15 @@ def test_files_that_were_mended_after_a_failure_are_looked_at_anew(project, tmp_
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": prose(10)}) + "\n")
     artifact, _ = import_text(project, tmp_path / "a.jsonl")
     assert artifact.facts["documents"] == 1
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"held_out": ("/nowhere.jsonl",)}, "nowhere.jsonl does not exist"),
+    ({"personal_data": True, "phone_region": "XX"}, "XX is not a country"),
+    ({"harmful": "list", "harm_judge": "http://127.0.0.1:9/"}, "does not name a local model")])
+def test_settings_that_a_later_phase_would_refuse_are_refused_before_anything_is_read(project, tmp_path, settings, said):
+    (tmp_path / "a.txt").write_text("\n\n".join(prose(200)))
+    heard = []
+    with pytest.raises(FledgeError, match=said):
+        import_text(project, tmp_path / "a.txt", heard=heard, **settings)
+    assert not [e for e in heard if isinstance(e, Phase)]
