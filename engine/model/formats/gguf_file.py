@@ -201,8 +201,9 @@ def _words(writer: GGUFWriter, words: Words, rows: int) -> None:
         writer.add_eos_token_id(words.eos_id)
     if words.tokenizer.end_id is not None:
         writer.add_eot_token_id(words.tokenizer.end_id)
-    if words.bos_id is not None and words.bos_id in words.stop_ids and words.bos_id != words.eos_id:
-        writer.add_eom_token_id(words.bos_id)  # one more that ends a generation: a document raised here ends where the next begins
+    further = [id for id in words.stop_ids if id not in (words.eos_id, words.tokenizer.end_id)]
+    if further:  # there is room for one more that ends a generation: a document raised here ends where the next begins
+        writer.add_eom_token_id(further[0])
     if words.pad_id is not None:
         writer.add_pad_token_id(words.pad_id)
     writer.add_add_bos_token(words.adds_bos)

@@ -2,7 +2,8 @@
 token here. Asked by round_trip.py in a process of its own: `python -m engine.model.formats.runtimes REQUEST ANSWER`.
 
 A binding that crashes takes only that process along (one was seen to at the end of the interpreter, with its answer already written).
-None of them is needed: whichever the person has is asked. Nothing leaves the machine: models are read from the disk, and llama.cpp's server listens on loopback. No code of a model folder is run.
+None of them is needed: whichever the person has is asked. Nothing leaves the machine: models are read from the disk, and llama.cpp's server
+listens on loopback. No code of a model folder is run.
 """
 
 import importlib.util

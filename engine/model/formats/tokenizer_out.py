@@ -23,10 +23,12 @@ _KEPT = ("unk_token", "sep_token", "cls_token", "mask_token", "padding_side", "t
 
 @dataclass(frozen=True)
 class Words:
-    """`raised_here`: the model was trained from random weights in this program, on documents that begin with the begin token."""
+    """`raised_here`: the model was trained from random weights in this program, on documents that begin with the begin token.
+    `ends`: further tokens that end a generation, which an imported model's settings named."""
 
     tokenizer: Tokenizer
     raised_here: bool = True
+    ends: tuple[int, ...] = ()
 
     @property
     def bos_id(self) -> int | None:
@@ -44,7 +46,8 @@ class Words:
     def stop_ids(self) -> list[int]:
         """Tokens that end a generation, as in this program."""
         t = self.tokenizer
-        wanted = (t.eos_id, t.end_id, t.bos_id if self.adds_bos and self.raised_here else None)
+        known = set(self._vocabulary.values())
+        wanted = (t.eos_id, t.end_id, t.bos_id if self.adds_bos and self.raised_here else None, *(id for id in self.ends if id in known))
         return list(dict.fromkeys(id for id in wanted if id is not None))
 
     @cached_property

@@ -101,7 +101,7 @@ def run(spec: ExportSpec, context: RunContext) -> None:
 
 def prepare(spec: ExportSpec, context: RunContext, project: Project, ref: ModelRef, weights: Weights) -> Job:
     """The job, or a Mismatch where exportability.py says that the other program cannot load this model."""
-    words = Words(Tokenizer.load(ref.folder), raised_here(project, ref))
+    words = Words(Tokenizer.load(ref.folder), raised_here(project, ref), _ends(ref))
     every = verdicts(weights.config, words.facts)
     wanted = next(v for v in every if v.target == TARGETS[spec.to])
     if not wanted.loads:
@@ -132,7 +132,7 @@ def _hf(job: Job, weights: Weights, work: Path) -> dict[str, Any]:
     try:
         card = model_card(job.project, job.ref, weights.config, licence=job.licence, dtype=spec.dtype,
                           architecture=job.facts["architecture"], chat=bool(job.words.tokenizer.chat_template))
-        hf_folder_write.write_folder(place.begin(), weights, job.words, spec.dtype, card, _generation(job), job.told)
+        hf_folder_write.write_folder(place.begin(), weights, job.words, spec.dtype, card, _generation(job.ref), job.told)
         return _finish(job, place, spec.dtype, work, place.aside)
     finally:
         place.drop()
@@ -158,7 +158,7 @@ def _ollama(job: Job, weights: Weights, work: Path) -> dict[str, Any]:
     spec, template = job.spec, go_template(job.words)
     name = spec.name or ollama.slug(job.title)
     ollama.check_name(name)
-    how = ollama.recipe(job.words, template, weights.config.max_seq_len, job.licence, _generation(job))
+    how = ollama.recipe(job.words, template, weights.config.max_seq_len, job.licence, _generation(job.ref))
     _tell_template(job, template)
     server = ollama.Ollama(spec.host)
     try:
@@ -303,10 +303,16 @@ def continue_greedily(model: Decoder, given: Sequence[Sequence[int]], count: int
     return [one.ids[:-1] if one.finish_reason == "stop" else one.ids for one in made]
 
 
-def _generation(job: Job) -> dict[str, Any]:
+def _generation(ref: ModelRef) -> dict[str, Any]:
     """The generation config that came with an imported model, if one did."""
-    found = files.read_json(job.ref.folder / "generation_config.json", {})
+    found = files.read_json(ref.folder / "generation_config.json", {})
     return found if isinstance(found, dict) else {}
+
+
+def _ends(ref: ModelRef) -> tuple[int, ...]:
+    """The tokens that it names as ends."""
+    listed = _generation(ref).get("eos_token_id")
+    return tuple(id for id in (listed if isinstance(listed, list) else [listed]) if isinstance(id, int) and not isinstance(id, bool))
 
 
 def _tell_template(job: Job, template: Any) -> None:

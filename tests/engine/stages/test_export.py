@@ -281,3 +281,15 @@ def test_the_command_runs_it_and_tells_the_receipt(project: Project, tmp_path: P
                                (("--to", "gguf", "--out", str(tmp_path / "c.gguf")), 3, "exists")):
         done = CliRunner().invoke(cli, ["export", str(project.dir), "model-1", *words, "--json"])
         assert (done.exit_code, json.loads(done.stdout.splitlines()[-1])["error"]) == (code, error), done.stdout
+
+
+def test_what_was_exported_comes_back_and_goes_out_the_same(project: Project, tmp_path: Path) -> None:
+    """Export, import, export: the same bytes of weights and tokenizer, and the same tokens that end an answer."""
+    export(project, to="hf", out=str(tmp_path / "a"))
+    done = CliRunner().invoke(cli, ["import-model", str(project.dir), str(tmp_path / "a"), "--json"])
+    assert done.exit_code == 0, done.output
+    export(project, model=json.loads(done.stdout.splitlines()[-1])["artifact"], to="hf", out=str(tmp_path / "b"))
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    ends = [sorted(json.loads((tmp_path / x / "generation_config.json").read_text())["eos_token_id"]) for x in "ab"]
+    assert ends[0] == ends[1] and "An open model" in (tmp_path / "b" / "README.md").read_text()

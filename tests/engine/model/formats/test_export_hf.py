@@ -142,7 +142,8 @@ def test_an_imported_tokenizer_keeps_its_own_ways(tmp_path: Path) -> None:
     record["post_processor"] = Words(ours).record()["post_processor"]
     again = Words(Tokenizer(json.dumps(record), ours.config), raised_here=False)
     assert again.adds_bos and again.record()["post_processor"] == record["post_processor"]
-    assert ours.bos_id not in Words(ours, raised_here=False).stop_ids
+    assert Words(ours, raised_here=False).stop_ids == [ours.eos_id, ours.end_id]
+    assert Words(ours, raised_here=False, ends=(7, ours.eos_id, 10**6)).stop_ids == [ours.eos_id, ours.end_id, 7]
 
 
 def test_what_names_code_does_not_go_along(tmp_path: Path) -> None:
