@@ -20,6 +20,7 @@ from engine.text.tokenizer import Tokenizer
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 MAX_SCHEMA = 200_000
 KEPT = 16
+MARK = "\x02"  # stands in no JSON
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -100,13 +101,33 @@ class JsonConstraint:
 
 
 class _Words:
-    """A tokenizer as llguidance wants to see it."""
+    """A tokenizer as llguidance wants to see it: the bytes of the tokens of a text must be the text, for it is those that it forces."""
 
     def __init__(self, tokenizer: Tokenizer, tokens: list[bytes], special: list[int], stop_ids: Sequence[int]) -> None:
         self.tokens, self.special_token_ids = tokens, special
         self.bos_token_id = tokenizer.bos_id
         self.eos_token_id = next(iter(stop_ids), 0)
         self._tokenizer = tokenizer
+        apart = set(special)
+        self._by_bytes = {raw: id for id, raw in reversed(list(enumerate(tokens))) if raw and id not in apart}
+        self._longest = max(map(len, self._by_bytes), default=1)
 
     def __call__(self, text: bytes | str) -> list[int]:
-        return self._tokenizer.encode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        for before in ("", MARK):  # tokenizers that put a blank before a text do not put one inside
+            ids = self._tokenizer.encode(before + raw.decode("utf-8", "replace"))
+            start = next((i + 1 for i, id in enumerate(ids) if self.tokens[id].endswith(before.encode())), 0) if before else 0
+            if b"".join(self.tokens[id] for id in ids[start:]) == raw:
+                return ids[start:]
+        return self._greedy(raw)
+
+    def _greedy(self, raw: bytes) -> list[int]:
+        """The longest token each time, for tokenizers that change what they read."""
+        ids, at = [], 0
+        while at < len(raw):
+            size = next((n for n in range(min(self._longest, len(raw) - at), 0, -1) if raw[at : at + n] in self._by_bytes), 0)
+            if not size:
+                break
+            ids.append(self._by_bytes[raw[at : at + size]])
+            at += size
+        return ids

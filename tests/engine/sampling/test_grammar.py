@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 from engine.contract.errors import SettingError
 from engine.model.decoder import Decoder
@@ -12,9 +14,9 @@ from engine.sampling.grammar import Grammars, grammar_of
 from engine.sampling.sampling import Sampling
 from engine.sampling.slots import SlotEngine
 from engine.text.tokenizer import Tokenizer
-from tests.serving import config, tokenizer
+from tests.serving import TEXT, config, tokenizer
 
-SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "k": {"enum": ["a", "bb"]},
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "k": {"enum": ["a", "bb"]},
                                            "l": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 9}, "maxItems": 3}},
           "required": ["name", "k", "l"], "additionalProperties": False}
 
@@ -73,6 +75,33 @@ def test_only_tokens_with_text_and_stops_are_ever_allowed(words: Tokenizer, mode
 def test_a_token_that_does_not_fit_is_an_error_of_that_row(words: Tokenizer, model: Decoder) -> None:
     held = Grammars(words, model.config.vocab_size, (words.eos_id,)).constraint(grammar_of({"enum": ["ab"]}))
     assert held.accept(words.encode("x")[0]) and held.error
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_tokenizers_that_change_what_they_read_are_held_too(lower: bool) -> None:
+    """A blank before every text, as SentencePiece has it; capitals that become small letters."""
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(byte_fallback=True, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    if lower:
+        made.normalizer = tokenizers.normalizers.Lowercase()
+    made.decoder = tokenizers.decoders.Sequence([tokenizers.decoders.Replace("\u2581", " "), tokenizers.decoders.ByteFallback(),
+                                                 tokenizers.decoders.Fuse(), tokenizers.decoders.Strip(" ", 1, 0)])
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=500, show_progress=False,
+                                             special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))])
+    made.train_from_iterator([TEXT, '{"name": "x", "k": [1, 2]}'], trainer)
+    record = json.loads(made.to_str())
+    record["added_tokens"] = [t for t in record["added_tokens"] if not t["content"].startswith("<0x")]
+    own = Tokenizer(json.dumps(record), {"eos_token": "</s>", "bos_token": "<s>"})
+    assert own.backend == "tokenizers" and own.eos_id is not None
+    model = Decoder(config(own.vocab_size, context=256), seed=2).eval()
+    grammars, grammar = Grammars(own, own.vocab_size, (own.eos_id,)), grammar_of({**SCHEMA, "title": "Name"} | {
+        "properties": {**SCHEMA["properties"], "k": {"enum": ["A", "Bb"]}}})
+    engine = SlotEngine(model)
+    for i in range(6):
+        engine.add(i, [1, 300], Sampling(seed=i, max_new_tokens=200, stop_ids=(own.eos_id,)), constraint=grammars.constraint(grammar))
+    for heard in run(engine).values():
+        text = own.decode([id for id, reason in heard if reason != "stop"])
+        assert json.loads(text)["k"] in ("A", "Bb")
 
 
 def test_schemas_are_never_fetched(tmp_path: Path) -> None:
