@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from engine.contract.errors import FormatError, Mismatch
@@ -170,8 +171,16 @@ def config_from_hf(raw: dict[str, Any]) -> ModelConfig:
     try:
         return _gpt2_config(raw) if kind == "gpt2" else _llama_config(raw, kind)
     except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(tr("The config of this model is incomplete or contradicts itself: {reason}", reason=str(wrong).splitlines()[0]),
+        raise FormatError(tr("The config of this model is incomplete or contradicts itself: {reason}", reason=why(wrong)),
                           tr("Fetch the model again.")) from None
+
+
+def why(wrong: Exception) -> str:
+    """What a config lacks or contradicts, in one line."""
+    if isinstance(wrong, ValidationError):
+        first = wrong.errors()[0]
+        return ": ".join(part for part in (".".join(map(str, first["loc"])), str(first["msg"]).removeprefix("Value error, ")) if part)
+    return tr("{name} is missing", name=str(wrong.args[0])) if isinstance(wrong, KeyError) else (str(wrong).splitlines() or [""])[0]
 
 
 def _refuse(what: str) -> FormatError:

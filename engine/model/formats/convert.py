@@ -59,15 +59,19 @@ class Plan:
         return max(counted, key=lambda name: counted[name])
 
 
+def enough(config: ModelConfig, names: list[str]) -> None:
+    """Refuse a config that claims a billion layers before anything is made for each of them. Raises Mismatch."""
+    if config.num_layers > len(names):
+        raise Mismatch(tr("The weights are {found} tensors, too few for {layers} layers.", found=f"{len(names):,}",
+                          layers=f"{config.num_layers:,}"), _two_models())
+
+
 def plan(config: ModelConfig, table: dict[str, Source], weights: Weights, dtype: str, spare: frozenset[str] = frozenset()) -> Plan:
-    """Check that `weights` hold exactly the tensors of `config`, with their shapes. `spare` may be there as well.
+    """Check that `weights` hold exactly the tensors of `config`, with their shapes; `spare` may be there as well. Ask `enough` first.
 
     Raises Mismatch, FormatError.
     """
     there = set(weights.names())
-    if config.num_layers > len(there):  # before a config that claims a billion layers is built, even without memory
-        raise Mismatch(tr("The weights are {found} tensors, too few for {layers} layers.", found=f"{len(there):,}",
-                          layers=f"{config.num_layers:,}"), _two_models())
     with torch.device("meta"):
         expected = {name: tuple(p.shape) for name, p in Decoder(config, seed=None).state_dict().items()}
     assert expected.keys() == table.keys(), "the table of names and the decoder disagree"

@@ -25,6 +25,7 @@ from engine.contract.words import tr
 from engine.model import hf
 from engine.model.config import ModelConfig
 from engine.model.formats import source
+from engine.model.formats.convert import enough
 from engine.model.formats.source import About
 from engine.model.formats.tokenizer_read import Found
 from engine.text import split
@@ -156,7 +157,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Entry]]:
             raise source.damaged(path.name, tr("its header contradicts itself"))
         begin = size - header.left
         begin += -begin % alignment
-    entries = {}
+    entries: dict[str, Entry] = {}
+    total = 0
     for name, sides, kind, offset in listed:
         if kind not in FORMATS:
             raise FormatError(tr("{name} in {file} is quantised as {format}, which is not read; F32, F16, BF16 and Q8_0 are.", name=name,
@@ -168,7 +170,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Entry]]:
             raise source.damaged(path.name, tr("its header contradicts itself"))
         if begin + offset + count // numbers * taken > size:
             raise source.damaged(path.name, tr("it ends before its weights do"))
-        if name in entries:
+        total += count // numbers * taken
+        if name in entries or total > size:
             raise source.damaged(path.name, tr("its header contradicts itself"))
         entries[name] = Entry(tuple(reversed(sides)), word, begin + offset)
     return values, entries
@@ -258,6 +261,7 @@ def open_gguf(path: Path) -> Opened:
     config = _config(path, values, entries, architecture)
     weights = GgufWeights(path, {k: e for k, e in entries.items() if k != "rope_freqs.weight"}, architecture, config.num_heads,
                           config.num_kv_heads)
+    enough(config, weights.names())
     if "output.weight" in entries:
         from engine.model.formats.hf_read import head_is_embedding
         embedding = "transformer.wte.weight" if architecture == "gpt2" else "model.embed_tokens.weight"
@@ -312,7 +316,7 @@ def _config(path: Path, values: dict[str, Any], entries: dict[str, Entry], archi
             attention_bias="blk.0.attn_q.bias" in entries or "blk.0.attn_qkv.bias" in entries,
             output_bias="blk.0.attn_output.bias" in entries, mlp_bias="blk.0.ffn_up.bias" in entries)
     except ValueError as wrong:
-        raise FormatError(tr("The header of {file} contradicts itself: {reason}", file=path.name, reason=str(wrong).splitlines()[0][:160]),
+        raise FormatError(tr("The header of {file} contradicts itself: {reason}", file=path.name, reason=hf.why(wrong)[:160]),
                           source.again()) from None
 
 

@@ -301,6 +301,10 @@ class BinWeights(HfWeights):
                 stored = {dtype: key for key, dtype in _DTYPES.items()}.get(tensor.dtype, str(tensor.dtype).removeprefix("torch."))
                 self._tensors[name] = tensor
                 self._at[name] = (file, 0, stored, tuple(tensor.shape))
+            claimed = sum(t.numel() * t.itemsize for t in self._tensors.values())
+            if claimed > 2 * sum(p.stat().st_size for p in self.files.values()):  # twice: a tied head shares the embedding's bytes
+                raise Corrupt(tr("The tensors of {file} claim {claimed} together, far more than it holds.", file=file,
+                                 claimed=units.size(claimed)), tr("Choose another model."), code="lying_tensor")
         if wanted and wanted not in self._at:
             raise source.damaged(file, tr("it lacks {name}, which the index promises", name=wanted[:80]))
 
@@ -329,7 +333,7 @@ def _sound_zip(path: Path, name: str) -> None:
         raise FormatError(tr("{file} is packed as no file of weights is.", file=name), tr("Choose the model as safetensors."), code="bomb")
     if sum(e.file_size for e in entries) > size or any(e.file_size != e.compress_size for e in entries):
         raise FormatError(tr("{file} claims more than it holds.", file=name), tr("Choose the model as safetensors."), code="bomb")
-    if any(e.filename.endswith("data.pkl") and e.file_size > 64_000_000 for e in entries):
+    if any(e.filename.endswith("data.pkl") and e.file_size > 8_000_000 for e in entries):
         raise FormatError(tr("{file} is packed as no file of weights is.", file=name), tr("Choose the model as safetensors."), code="bomb")
 
 

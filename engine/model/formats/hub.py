@@ -100,47 +100,58 @@ def fetch(found: Listing, folder: Path, report: Callable[[int], None] = lambda d
     """
     _need_network()
     _library()
-    from huggingface_hub import hf_hub_download
-    from tqdm.auto import tqdm
-
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
     for file in found.files:
         check()
         path = folder / file.name
         if not (path.is_file() and path.stat().st_size == file.size):
-            before = done
-
-            class Bar(tqdm):  # type: ignore[type-arg]
-                """Shows nothing; hands on how much has come."""
-
-                def __init__(self, *args: Any, **kwargs: Any) -> None:
-                    kwargs.pop("name", None)
-                    self.here = int(kwargs.get("initial") or 0)
-                    super().__init__(*args, **{**kwargs, "disable": True})
-
-                def update(self, n: float | None = 1, before: int = before) -> bool | None:
-                    self.here += int(n or 0)
-                    check()
-                    report(before + self.here)
-                    return None
-
-            try:
-                hf_hub_download(found.name, file.name, revision=found.revision, local_dir=folder, tqdm_class=Bar)
-            except FledgeError:
-                raise
-            except OSError as wrong:
-                if (full := files.disk_error(wrong, path)) is not wrong:
-                    raise full from None
-                raise _no_connection(wrong) from None
-            except Exception as wrong:  # whatever the network brings
-                raise _no_connection(wrong) from None
-        if path.stat().st_size != file.size or (file.sha256 and _hash(path, check) != file.sha256):
-            path.unlink()
-            raise Corrupt(tr("{file} came damaged from the hub.", file=file.name), tr("Resume the run: it is fetched again."))
+            part = folder / f".part-{found.revision[:12]}-{file.name}"
+            _get(found, file, part, lambda here, before=done: report(before + here), check)
+            if part.stat().st_size != file.size or (file.sha256 and _hash(part, check) != file.sha256):
+                part.unlink()
+                raise Corrupt(tr("{file} came damaged from the hub.", file=file.name), tr("Resume the run: it is fetched again."))
+            files.rename(part, path)
         done += file.size
         report(done)
     return folder / found.gguf if found.gguf else folder
+
+
+def _get(found: Listing, file: File, part: Path, report: Callable[[int], None], check: Callable[[], None]) -> None:
+    """Append to `part` what is missing. hf_hub_download itself begins each file anew in another process, so only its transport is used."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        """Shows nothing; hands on how much has come."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            self.here = int(kwargs.get("initial") or 0)
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.here += int(n or 0)
+            report(self.here)
+            check()
+            return None
+
+    if part.exists() and part.stat().st_size > file.size:
+        part.unlink()
+    try:
+        with open(part, "ab") as opened:
+            http_get(hf_hub_url(found.name, file.name, revision=found.revision), opened, resume_size=opened.tell(), expected_size=file.size,
+                     headers=build_hf_headers(), tqdm_class=Bar)
+    except FledgeError:
+        raise
+    except OSError as wrong:
+        if (full := files.disk_error(wrong, part)) is not wrong:
+            raise full from None
+        raise _no_connection(wrong) from None
+    except Exception as wrong:  # whatever the network brings
+        raise _no_connection(wrong) from None
 
 
 def _parse(named: str) -> tuple[str, str, str]:

@@ -67,6 +67,7 @@ def work(job: dict[str, Any], line: _Line) -> dict[str, Any]:
         config = hf_read.model_config(raw)
         found = tokenizer_read.read_folder(path, raw)
         weights = hf_read.open_weights(path, str(raw["model_type"]))
+        convert.enough(config, weights.names())
         table = hf_read.sources(config, raw)
         config = hf_read.with_tying(config, weights, table, "lm_head.weight")
         spare = frozenset({"lm_head.weight"} if config.tie_embeddings else ())

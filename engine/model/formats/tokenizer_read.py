@@ -108,6 +108,10 @@ def check(found: Found, vocab_size: int) -> tuple[Tokenizer, list[str]]:
     if tokenizer.vocab_size > vocab_size:
         raise Mismatch(tr("The tokenizer has {have} tokens, the model only {room}.", have=f"{tokenizer.vocab_size:,}",
                           room=f"{vocab_size:,}"), tr("The tokenizer and the weights belong to different models."))
+    wrong_id = next((name for name, id in tokenizer.special.items() if tokenizer.encode(name, allow_special=True) != [id]), None)
+    if wrong_id is not None:
+        raise FormatError(tr("tokenizer.json gives its special tokens other numbers than they have: {name}.", name=wrong_id[:60]),
+                          source.again())
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if any(id >= vocab_size for id in _ids(found.generation.get(key)) if id is not None):
             raise Mismatch(tr("{key} of this model is {value}, past its last token.", key=key, value=str(found.generation[key])[:60]),

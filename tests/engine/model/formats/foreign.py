@@ -1,4 +1,4 @@
-"""Small foreign models for the tests of the import: saved by transformers, or written with the gguf package; tokenizers of several kinds."""
+"""Small foreign models for the tests of the import: saved by transformers, or written with the gguf package; tokenizers of many kinds."""
 
 import copy
 import json

@@ -5,8 +5,6 @@ import json
 import pytest
 import torch
 
-pytest.importorskip("transformers")
-
 from engine.model import hf
 from engine.model.checkpoint import load_config, load_model, load_tensors
 from engine.model.formats import hf_read

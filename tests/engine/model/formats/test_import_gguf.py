@@ -2,12 +2,10 @@
 
 import json
 
+import gguf
 import numpy as np
 import pytest
 import torch
-
-gguf = pytest.importorskip("gguf")
-pytest.importorskip("transformers")
 
 from engine.contract.errors import Corrupt, FormatError
 from engine.model.checkpoint import load_config, load_model, load_tensors, stop_ids

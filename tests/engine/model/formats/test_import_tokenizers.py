@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("transformers")
-
 from engine.model.checkpoint import stop_ids
 from engine.text.tokenizer import StreamDecoder, Tokenizer
 from tests.engine.model.formats.foreign import model, strings, take_over, tokenizer
@@ -91,7 +89,8 @@ def test_the_chat_template_is_found_wherever_it_is_kept(place, tmp_path):
     elif place == "json":
         (folder / "chat_template.json").write_text(json.dumps({"chat_template": text}))
     else:
-        config["chat_template"] = text if place == "config" else [{"name": "tools", "template": "no"}, {"name": "default", "template": text}]
+        named = [{"name": "tools", "template": "no"}, {"name": "default", "template": text}]
+        config["chat_template"] = text if place == "config" else named
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     facts = take_over(folder, tmp_path / "ours")
     assert facts["chat"] and Tokenizer.load(tmp_path / "ours").render_chat([{"role": "user", "content": "hi"}]) == "[hi]"
