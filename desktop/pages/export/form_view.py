@@ -9,13 +9,13 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.jobs.answer import ModelInfo
 from desktop.models.export_plan import TARGETS, ExportPlan
-from desktop.pages.chat.picker import ModelPicker
 from desktop.pages.export.target_card import TargetCard
 from desktop.widgets.buttons import Button
 from desktop.widgets.columns import Columns
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import NumberField, TextField
 from desktop.widgets.layout import col, fixed, row, show_if
+from desktop.widgets.model_picker import ModelPicker
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.spec_form import SettingRow, SpecForm
@@ -60,20 +60,28 @@ class FormView(QWidget):
         self._out_row = col(row(Text(tr("To"), "medium"), gap=6), row((self.out, 1), choose), gap=6, pad=(0, 8, 0, 8))
         self._out_words = small(wrap=True)
         self._out_row.layout().addWidget(self._out_words)  # type: ignore[union-attr]
-        self.forms = {to: SpecForm(theme, ExportSpec, fields=FIELDS[to], title=tr("Settings")) for to in TARGETS}
-        for form in self.forms.values():
-            form.changed.connect(self._form_edited)
+        self.forms: dict[str, SpecForm] = {}  # each made when it is first shown
+        self._forms_room = col(gap=0)
         self.prompts = NumberField(int(plan.values["check_prompts"]), name=tr("Try it with"), low=0, high=500)
         self._check = SettingRow(theme, tr("Check it after the export"), "", self.prompts, tr("prompts"))
         self._check.edited.connect(self._prompts_edited)
         self.notes = NoteSlot(theme)
-        settings = Panel(*self.forms.values(), rule(), self._out_row, rule(), self._check, pad=(16, 10, 16, 8), gap=0)
+        settings = Panel(self._forms_room, rule(), self._out_row, rule(), self._check, pad=(16, 10, 16, 8), gap=0)
         self._facts = Facts(gap=6)
         self._facts_panel = Panel(Text(tr("What goes over"), "section"), self._facts, pad=(16, 10, 16, 14), gap=8)
         main = col(model, row(*[(card, 1) for card in self.cards.values()], gap=12), self.notes, settings, "+", gap=12)
         col((Columns(theme, main, col(self._facts_panel, side, "+", gap=12), side_width=300, gap=12), 1), gap=0, host=self)
         self._loading = False
         self.refresh()
+
+    def form(self, to: str) -> SpecForm:
+        """The settings of one target."""
+        if to not in self.forms:
+            made = SpecForm(self.theme, ExportSpec, fields=FIELDS[to], title=tr("Settings"))
+            made.changed.connect(self._form_edited)
+            self._forms_room.layout().addWidget(made)  # type: ignore[union-attr]
+            self.forms[to] = made
+        return self.forms[to]
 
     # showing ----------------------------------------------------------------------------------------------------------
 
@@ -94,18 +102,20 @@ class FormView(QWidget):
             why = tr("Judged by the exporter itself, from the shape of the model and its tokenizer.")
             foot = self._size_words(to) if goes.loads else f"{goes.reason[:1].upper()}{goes.reason[1:]}. {goes.remedy}"
             card.set_verdict(goes.loads, foot, why)
-        for to, form in self.forms.items():
-            if {n: plan.values[n] for n in form.names} != {n: form.values()[n] for n in form.names} or form.values()["to"] != plan.to:
-                form.load(plan.values)
-            show_if(form, to == plan.to)
-        for to in ("gguf", "ollama"):
-            control = self.forms[to].rows["quantisation"].control
+        form = self.form(plan.to)
+        if any(plan.values[n] != form.values()[n] for n in (*form.names, "to")):
+            form.load(plan.values)
+        for to, each in self.forms.items():
+            show_if(each, to == plan.to)
+        if "quantisation" in form.rows:
+            control = form.rows["quantisation"].control
             if control._values != [v for v, _ in plan.precisions()]:
                 control.set_choices(plan.precisions())
                 control.set(plan.values["quantisation"])
-        self.forms["hf"].rows["title"].control.setPlaceholderText(plan.shown_title)
-        self.forms["gguf"].rows["title"].control.setPlaceholderText(plan.shown_title)
-        self.forms["ollama"].rows["name"].control.setPlaceholderText(plan.shown_name)
+        if "title" in form.rows:
+            form.rows["title"].control.setPlaceholderText(plan.shown_title)
+        if "name" in form.rows:
+            form.rows["name"].control.setPlaceholderText(plan.shown_name)
         self._show_licence()
         if self.out.value() != plan.values["out"]:
             self.out.set(plan.values["out"])
@@ -121,7 +131,7 @@ class FormView(QWidget):
     def _size_words(self, to: str) -> str:
         found = self.plan.found
         assert found is not None
-        words = tr("{size}, {architecture}", size=size(self.plan.bytes(to)), architecture=found.verdicts[to].architecture)
+        words = tr("{size}, loads as {architecture}", size=size(self.plan.bytes(to)), architecture=found.verdicts[to].architecture)
         if to == "ollama":
             words = tr("{size}, Ollama {version} runs here", size=size(self.plan.bytes(to)), version=found.ollama) if found.ollama else \
                 tr("{size}, none runs here", size=size(self.plan.bytes(to)))
@@ -167,7 +177,7 @@ class FormView(QWidget):
             self._check.show_problem(words)
             return True
         self._check.show_problem("")
-        rest = self.forms[self.plan.to].show_problems(problems)
+        rest = self.form(self.plan.to).show_problems(problems)
         if rest:
             self.notes.show_error(FledgeError(rest[0].sentence, rest[0].remedy))
         return bool(problems)
@@ -187,7 +197,7 @@ class FormView(QWidget):
 
     def _form_edited(self) -> None:
         if not self._loading:
-            form = self.forms[self.plan.to]
+            form = self.form(self.plan.to)
             values: dict[str, Any] = form.values()
             self.plan.set_values({name: values[name] for name in form.names})
             self.refresh()

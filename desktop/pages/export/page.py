@@ -51,12 +51,12 @@ class ExportPage(Page):
         self._flow, self._notes = FlowStrip(theme), NoteSlot(theme)
         self._notes.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
         self._body = col(gap=12)
-        self._form_earlier, self._result_earlier = EarlierExports(theme, self.show_export), EarlierExports(theme, self.show_export)
+        self._form_earlier = EarlierExports(theme, self.show_export)
         self.form = FormView(context, self.plan, self._form_earlier)
         self.form.changed.connect(self._edited)
         self.form.model_chosen.connect(self._choose_model)
-        self.result = ResultView(context, self._result_earlier)
-        self._keep = col(self.form, self.result)
+        self._made_result: ResultView | None = None
+        self._keep = col(self.form)
         self._keep.hide()
         self._start_button: Button | None = None
         self.set_body(self._header, 14, self._flow, 12, self._notes, (self._body, 1))
@@ -136,6 +136,15 @@ class ExportPage(Page):
         self.plan.wrong = None
         self._look()
 
+    @property
+    def result(self) -> ResultView:
+        """Made when the first export is shown."""
+        if self._made_result is None:
+            self._result_earlier = EarlierExports(self.theme, self.show_export)
+            self._result_earlier.set(self._exports())
+            self._made_result = ResultView(self.context, self._result_earlier)
+        return self._made_result
+
     # which view -------------------------------------------------------------------------------------------------------
 
     def _exports(self) -> list[Artifact]:
@@ -150,7 +159,8 @@ class ExportPage(Page):
             self._run.show(self.project, live.id)
         exports = self._exports()
         self._form_earlier.set(exports)
-        self._result_earlier.set(exports)
+        if self._made_result is not None:
+            self._result_earlier.set(exports)
         if self._run.follower and self._run.follower.status in LIVE and self._run.run_id != self._seen:
             self._show("running")
         elif self._awaited and not any(a.id == self._awaited for a in exports):
@@ -174,8 +184,9 @@ class ExportPage(Page):
         self._view = view
         self._header.set_actions(*self._actions(view))
         box = self._body.layout()
-        for kept in (self.form, self.result):
-            kept.setParent(self._keep)
+        for kept in (self.form, self._made_result):
+            if kept is not None:
+                kept.setParent(self._keep)
         clear(box)
         fill(box, self._parts(view), 12)
         if view == "form":
@@ -290,7 +301,8 @@ class ExportPage(Page):
                 if trouble.code == "exists" and trouble.field == "out" else trouble
             self._notes.show_error(said, *self._remedies(trouble), title=tr("Nothing was exported"))
         else:
-            self._shown = self._awaited = follower.state.artifacts[-1] if follower.state.artifacts else ""
+            made = self.project.artifacts.made_by(follower.run.id, "export")  # None: an old run whose receipt was deleted
+            self._shown = self._awaited = made.id if made is not None else ""
             self._wants_form = False
             notices = [n for n in follower.state.notices if n.code in SHOWN_NOTICES]
             if notices:

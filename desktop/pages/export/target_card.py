@@ -5,12 +5,10 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy
 
 from desktop.theme.theme import Theme
-from desktop.widgets.badge import Badge
-from desktop.widgets.layout import row
+from desktop.widgets.layout import row, show_if
 from desktop.widgets.painted import KeyboardRing, draw_ring
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Icon, Text, small
-from engine.contract.words import tr
 
 
 class TargetCard(KeyboardRing, Panel):
@@ -20,9 +18,9 @@ class TargetCard(KeyboardRing, Panel):
 
     def __init__(self, theme: Theme, icon: str, title: str, words: str) -> None:
         self.theme, self._title, self._words = theme, title, words
-        self._icon, self._badge = Icon(theme, icon, "accent"), Badge()
+        self._icon, self.mark = Icon(theme, icon, "accent"), Icon(theme, "check", "ok")
         self._says, self._foot = Text(words, tone="text2", wrap=True), small(wrap=True)
-        super().__init__(row(self._icon, Text(title, "strong"), "+", self._badge, gap=10), self._says, "+", self._foot,
+        super().__init__(row(self._icon, (Text(title, "strong", elide=True), 1), self.mark, gap=10), self._says, "+", self._foot,
                          pad=(16, 12, 16, 12), gap=6)
         self.usable, self.chosen = True, False
         self._glyph = icon
@@ -35,7 +33,9 @@ class TargetCard(KeyboardRing, Panel):
     def set_verdict(self, loads: bool | None, foot: str, why: str = "") -> None:
         """None: not known yet. `foot` is the size, or the reason why not."""
         self.usable = loads is not False
-        self._badge.set("" if loads is None else tr("loads there") if loads else tr("does not load"), "ok" if loads else "warn", why)
+        self.mark.set("check" if loads else "close", "ok" if loads else "warn")
+        show_if(self.mark, loads is not None)
+        self.mark.setToolTip(why)
         self._foot.set(foot)
         self._icon.set(self._glyph, "accent" if self.usable else "text3")
         self.setCursor(Qt.CursorShape.PointingHandCursor if self.usable else Qt.CursorShape.ArrowCursor)

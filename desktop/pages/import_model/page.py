@@ -203,7 +203,11 @@ class ImportModelPage(Page):
             self._notes.show_error(trouble, title=tr("Nothing was imported"))
             self._show("found" if self.found is not None else "start")
             return
-        self._made = follower.state.artifacts[-1]
+        made = self.project.artifacts.made_by(follower.run.id, "model")
+        if made is None:  # an old run whose model was deleted
+            self._show("start")
+            return
+        self._made = made.id
         notices = [n for n in follower.state.notices if n.level == "warning"]
         if notices:
             self._notes.show_note(Note(self.theme, "warn", notices[0].title, " ".join(f"{n.text} {n.remedy}".strip() for n in notices)))

@@ -61,7 +61,7 @@ def test_without_a_model_the_page_leads_to_one(window: MainWindow, project: Proj
 def test_the_cards_tell_the_exporters_verdicts_and_sizes(page: ExportPage, qtbot: QtBot) -> None:
     found = page.plan.found
     assert found is not None and [found.verdicts[to].loads for to in ("hf", "gguf", "ollama")] == [True, True, True]
-    assert "LlamaForCausalLM" in page.form.cards["hf"].accessibleName() and "loads there" == page.form.cards["gguf"]._badge.text()
+    assert "LlamaForCausalLM" in page.form.cards["hf"].accessibleName() and "loads as llama" in page.form.cards["gguf"].accessibleName()
     before = page.plan.values["out"]
     page.form.cards["gguf"].setFocus()
     qtbot.keyClick(page.form.cards["gguf"], Qt.Key.Key_Space)
@@ -138,7 +138,7 @@ def test_a_target_that_does_not_load_cannot_be_chosen_and_says_why(page: ExportP
     card = page.form.cards["gguf"]
     qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
     qtbot.keyClick(card, Qt.Key.Key_Return)
-    assert page.plan.to == "hf" and "splits text" in card.accessibleName() and card._badge.text() == "does not load"
+    assert page.plan.to == "hf" and "splits text" in card.accessibleName() and card.mark._name == "close"
     assert not page.form.prompts.isEnabled() and "transformers would do" in page.form._check.help.words()
     assert page.plan.spec().check_prompts == 0  # nothing here could try it
 
