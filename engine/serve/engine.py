@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.contract.errors import FledgeError, OutOfMemory
+from engine.contract.errors import FledgeError, OutOfMemory, SettingError
 from engine.contract.units import size
 from engine.contract.words import tr
 from engine.project import layout
@@ -372,8 +372,9 @@ class Engine:
         """A token of an answer, and its end where `reason` says so."""
         if reason == "constraint":
             loaded.remove(running.job)
-            self._outbox.append((running.job, Broke(FledgeError(tr("The text could not be held to the schema any further."),
-                                                                tr("Simplify the schema."), code="schema_failed"))))
+            wrong = SettingError(tr("The text could not be held to the schema any further."), tr("Simplify the schema."), code="bad_schema",
+                                 field="response_format")
+            self._outbox.append((running.job, Broke(wrong)))
             return
         written = running.growing.push(token) if token is not None else []
         running.count += token is not None

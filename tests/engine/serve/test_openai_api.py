@@ -83,6 +83,7 @@ def test_json_object_begins_as_one_and_a_full_context_says_length(api: openai.Op
 
 @pytest.mark.parametrize(("schema", "words"), [
     ({"$ref": "http://127.0.0.1:1/schema.json"}, "does not fetch"), ({"type": "nonsense"}, "nonsense"),
+    ({"$ref": "#"}, "could not be held"), ({"type": "string", "pattern": "(?=a)b"}, "regex"),
     ({"type": "string", "pattern": "("}, "regex"), ({"allOf": [{"type": "string"}, {"type": "integer"}]}, "incompatible"),
     ({"enum": ["x" * 1000 + str(i) for i in range(300)]}, "too long")])
 def test_a_schema_that_cannot_be_followed_is_refused(api: openai.OpenAI, schema: dict[str, Any], words: str) -> None:
