@@ -1,4 +1,5 @@
-"""Web pages: the article without menus and footers (trafilatura), or in words all of the page's text where no article is found.
+"""Web pages: the article without menus and footers (trafilatura), or in words all of the page's text where no article is found, or where
+the page has nothing but text: an extractor made for web sites loses headings and lists of plain pages.
 
 Pages are flattened before anything else sees them: tags nested deeper than DEEPEST are left out, their text stays. Nothing is fetched.
 """
@@ -69,16 +70,48 @@ def text_of_page(reader: "Reader", page: str) -> str:
         if depth > DEEPEST and whole:
             reader.note(tr("The page is nested too deeply to find an article: all of its text was taken."))
             return whole
+        if whole and is_plain(tree):
+            return whole
+        heading = _heading(tree)
         stand_ins = _shield(tree, whole)
         # On deep trees the second and third opinion that it asks for (jusText, readability) take minutes.
         found = trafilatura.extract(tree, include_comments=False, include_tables=True, fast=depth > DEEP) if whole else ""
     if found and not found.isspace():
-        return str(found).strip().translate(stand_ins)
+        text = str(found).strip().translate(stand_ins)
+        return text if heading in text else f"{heading}\n{text}"
     if whole:
         reader.note(tr("No article was found on the page: all of its text was taken."))
     return whole
 
 
+def is_plain(tree: Any) -> bool:
+    """Whether a page has no menus, footers, forms and the like, by its tags, roles and names, and is not made of links."""
+    linked = total = 0
+    for element in tree.iter():
+        name = element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
+        marks = f"{element.get('class') or ''} {element.get('id') or ''} {element.get('role') or ''}" if name else ""
+        if name in _FURNITURE or (marks != "  " and _FURNITURE_NAME.search(marks)):
+            return False
+        if name not in _HIDDEN:
+            total += len(element.text or "")
+        total += len(element.tail or "")
+        if name == "a":
+            linked += sum(map(len, element.itertext()))
+    return linked * 10 <= total
+
+
+def _heading(tree: Any) -> str:
+    """The page's one main heading, where it is not part of a menu or a link home; "" else."""
+    found = [e for e in tree.iter("h1")]
+    if len(found) != 1 or any(e.tag in ("a", *_FURNITURE) for e in (*found[0].iterancestors(), *found[0].iterdescendants())):
+        return ""
+    return " ".join("".join(found[0].itertext()).split())
+
+
+_FURNITURE = {"nav", "header", "footer", "aside", "form", "menu", "dialog"}
+_FURNITURE_NAME = re.compile(r"(?i)(?:\b|_)(?:nav\w*|menu\w*|side-?bar\w*|footer\w*|header\w*|breadcrumbs?|cookies?\w*|comments?|related|"
+                             r"share|social|advert\w*|ads?|banner|promo\w*|widgets?|search|contentinfo|complementary|toolbar|pagination|newsletter)"
+                             r"(?:\b|_)")
 _UNSEEN = re.compile("[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
                      "\U000e0000-\U000e01ef\U000f0000-\U0010fffd]")
 """Joiners and other marks without a shape of their own: Persian, the scripts of India and many emoji cannot be written without them."""

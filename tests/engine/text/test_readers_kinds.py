@@ -114,10 +114,33 @@ def test_a_page_without_an_article_gives_all_its_text_and_says_so(tmp_path, monk
 
     monkeypatch.setattr(trafilatura, "extract", lambda *given, **named: None)
     (tmp_path / "a.htm").write_text("<html><body><h1>Title</h1><p>One <b>bold</b>\n word</p><ul><li>a</li><li>b</li></ul>"
-                                    "<pre>x  =\n  1</pre><table><tr><td>1</td><td>2</td></tr></table>tail<script>no</script></body></html>")
+                                    "<pre>x  =\n  1</pre><table><tr><td>1</td><td>2</td></tr></table>tail<script>no</script><nav></nav>"
+                                    "</body></html>")
     reader, parts = read(tmp_path / "a.htm")
     assert parts[0].text == "Title\n\nOne bold word\n\na\nb\n\nx  =\n  1\n\n1\t2\n\ntail"
     assert list(reader.notes) == ["No article was found on the page: all of its text was taken."]
+
+
+SENTENCES = "<p>" + "The river was wide and the bridge was long, so nobody hurried to cross it in the morning. " * 5 + "</p>"
+
+
+def test_a_plain_page_keeps_its_headings_lists_and_programs(tmp_path):
+    (tmp_path / "a.html").write_text(f"<html><body><h1>The Great Heading</h1>{SENTENCES}<h2>Second part</h2>{SENTENCES}<ul><li>"
+                                     "one item here</li><li>two items</li></ul><pre>code  x = 1</pre></body></html>")
+    text = texts(tmp_path / "a.html")[0]
+    assert text.startswith("The Great Heading\n") and "\none item here\ntwo items\n" in text and text.endswith("code  x = 1")
+
+
+def test_a_page_with_a_menu_keeps_its_heading_and_not_the_menu(tmp_path):
+    (tmp_path / "a.html").write_text(f"<html><body><nav><a href='/'>Home</a> <a href='/a'>About us</a></nav>"
+                                     f"<h1>The <i>Great</i>\nHeading</h1>{SENTENCES}{SENTENCES}<footer>Copyright</footer></body></html>")
+    text = texts(tmp_path / "a.html")[0]
+    assert text.startswith("The Great Heading\nThe river") and "About us" not in text and "Copyright" not in text
+
+
+def test_the_name_of_a_site_that_links_home_is_no_heading(tmp_path):
+    (tmp_path / "a.html").write_text(f"<html><body><h1><a href='/'>The Site</a></h1><nav>Menu</nav>{SENTENCES}{SENTENCES}</body></html>")
+    assert texts(tmp_path / "a.html")[0].startswith("The river")
 
 
 def test_a_page_says_its_encoding_and_the_person_overrides_it(tmp_path):
