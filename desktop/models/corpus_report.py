@@ -67,6 +67,11 @@ class Report:
         return int(self.facts.get("originals") or self.facts.get("documents", 0))
 
     @property
+    def has_parts(self) -> bool:
+        """Whether long documents were cut, so that counts by language and length are of parts."""
+        return int(self.facts.get("parts") or 0) > self.documents
+
+    @property
     def read(self) -> int:
         return int(self.facts.get("read") or self.documents)
 

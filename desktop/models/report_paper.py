@@ -97,5 +97,7 @@ def _bold(words: str, strong: bool) -> str:
 def _bar(share: float) -> str:
     """A bar as a table of two cells: rich text has no boxes."""
     full = max(1, min(BAR, round(BAR * share)))
-    rest = f"<td bgcolor='{LIGHT['sunken']}' width='{BAR - full}'></td>" if full < BAR else ""
-    return f"<table cellspacing='0' cellpadding='0'><tr><td bgcolor='{LIGHT['accent']}' width='{full}' height='8'></td>{rest}</tr></table>"
+    bare = "style='padding: 0px'"  # else the padding of table cells makes the shortest bars ten pixels long
+    rest = f"<td {bare} bgcolor='{LIGHT['sunken']}' width='{BAR - full}'></td>" if full < BAR else ""
+    return (f"<table cellspacing='0' cellpadding='0'><tr><td {bare} bgcolor='{LIGHT['accent']}' width='{full}' height='8'></td>{rest}</tr>"
+            "</table>")

@@ -29,7 +29,8 @@ class LanguagesPanel(Panel):
     def __init__(self, theme: Theme) -> None:
         self._lines = ShareLines(theme, 112, 116)
         self._more = small(tone="text3")
-        super().__init__(row(Text(tr("Languages"), "section"), "+", small(tr("share of the text, documents"))), self._lines, self._more,
+        self._unit = small()
+        super().__init__(row(Text(tr("Languages"), "section"), "+", self._unit), self._lines, self._more,
                          pad=(16, 10, 16, 12), gap=8)
 
     def load(self, report: Report) -> bool:
@@ -37,6 +38,7 @@ class LanguagesPanel(Panel):
         total = max(1, sum(b for _, _, b in found))
         self._lines.set([(language_name(c), b / total, tr("{share}, {count}", share=percent(b / total, 1), count=number(d)))
                          for c, d, b in found[:LANGUAGES]])
+        self._unit.set(tr("share of the text, documents and parts of long ones") if report.has_parts else tr("share of the text, documents"))
         rest = found[LANGUAGES:]
         self._more.set(trn("and {count} more", "and {count} more", len(rest)) if rest else "")
         show_if(self._more, bool(rest))

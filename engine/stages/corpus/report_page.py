@@ -126,6 +126,8 @@ def _languages(report: Mapping[str, Any]) -> Section | None:
     more = len(rows) - len(shown)
     note = trn("By amount of text. {count} more is not shown.", "By amount of text. {count} more are not shown.", more) if more > 0 else \
         tr("By amount of text.")
+    if int(report.get("parts") or 0) > int(report.get("documents") or 0):
+        note += " " + tr("Long documents count once for each of their parts.")
     return _section(tr("Languages"), "bars", note, bars=bars)
 
 
