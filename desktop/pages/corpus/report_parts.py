@@ -38,7 +38,8 @@ class LanguagesPanel(Panel):
         total = max(1, sum(b for _, _, b in found))
         self._lines.set([(language_name(c), b / total, tr("{share}, {count}", share=percent(b / total, 1), count=number(d)))
                          for c, d, b in found[:LANGUAGES]])
-        self._unit.set(tr("share of the text, documents and parts of long ones") if report.has_parts else tr("share of the text, documents"))
+        self._unit.set(tr("share of the text, documents and parts of long ones") if report.has_parts else
+                       tr("share of the text, documents"))
         rest = found[LANGUAGES:]
         self._more.set(trn("and {count} more", "and {count} more", len(rest)) if rest else "")
         show_if(self._more, bool(rest))
