@@ -66,7 +66,7 @@ class FormView(QWidget):
         self._check = SettingRow(theme, tr("Check it after the export"), "", self.prompts, tr("prompts"))
         self._check.edited.connect(self._prompts_edited)
         self.notes = NoteSlot(theme)
-        settings = Panel(self._forms_room, rule(), self._out_row, rule(), self._check, pad=(16, 10, 16, 8), gap=0)
+        settings = Panel(self._forms_room, 4, rule(), self._out_row, rule(), self._check, pad=(16, 10, 16, 8), gap=0)
         self._facts = Facts(gap=6)
         self._facts_panel = Panel(Text(tr("What goes over"), "section"), self._facts, pad=(16, 10, 16, 14), gap=8)
         main = col(model, row(*[(card, 1) for card in self.cards.values()], gap=12), self.notes, settings, "+", gap=12)
