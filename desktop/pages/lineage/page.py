@@ -301,7 +301,7 @@ class LineagePage(Page):
 
         def gone(freed: int) -> None:
             dialog.accept()
-            self._deleted(node.title, freed)
+            self._deleted(node.title, node.parents, freed)
 
         def carry_out(chosen: Deletion) -> None:
             self.context.jobs.run(lambda: delete(self.project, chosen, release=_let_go), then=gone, failed=refused, owner=dialog)
@@ -310,10 +310,11 @@ class LineagePage(Page):
         self._open_dialog(dialog)
         plan(False)
 
-    def _deleted(self, title: str, freed: int) -> None:
+    def _deleted(self, title: str, parents: tuple[str, ...], freed: int) -> None:
+        """What it was made from is chosen next, if it is still there."""
         self.notes.clear()
-        self._measured = None
-        self.view.current = ""
+        self._measured, self.view.current = None, ""
+        self._wanted = next((p for p in reversed(parents) if self.picture is not None and not self.picture.graph.nodes[p].deleted), "")
         self.context.toast(tr("{title} deleted, {size} freed", title=title, size=size(freed)))
         self._read()
         self.context.look()
