@@ -46,22 +46,22 @@ RULES: dict[str, str] = {
     "hate": tr("Hateful"),
     "violence": tr("Violent"),
     "self_harm": tr("Self-harm"),
-    "gopher_word_count": tr("Gopher: too few or too many words"),
-    "gopher_word_length": tr("Gopher: words too short or too long"),
+    "gopher_word_count": tr("Gopher: number of words"),
+    "gopher_word_length": tr("Gopher: length of words"),
     "gopher_symbols": tr("Gopher: many symbols"),
-    "gopher_bullets": tr("Gopher: nothing but list items"),
+    "gopher_bullets": tr("Gopher: mostly list items"),
     "gopher_ellipses": tr("Gopher: lines that break off"),
     "gopher_lettered": tr("Gopher: words without letters"),
-    "gopher_stop_words": tr("Gopher: hardly any common words"),
+    "gopher_stop_words": tr("Gopher: few common words"),
     "gopher_repeated_paragraphs": tr("Gopher: repeated paragraphs"),
-    "gopher_repeated_paragraph_letters": tr("Gopher: much of the text in repeated paragraphs"),
+    "gopher_repeated_paragraph_letters": tr("Gopher: text in repeated paragraphs"),
     "gopher_repeated_lines": tr("Gopher: repeated lines"),
-    "gopher_repeated_line_letters": tr("Gopher: much of the text in repeated lines"),
+    "gopher_repeated_line_letters": tr("Gopher: text in repeated lines"),
     "c4_lorem_ipsum": tr("C4: placeholder text"),
-    "c4_curly_bracket": tr("C4: curly brackets, as in programs"),
+    "c4_curly_bracket": tr("C4: curly brackets"),
     "c4_lines": tr("C4: lines that are no sentences"),
     "c4_sentences": tr("C4: too few whole sentences"),
-    "fineweb_line_ends": tr("FineWeb: lines that end without punctuation"),
+    "fineweb_line_ends": tr("FineWeb: ends of lines"),
     "fineweb_short_lines": tr("FineWeb: many short lines"),
     "fineweb_repeated_lines": tr("FineWeb: repeated lines"),
     "fineweb_line_breaks": tr("FineWeb: many line breaks"),
@@ -74,9 +74,9 @@ def rule_name(rule: str) -> str:
     if rule in RULES:
         return RULES[rule]
     if found := re.fullmatch(r"gopher_top_(\d+)_gram", rule):
-        return tr("Gopher: one sequence of {count} words is very frequent", count=found[1])
+        return tr("Gopher: {count} words over and over", count=found[1])
     if found := re.fullmatch(r"gopher_repeated_(\d+)_grams", rule):
-        return tr("Gopher: repeated sequences of {count} words", count=found[1])
+        return tr("Gopher: repeats of {count} words", count=found[1])
     if rule.startswith("language_"):
         return tr("Language: {code}", code=rule.removeprefix("language_"))
     return rule.replace("_", " ").replace(":", ": ")

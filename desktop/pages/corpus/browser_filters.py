@@ -22,6 +22,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "split": ("split",), "source": ("source", "root"), "language": ("language",), "step": ("step", "rule"), "touched": ("touched",),
     "look": ("borderline", "harm_kind", "overlap", "decided"), "cluster": ("cluster",)}
 """The chips, and which filters of the engine each of them sets: one of them at a time, but for a rule with its step."""
+NARROW, WIDE = 300, 380
+"""Menus of short values, and of sources and rules."""
 
 
 def titles() -> dict[str, str]:
@@ -92,7 +94,7 @@ class FilterBar(QWidget):
         def drop() -> None:
             self._open_group = group
             free = (lambda words: tr("Named like “{words}”", words=words)) if group == "source" else None
-            self._menu.drop(self._chips[group], self._values(group), 360 if group == "source" else 300, free=free)
+            self._menu.drop(self._chips[group], self._values(group), WIDE if group in ("source", "step") else NARROW, free=free)
         return drop
 
     def _clearer(self, group: str) -> Callable[[], None]:

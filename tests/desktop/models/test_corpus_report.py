@@ -50,7 +50,7 @@ def test_the_funnel_says_why() -> None:
     notes = {r.id: r.note for r in rows}
     assert rows[1].title == "Shorter than 200 characters"
     assert notes["language"] == "German 60, French 20" and notes["near_duplicates"] == "threshold 0.72, 20 excerpts"
-    assert notes["quality"] == "mostly Gopher: too few or too many words" and "1 file left out" in notes["read"]
+    assert notes["quality"] == "mostly Gopher: number of words" and "1 file left out" in notes["read"]
     assert not rows[0].opens and all(r.opens for r in rows[1:])
 
 

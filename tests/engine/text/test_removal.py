@@ -14,7 +14,7 @@ def test_every_rule_of_the_quality_step_has_a_name() -> None:
 
 
 def test_rules_of_many_kinds_are_named() -> None:
-    assert rule_name("gopher_top_3_gram") == "Gopher: one sequence of 3 words is very frequent"
-    assert rule_name("gopher_repeated_7_grams") == "Gopher: repeated sequences of 7 words"
+    assert rule_name("gopher_top_3_gram") == "Gopher: 3 words over and over"
+    assert rule_name("gopher_repeated_7_grams") == "Gopher: repeats of 7 words"
     assert rule_name("language_de") == "Language: de" and rule_name("some_rule") == "some rule"
     assert all(name and "_" not in name for name in (*RULES.values(), *STEPS.values()))
