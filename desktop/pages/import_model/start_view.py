@@ -47,7 +47,7 @@ class StartView(QWidget):
                               align=centre), 12, self._buttons, "+", gap=2)
         self._drop = Panel(self._idle, self._busy, pad=(24, 24, 24, 24), gap=0)
         self._drop.setMinimumHeight(theme.px(300))
-        self.hub_name = TextField(placeholder="HuggingFaceTB/SmolLM2-135M", name=tr("Name on the hub"))
+        self.hub_name = TextField(placeholder=tr("such as {name}", name="HuggingFaceTB/SmolLM2-135M"), name=tr("Name on the hub"))
         self.hub_name.returnPressed.connect(self._ask_hub)
         self._hub_button = Button(theme, tr("Look it up"), icon="search", on_click=self._ask_hub)
         self._allow = Button(theme, tr("Settings"), on_click=lambda: context.navigate("settings", section="network"))

@@ -17,7 +17,7 @@ from desktop.context import AppContext
 from desktop.jobs import serving
 from desktop.main_window import MainWindow
 from desktop.models.serve_examples import HIDDEN
-from desktop.pages.serve_panel import ServePanel
+from desktop.pages.settings.serve_panel import ServePanel
 from engine.project.project import Project
 from tests.serving import make_project
 

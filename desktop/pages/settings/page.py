@@ -8,7 +8,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
-from desktop.pages.serve_panel import ServePanel
+from desktop.pages.settings.serve_panel import ServePanel
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.columns import Columns
 from desktop.widgets.fields import Choice, Switch, TextField
