@@ -328,7 +328,10 @@ def export(project: Path, artifact: str, form: str, out: Path | None, replace: b
     opened = Project.open(project)
     if "@" in artifact or any(ref.id == artifact for ref in list_models(opened)):
         from engine.project.models import resolve
-        from engine.stages.export.spec import ExportSpec
+        from engine.stages.export.spec import TARGETS, ExportSpec
+        if form and form not in (*TARGETS, "lora"):
+            raise SettingError(tr("A model cannot be exported to {form}.", form=form), tr("Known: {known}.", known=", ".join(TARGETS)),
+                               field="to")
         ref = resolve(opened, artifact)
         rest = {"check_prompts": check, "licence": licence, "name": name, "host": host, "title": title, "overwrite": replace}
         spec = ExportSpec.asked(ref.id, title or ref.title, form or "hf", out, precision, **rest)

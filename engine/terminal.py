@@ -121,6 +121,8 @@ class RunProgress:
         out = Console()
         if result.get("artifact"):
             tell(out, tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]))
+            if state.stage == "export" and result.get("path"):  # the artifact is a receipt; this is what was asked for
+                tell(out, tr("It is in {path}.", path=str(result["path"])))
         else:
             tell(out, tr("Run {run}: {status}.", run=result["run"], status=result["status"]))
         if result.get("funnel"):

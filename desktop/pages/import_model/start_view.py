@@ -60,11 +60,11 @@ class StartView(QWidget):
                     self.hub_notes, pad=(16, 12, 16, 14), gap=8)
         lines = [row(Icon(theme, "check", "ok"), Text(name), "+", gap=8) for name in FAMILIES]
         kinds = Panel(Text(tr("What can be taken over"), "section"), *lines, rule(),
-                      small(tr("And others that share their shape. What is not computed exactly here, sliding windows or experts say, is "
-                               "refused by name; nothing is half loaded."), wrap=True), pad=(16, 10, 16, 14), gap=8)
+                      small(tr("And others that share their shape. What is not computed exactly here, such as sliding windows or "
+                               "experts, is refused by name; nothing is half loaded."), wrap=True), pad=(16, 10, 16, 14), gap=8)
         safe = Panel(Text(tr("Safe by design"), "section"),
-                     small(tr("No code of the folder is run, and no pickle is opened. A file made to do harm takes only the process that "
-                              "reads it along."), wrap=True), pad=(16, 10, 16, 14), gap=6)
+                     small(tr("No code of the folder is run, and no pickle is opened. A file made to do harm can end only the process "
+                              "that reads it."), wrap=True), pad=(16, 10, 16, 14), gap=6)
         main = col((self._drop, 1), hub, gap=12)
         col((Columns(theme, main, col(kinds, safe, "+", gap=12), side_width=300, gap=12), 1), gap=0, host=self)
         self.set_busy("")

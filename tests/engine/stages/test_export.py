@@ -283,6 +283,15 @@ def test_the_command_runs_it_and_tells_the_receipt(project: Project, tmp_path: P
         assert (done.exit_code, json.loads(done.stdout.splitlines()[-1])["error"]) == (code, error), done.stdout
 
 
+def test_the_command_says_where_the_files_are_and_what_it_knows(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    done = CliRunner().invoke(cli, ["export", str(project.dir), "model-1", "--to", "gguf", "--out", str(tmp_path / "d.gguf")])
+    assert done.exit_code == 0 and f"It is in {tmp_path / 'd.gguf'}." in done.stdout
+    done = CliRunner().invoke(cli, ["export", str(project.dir), "model-1", "--to", "parquet", "--json"])
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, told["error"], told["remedy"]) == (2, "setting", "Known: hf, gguf, ollama.") and "parquet" in told["sentence"]
+
+
 def test_what_was_exported_comes_back_and_goes_out_the_same(project: Project, tmp_path: Path) -> None:
     """Export, import, export: the same bytes of weights and tokenizer, and the same tokens that end an answer."""
     export(project, to="hf", out=str(tmp_path / "a"))
