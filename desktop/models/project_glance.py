@@ -36,6 +36,7 @@ def read(entry: Recent) -> ProjectGlance:
     if not entry.exists:
         return ProjectGlance(entry.path, entry.name, entry.opened, tr("not found"), "warn", "warn", there=False)
     from desktop.models.survey import BROKEN, survey  # loaded with the first project, not with the window
+    from engine.pipeline import STAGES
     from engine.project.project import Project
     try:
         project = Project.open(entry.path)
@@ -43,7 +44,7 @@ def read(entry: Recent) -> ProjectGlance:
     except FledgeError:
         return ProjectGlance(entry.path, entry.name, entry.opened, tr("cannot be read"), "error", "danger")
     stage, icon, tone = tr("Empty"), "folder", "text2"
-    titles = {s.id: s.title for s in found.stages}
+    titles = {stage.id: stage.verb for stage in STAGES.values()} | {s.id: s.title for s in found.stages}  # beside the rail: Import, Export
     last = max(found.runs, key=lambda r: r.created, default=None)
     running = found.running
     done = [s for s in found.stages if s.state in ("done", "stale")]

@@ -164,7 +164,8 @@ class FormView(QWidget):
             return
         model = self.plan.model
         self._model_words.set(tr("{parameters} parameters", parameters=count(found.parameters)))
-        self._facts.set([(tr("Parameters"), count(found.parameters)), (tr("Step"), number(model.step) if model is not None else ""),
+        step = "" if model is None else tr("imported") if model.stage == "import_model" else number(model.step)
+        self._facts.set([(tr("Parameters"), count(found.parameters)), (tr("Step"), step),
                          (tr("Context"), tr("{count} tokens", count=number(found.context))),
                          (tr("Vocabulary"), tr("{count} tokens", count=number(found.vocab_size))),
                          (tr("Chat template"), tr("goes along") if found.template else tr("none")),

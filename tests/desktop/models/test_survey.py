@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from desktop.models import project_glance
 from desktop.models.beside import BESIDE
 from desktop.models.survey import LOOK_BYTES, RunGlance, glance, stage_states, survey
 from engine.contract import events as ev
@@ -12,7 +13,9 @@ from engine.pipeline import STAGES
 from engine.project import layout
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
+from engine.project.recent import Recent
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.export.spec import ExportSpec
 from engine.stages.pretrain.spec import PretrainSpec
 
 
@@ -85,6 +88,13 @@ def test_a_glance_reads_status_step_and_loss(made: Project) -> None:
 
 def test_a_run_without_its_worker_is_interrupted(made: Project) -> None:
     assert write(made, 10).status == "interrupted"
+
+
+def test_what_runs_beside_the_rail_is_called_by_its_name_on_the_first_page(made: Project) -> None:
+    run = made.runs.create(ExportSpec(model="model-1", out="/x"))
+    events = [ev.Started(time=1.0, stage="export"), ev.Finished(time=2.0, status="failed", sentence="The disk is full.")]
+    layout.events_file(run.dir).write_text("".join(ev.to_line(e) + "\n" for e in events), "utf-8")
+    assert project_glance.read(Recent(str(made.dir), "p", 0.0)).stage == "Export stopped"
 
 
 def test_a_long_run_is_read_by_its_ends_and_gives_the_same(made: Project) -> None:
