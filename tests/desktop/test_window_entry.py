@@ -49,7 +49,7 @@ def test_everything_the_window_starts_can_be_started_by_a_frozen_app() -> None:
         text = file.read_text("utf-8")
         started |= set(re.findall(r'"-m", "((?:engine|torch)[\w.]+)"', text))
         if file.is_relative_to(ROOT / "desktop"):
-            started |= set(re.findall(r'(?:MODULE = |Bench\(|\.ask\()"(engine[\w.]+)"', text))
+            started |= set(re.findall(r'(?:MODULE = |PROBE = |Bench\(|\.ask\()"(engine[\w.]+)"', text))
     assert len(started) >= 7 and started == set(WORKER_MODULES)
 
 

@@ -143,10 +143,12 @@ class XLlamaCpp:
 
     def logprobs(self, ids: Sequence[int]) -> np.ndarray:
         asked = self._vocabulary if self._vocabulary <= FULL else LIKELIEST
-        made = np.full((len(ids), self._vocabulary), np.nan, np.float32)
+        made, plain = np.full((len(ids), self._vocabulary), np.nan, np.float32), self.tokenize("a")[0]
         for at in range(len(ids)):
+            # The server tells no probabilities where it takes an end or half a character, so it is made to take a plain letter. Those it
+            # tells are the model's own, from before that.
             answer = self._ask("/completion", {"prompt": list(ids[:at + 1]), "n_predict": 1, "temperature": 0, "n_probs": asked,
-                                               "post_sampling_probs": False, "cache_prompt": True})
+                                               "post_sampling_probs": False, "cache_prompt": True, "logit_bias": [[plain, 1e4]]})
             for one in answer["completion_probabilities"][0]["top_logprobs"]:
                 made[at, one["id"]] = one["logprob"]
         return made
