@@ -20,11 +20,10 @@ from desktop.widgets.fields import Choice
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, fixed, show_if
 from desktop.widgets.notes import NoteSlot
-from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
+from desktop.widgets.run_page import RunPage
 from desktop.widgets.run_panel import clock
 from desktop.widgets.short_run import LIVE
-from engine.contract.errors import FledgeError
 from engine.contract.words import tr, trn
 from engine.project.artifacts import Artifact
 from engine.project.runs import RESUMABLE
@@ -36,7 +35,7 @@ RESUME_MS = 15_000
 HEADED = ("empty", "running", "report")
 
 
-class CorpusPage(Page):
+class CorpusPage(RunPage):
     """Views: empty, wizard, running (also a run that ended without a corpus), report, browser."""
 
     def __init__(self, context: AppContext) -> None:
@@ -233,19 +232,8 @@ class CorpusPage(Page):
         return runs[0].id if runs else ""
 
     def _start(self, spec: CorpusSpec) -> None:
-        project = self.context.project
-        if project is None:
-            return
-        slot = self.wizard.notes if self.wizard is not None and self._view == "wizard" else self._notes
-        slot.clear()
-        try:
-            self._seen = ""
-            self._run.start(project, spec)
-        except FledgeError as wrong:
-            slot.show_error(wrong)
-            return
-        self._show("running")
-        self.context.look()
+        if self.launch(lambda: spec, self.wizard.notes if self.wizard is not None and self._view == "wizard" else None):
+            self._show("running")
 
     # the run ----------------------------------------------------------------------------------------------------------
 
@@ -318,11 +306,10 @@ class CorpusPage(Page):
         self._show("report")
 
     def _ended(self, status: str) -> None:
-        follower = self._run.follower
-        if follower is None:
+        ended = self.take_end()
+        if ended is None:
             return
-        self._seen, trouble = follower.run.id, self._run.trouble()
-        self.context.look()
+        follower, trouble = ended
         if trouble is None and not follower.state.artifacts and self.running is not None:
             self.running.show_handed_over(self._read_pipeline, self._change)
         elif trouble is None:

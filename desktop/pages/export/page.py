@@ -20,8 +20,8 @@ from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, fill
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
+from desktop.widgets.run_page import RunPage
 from desktop.widgets.short_run import LIVE, ShortRun
 from engine.contract.errors import FledgeError
 from engine.contract.units import size
@@ -34,7 +34,7 @@ PROBE = "engine.stages.export.probe"
 SHOWN_NOTICES = ("licence", "no_ollama", "elsewhere", "template", "chat_template")
 
 
-class ExportPage(Page):
+class ExportPage(RunPage):
     """Views: empty (no model yet), form, running, result."""
 
     def __init__(self, context: AppContext) -> None:
@@ -281,20 +281,13 @@ class ExportPage(Page):
         if self.plan.found is None or self.form.show_problems():
             return
         self.context.remember("export.folder", self.plan.folder)
-        try:
-            self._seen = ""
-            self._run.start(self.project, self.plan.spec())
-        except FledgeError as wrong:
-            self._notes.show_error(wrong)
-            return
-        self.context.look()
+        self.launch(self.plan.spec)
 
     def _ended(self, status: str) -> None:
-        follower = self._run.follower
-        if follower is None:
+        ended = self.take_end()
+        if ended is None:
             return
-        self._seen, trouble = follower.run.id, self._run.trouble()
-        self.context.look()
+        follower, trouble = ended
         if trouble is not None:
             self._wants_form = True
             said = FledgeError(trouble.sentence, tr("Write over it, or choose another place."), code="exists") \

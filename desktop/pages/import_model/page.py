@@ -17,9 +17,9 @@ from desktop.widgets.facts import Facts
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, fill, row
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.panel import Panel
+from desktop.widgets.run_page import RunPage
 from desktop.widgets.short_run import LIVE, ShortRun
 from engine.contract.errors import FledgeError
 from engine.contract.units import count, number, size
@@ -31,7 +31,7 @@ PROBE = "engine.stages.import_model.probe"
 NOTHING = (tr("Nothing yet"), tr("a model of this project"))
 
 
-class ImportModelPage(Page):
+class ImportModelPage(RunPage):
     """Views: start, found, running, done."""
 
     def __init__(self, context: AppContext) -> None:
@@ -184,21 +184,13 @@ class ImportModelPage(Page):
     def _start(self) -> None:
         if self.details.form.check():
             return
-        self._notes.clear()
-        try:
-            self._seen = ""
-            self._run.start(self.project, ImportModelSpec.check(self.details.values()))
-        except FledgeError as wrong:
-            self._notes.show_error(wrong)
-            return
-        self.context.look()
+        self.launch(lambda: ImportModelSpec.check(self.details.values()))
 
     def _ended(self, status: str) -> None:
-        follower = self._run.follower
-        if follower is None:
+        ended = self.take_end()
+        if ended is None:
             return
-        self._seen, trouble = follower.run.id, self._run.trouble()
-        self.context.look()
+        follower, trouble = ended
         if trouble is not None:
             self._notes.show_error(trouble, title=tr("Nothing was imported"))
             self._show("found" if self.found is not None else "start")

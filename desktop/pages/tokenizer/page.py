@@ -15,15 +15,14 @@ from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, fill
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.panel import Panel
+from desktop.widgets.run_page import RunPage
 from desktop.widgets.short_run import LIVE, ShortRun
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract import units
-from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project.artifacts import Artifact
 from engine.stages.tokenizer.lab import recommended
@@ -33,7 +32,7 @@ SIZES = (512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
 NOTHING = (tr("Nothing yet"), tr("a tokenizer.json that other tools read"))
 
 
-class TokenizerPage(Page):
+class TokenizerPage(RunPage):
     """Views: empty (no text yet), new (settings), running, lab."""
 
     def __init__(self, context: AppContext) -> None:
@@ -226,24 +225,13 @@ class TokenizerPage(Page):
             self._launch(self.form.values())
 
     def _launch(self, values: dict[str, Any]) -> None:
-        project = self.context.project
-        if project is None:
-            return
-        self._notes.clear()
-        try:
-            self._seen = ""
-            self._run.start(project, TokenizerSpec.check(values))
-        except FledgeError as wrong:
-            self._notes.show_error(wrong)
-            return
-        self.context.look()
+        self.launch(lambda: TokenizerSpec.check(values))
 
     def _ended(self, status: str) -> None:
-        follower = self._run.follower
-        if follower is None:
+        ended = self.take_end()
+        if ended is None:
             return
-        self._seen, trouble = follower.run.id, self._run.trouble()
-        self.context.look()
+        follower, trouble = ended
         if trouble is not None:
             self._notes.show_error(trouble, title=tr("No tokenizer was made"))
         else:

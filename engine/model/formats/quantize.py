@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.contract.errors import InputError, Missing
 from engine.contract.words import tr
 from engine.model.formats.gguf_file import K_QUANTS
+from engine.model.formats.waiting import wait_for
 from engine.project.launch import environment
 
 BINDING = "llama_cpp"
@@ -36,17 +37,7 @@ def quantize(source: Path, target: Path, kind: str, threads: int, heed: Callable
     check()
     child = subprocess.Popen([sys.executable, "-m", "engine.model.formats.quantize", str(source), str(target), kind, str(threads)],
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-    try:
-        while True:
-            try:
-                child.wait(0.2)
-                break
-            except subprocess.TimeoutExpired:
-                heed()
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
+    wait_for(child, heed)
     if child.returncode != 0 or not target.is_file():
         raise InputError(tr("llama.cpp could not make {kind} of this model.", kind=kind.upper()),
                          tr("Its matrices may be too small for it; choose Q8_0."), code="quantize")

@@ -24,6 +24,7 @@ from engine.model.checkpoint import load_model
 from engine.model.decoder import Decoder
 from engine.model.formats.runtimes import TITLES, installed
 from engine.model.formats.tokenizer_out import Words
+from engine.model.formats.waiting import wait_for
 from engine.project.launch import environment
 
 Continued = Callable[[Decoder, Sequence[Sequence[int]], int, Sequence[int]], list[list[int]]]
@@ -146,17 +147,7 @@ def _ask(request: dict[str, Any], work: Path, heed: Callable[[], None]) -> tuple
     with open(said, "wb") as log:
         child = subprocess.Popen([sys.executable, "-m", "engine.model.formats.runtimes", str(asked), str(answered)],
                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**environment(), **offline})
-        try:
-            while True:
-                try:
-                    child.wait(0.2)
-                    break
-                except subprocess.TimeoutExpired:
-                    heed()
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+        wait_for(child, heed)
     told = said.read_text("utf-8", errors="replace")
     if not answered.is_file():
         return None, told
