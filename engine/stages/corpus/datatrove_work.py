@@ -41,6 +41,7 @@ from engine.text.parts import Parts, read_part, write_part
 from engine.text.read_process import plan, read
 from engine.text.readers import ReadOptions, SourceFile
 
+ASIDE = ".aside"
 GIVEN = ("id", "source", "language", "language_score", "quality")
 """What goes into the output beside the text."""
 
@@ -84,7 +85,7 @@ class Work:
         if fixed and tasks != fixed:
             raise InputError(tr("This pipeline was begun with {count} tasks.", count=fixed),
                              tr("Give the same number again, or begin in a new folder."), code="other_tasks")
-        _write_json(path, {"tasks": tasks})
+        _write_json(self.folder, path, {"tasks": tasks})
         return tasks
 
     @cached_property
@@ -135,7 +136,7 @@ class Work:
         from engine.text.cleaning import lines
 
         path, shown = lines.merge_lines(self.folder / "lines", self.record["settings"]["repeated_lines_documents"])
-        _write_json(self.folder / "boilerplate.json", {"path": path.relative_to(self.folder).as_posix(), "shown": shown})
+        _write_json(self.folder, self.folder / "boilerplate.json", {"path": path.relative_to(self.folder).as_posix(), "shown": shown})
 
     def boilerplate(self) -> dict[str, Any]:
         """{"path", "shown"} of the boilerplate lines, empty where none were looked for."""
@@ -159,7 +160,7 @@ class Work:
                 files = pc.add(table["file"], pa.scalar(first_file, pa.int32()))
                 table = table.set_column(table.schema.get_field_index("file"), "file", files)
                 cleaned, counts = clean.clean_table(table, plan, lines, number)
-                _write_json(target.with_suffix(".json"), counts.plain())
+                _write_json(self.folder, target.with_suffix(".json"), counts.plain())
                 write_part(target, cleaned)
             total = total + clean.CleanCounts(**json.loads(target.with_suffix(".json").read_text("utf-8")))
             number += table.num_rows
@@ -184,7 +185,7 @@ class Work:
             columns = [*signed[:, band * self.rows:(band + 1) * self.rows].T, row]
             order = np.lexsort(columns[::-1])
             path = _made(self.folder / "signatures" / f"bucket_{band:03d}") / f"{rank:05d}.minhash.sig"
-            _write(path, np.stack([column[order] for column in columns], axis=1).astype("<u4").tobytes())
+            _write(self.folder, path, np.stack([column[order] for column in columns], axis=1).astype("<u4").tobytes())
         return len(row)
 
     # ---- choose
@@ -205,7 +206,7 @@ class Work:
         for rank in range(self.tasks):
             rows = np.flatnonzero(gone[firsts[rank]:firsts[rank + 1]])
             if len(rows):
-                _write(folder / f"{rank:06d}.remove", rows.astype("<u4").tobytes())
+                _write(self.folder, folder / f"{rank:06d}.remove", rows.astype("<u4").tobytes())
         return found
 
     # ---- documents
@@ -259,8 +260,10 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _write(path: Path, raw: bytes) -> None:
-    aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+def _write(folder: Path, path: Path, raw: bytes) -> None:
+    """folder: the pipeline's."""
+    # Not beside it: datatrove takes every file in a folder of signatures for one, and a rank may die here.
+    aside = _made(folder / ASIDE) / f"{path.parent.name}-{path.name}-{os.getpid()}"
     with open(aside, "wb") as file:
         file.write(raw)
         file.flush()
@@ -268,5 +271,5 @@ def _write(path: Path, raw: bytes) -> None:
     os.replace(aside, path)
 
 
-def _write_json(path: Path, value: Any) -> None:
-    _write(path, json.dumps(value, ensure_ascii=False).encode())
+def _write_json(folder: Path, path: Path, value: Any) -> None:
+    _write(folder, path, json.dumps(value, ensure_ascii=False).encode())

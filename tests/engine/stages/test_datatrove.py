@@ -175,6 +175,27 @@ def test_a_pipeline_that_was_cut_short_goes_on(tmp_path, sources):
         pipeline.read_back(folder)
 
 
+def test_a_rank_that_is_killed_leaves_no_half_file_where_datatrove_reads(tmp_path, sources, monkeypatch):
+    """datatrove takes every file in a folder of signatures for one, whatever it is called."""
+    work = Work(write(tmp_path, sources, settings(sources)))
+    work.fix_tasks(1)
+    work.read(0, 1)
+    work.clean(0, 1)
+    replace = os.replace
+
+    def killed(source, target):
+        if Path(target).suffix == ".sig":
+            raise InterruptedError
+        replace(source, target)
+
+    monkeypatch.setattr("engine.stages.corpus.datatrove_work.os.replace", killed)
+    with pytest.raises(InterruptedError):
+        work.sign(0)
+    assert not [path for path in (work.folder / "signatures").rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    assert work.sign(0) and {path.suffix for path in (work.folder / "signatures").rglob("*") if path.is_file()} == {".sig"}
+
+
 def running(folder):
     """Processes that were started for this folder and still run."""
     found = []
