@@ -9,10 +9,14 @@ from importlib import import_module
 from engine.contract.errors import SettingError
 from engine.contract.spec import Spec
 from engine.contract.words import tr
+from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.evaluate.spec import EvaluateSpec
 from engine.stages.export.spec import ExportSpec
 from engine.stages.import_model.spec import ImportModelSpec
+from engine.stages.instruct.spec import InstructSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.sft.spec import SftSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
 
@@ -41,6 +45,11 @@ STAGES: dict[str, Stage] = {stage.id: stage for stage in (
           "tokenizer"),
     Stage("pretrain", tr("Pretrain"), tr("Pretrain"), PretrainSpec, "engine.stages.pretrain.run:run", ("corpus", "tokenizer"), "model",
           device=True),
+    Stage("adapt", tr("Domain"), tr("Train on the domain"), AdaptSpec, "engine.stages.adapt.run:run", ("corpus", "model"), "model",
+          device=True),
+    Stage("instruct", tr("Instruction data"), tr("Generate"), InstructSpec, "engine.stages.instruct.run:run", (), "examples"),
+    Stage("sft", tr("Fine-tune"), tr("Fine-tune"), SftSpec, "engine.stages.sft.run:run", ("model",), "model", device=True),
+    Stage("evaluate", tr("Evaluate"), tr("Evaluate"), EvaluateSpec, "engine.stages.evaluate.run:run", ("model",), "evaluation"),
     Stage("import_model", tr("Import a model"), tr("Import"), ImportModelSpec, "engine.stages.import_model.run:run", (), "model"),
     Stage("export", tr("Export"), tr("Export"), ExportSpec, "engine.stages.export.run:run", (), "export"),
 )}
