@@ -26,6 +26,12 @@ from engine.model.config import ModelConfig
 from engine.model.kv_cache import KVCache, Plan
 
 
+def seeded_generator(seed: int, name: str) -> torch.Generator:
+    """A CPU stream of a tensor's own, made from the seed and its name: the same weights on any device, in any order."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
 class Linear(nn.Linear):
     """A matrix whose weight is cast to the dtype of what comes in."""
 
@@ -180,6 +186,7 @@ class Decoder(nn.Module):
 
     compute_dtype             dtype of the arithmetic; None: that of the weights
     activation_checkpointing  recompute each layer in backward instead of keeping what it computed
+    lora                      settings of the adapters it has (lora.py), None without
     """
 
     def __init__(self, config: ModelConfig, *, seed: int | None = 0) -> None:
@@ -188,6 +195,7 @@ class Decoder(nn.Module):
         self.config = config
         self.compute_dtype: torch.dtype | None = None
         self.activation_checkpointing = False
+        self.lora: Any = None
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size, _weight=torch.empty(config.vocab_size, config.hidden_size))
         self.positions = None
         if config.shape == "gpt2":
@@ -215,7 +223,7 @@ class Decoder(nn.Module):
     def initialize(self, seed: int) -> None:
         """Normal(0, 0.02), what adds to the residual stream by 1/sqrt(2 L) less; norms 1, biases 0 (GPT-2's recipe).
 
-        Each tensor has a CPU stream of its own, made from the seed and its name: the same weights on any device, in any order.
+        Each tensor has a stream of its own (`seeded_generator`).
         """
         scaled = 0.02 / math.sqrt(2 * self.config.num_layers)
         for name, weight in self.named_parameters():
@@ -224,8 +232,7 @@ class Decoder(nn.Module):
             elif weight.dim() == 1:
                 weight.fill_(1.0)
             else:
-                digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-                generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+                generator = seeded_generator(seed, name)
                 std = scaled if name.endswith(("attention.output.weight", "mlp.down.weight")) else 0.02
                 weight.copy_(torch.empty(weight.shape, device="cpu").normal_(0.0, std, generator=generator))
 

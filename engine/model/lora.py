@@ -1,0 +1,327 @@
+"""LoRA: small trained matrices beside the frozen ones of a Decoder (Hu et al., 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski, 2023).
+
+Each projection of `LoraSettings.targets` gets A (rank x in) and B (out x rank), and its output gains scale * x Aᵀ Bᵀ, exactly as PEFT does
+for q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj. The fused matrices hold several projections: their A's are stacked,
+so that a fused matrix costs one small product on the way in. Dropout is drawn once for what goes into a fused matrix (PEFT: once for each
+projection). What this file does not do: files (adapter_files.py), 4-bit weights (quantized.py), training.
+
+A and B are kept in float32 and cast to the dtype of the arithmetic where they are used, like every weight of the Decoder.
+
+Shapes: N tokens, I and O what a matrix takes and gives, R rank, P projections in one matrix.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.contract.errors import Mismatch, SettingError
+from engine.contract.tuning import TARGETS, TuningSpec
+from engine.contract.words import tr
+from engine.model.config import ModelConfig
+from engine.model.decoder import Decoder, Linear, seeded_generator
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """`targets`: names of engine.contract.tuning.TARGETS; those that the model's shape lacks (GPT-2 has no gate) count for nothing."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = TARGETS
+    rslora: bool = False
+
+    @classmethod
+    def of(cls, spec: TuningSpec) -> "LoraSettings":
+        return cls(spec.lora_rank, spec.lora_alpha, spec.lora_dropout, tuple(spec.lora_targets), spec.rslora)
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Where one projection lies: `rows` rows from `first` on of the matrix `module` of each layer, which takes `width` numbers."""
+
+    name: str
+    module: str
+    first: int
+    rows: int
+    width: int
+
+    @property
+    def part(self) -> str:
+        """"attention" or "mlp": with the name it makes the adapter's name."""
+        return self.module.partition(".")[0]
+
+
+def projections(config: ModelConfig) -> tuple[Projection, ...]:
+    """Those that a layer of this shape has, in the order in which they lie in memory."""
+    c, q, kv = config, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    h, m = c.hidden_size, c.intermediate_size
+    attention = (Projection("q", "attention.qkv", 0, q, h), Projection("k", "attention.qkv", q, kv, h),
+                 Projection("v", "attention.qkv", q + kv, kv, h), Projection("o", "attention.output", 0, h, q))
+    if c.shape == "gpt2":
+        return (*attention, Projection("up", "mlp.up", 0, m, h), Projection("down", "mlp.down", 0, h, m))
+    return (*attention, Projection("gate", "mlp.gate_up", 0, m, h), Projection("up", "mlp.gate_up", m, m, h),
+            Projection("down", "mlp.down", 0, h, m))
+
+
+def targeted(config: ModelConfig, settings: LoraSettings) -> tuple[Projection, ...]:
+    """The projections that get matrices. Raises SettingError where there are none, or a name is unknown."""
+    if unknown := [name for name in settings.targets if name not in TARGETS]:
+        raise SettingError(tr("LoRA knows no layer called {name}.", name=unknown[0]),
+                           tr("Choose among: {names}.", names=", ".join(TARGETS)), field="lora_targets")
+    found = tuple(p for p in projections(config) if p.name in settings.targets)
+    if not found:
+        raise SettingError(tr("This model has none of the layers that LoRA was told to train."),
+                           tr("Choose among: {names}.", names=", ".join(p.name for p in projections(config))), field="lora_targets")
+    return found
+
+
+def adapter_parameters(config: ModelConfig, settings: LoraSettings) -> int:
+    """Trained parameters of an adapter, by arithmetic."""
+    return config.num_layers * settings.rank * sum(p.rows + p.width for p in targeted(config, settings))
+
+
+class LoraLinear(nn.Module):
+    """A frozen matrix with adapters. It keeps the names of the matrix it stands for (`weight`, `bias`), so that its weights load and save
+    as before; `lora_A` [P R, I] and `lora_B` [rows of its projections, R] are its own. `enabled` False: the matrix alone."""
+
+    def __init__(self, base: nn.Module, parts: tuple[Projection, ...], settings: LoraSettings) -> None:
+        super().__init__()
+        if isinstance(base, Linear):
+            self.weight, self.bias, self.quantized = base.weight, base.bias, None
+            device = base.weight.device
+        else:  # engine.model.quantized.FourBitLinear
+            self.weight, self.bias, self.quantized = None, base.bias, base.quantized
+            device = base.quantized.packed.device
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.parts, self.rank, self.scale, self.dropout, self.enabled = parts, settings.rank, settings.scale, settings.dropout, True
+        self.spans = tuple((p.first, p.first + p.rows) for p in parts)
+        self.lora_A = nn.Parameter(torch.empty(len(parts) * self.rank, self.in_features, device=device))
+        self.lora_B = nn.Parameter(torch.zeros(sum(p.rows for p in parts), self.rank, device=device))
+
+    def frozen(self, dtype: torch.dtype) -> Tensor:
+        """The frozen matrix [O, I] in `dtype`."""
+        return self.weight.to(dtype) if self.quantized is None else self.quantized.dequantized(dtype)
+
+    def adapters(self) -> Iterator[tuple[Projection, Tensor, Tensor]]:
+        """(projection, its A [R, I], its B [rows, R]) as views."""
+        rows = 0
+        for n, part in enumerate(self.parts):
+            yield part, self.lora_A[n * self.rank:(n + 1) * self.rank], self.lora_B[rows:rows + part.rows]
+            rows += part.rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        if not self.enabled:
+            return F.linear(x, self.frozen(x.dtype), bias) if self.quantized is None else self.quantized.product(x, bias)
+        a, b = self.lora_A.to(x.dtype), self.lora_B.to(x.dtype)
+        if self.training and self.dropout:
+            base = F.linear(x, self.frozen(x.dtype), bias) if self.quantized is None else self.quantized.product(x, bias)
+            return base + self._added(F.dropout(x, self.dropout), a, b)
+        if torch.compiler.is_compiling():
+            base = F.linear(x, self.frozen(x.dtype), bias) if self.quantized is None else self.quantized.product(x, bias)
+            return base + self._added(x, a, b)
+        return _Adapted.apply(x, a, b, self, bias)
+
+    def _added(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """scale * x Aᵀ Bᵀ, each projection's at its place."""
+        z = F.linear(x, a) * self.scale
+        rows = [end - begin for begin, end in self.spans]
+        pieces, at = [], 0
+        for (begin, end), z_part, b_part in zip(self.spans, z.split(self.rank, -1), b.split(rows), strict=True):
+            if begin > at:
+                pieces.append(z.new_zeros(*z.shape[:-1], begin - at))
+            pieces.append(F.linear(z_part, b_part))
+            at = end
+        if at < self.out_features:
+            pieces.append(z.new_zeros(*z.shape[:-1], self.out_features - at))
+        return torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features} -> {self.out_features}, {'+'.join(p.name for p in self.parts)}, rank {self.rank}"
+
+
+class _Adapted(torch.autograd.Function):
+    """The frozen product with the adapters added in place: no gradient of the large matrix, no copy of the output, and what the frozen
+    product would keep for a gradient that nobody needs is not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, module: LoraLinear, bias: Tensor | None) -> Tensor:
+        flat_NI = x.reshape(-1, x.shape[-1])
+        weight_OI = module.frozen(x.dtype)
+        out_NO = F.linear(flat_NI, weight_OI, bias)
+        z_NPR = (flat_NI @ a.T).mul_(module.scale)
+        rows = [end - begin for begin, end in module.spans]
+        for (begin, end), z_NR, b_oR in zip(module.spans, z_NPR.split(module.rank, 1), b.split(rows), strict=True):
+            out_NO[:, begin:end].addmm_(z_NR, b_oR.T)
+        ctx.module = module
+        keep_copy = module.quantized is None and x.dtype != module.weight.dtype  # cast once; 4-bit weights are unpacked again instead
+        ctx.save_for_backward(flat_NI, a, b, z_NPR, weight_OI if keep_copy else None)
+        return out_NO.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:  # type: ignore[override]
+        flat_NI, a, b, z_NPR, copy_OI = ctx.saved_tensors
+        module = ctx.module
+        grad_NO = grad.reshape(-1, grad.shape[-1])
+        rows = [end - begin for begin, end in module.spans]
+        grad_b, grad_z = torch.empty_like(b), torch.empty_like(z_NPR)
+        for (begin, end), z_NR, b_oR, gb_oR, gz_NR in zip(module.spans, z_NPR.split(module.rank, 1), b.split(rows), grad_b.split(rows),
+                                                          grad_z.split(module.rank, 1), strict=True):
+            part_No = grad_NO[:, begin:end]
+            torch.mm(part_No.T, z_NR, out=gb_oR)
+            torch.mm(part_No, b_oR, out=gz_NR)
+        grad_z.mul_(module.scale)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            weight_OI = module.frozen(grad.dtype) if copy_OI is None else copy_OI
+            grad_x = (grad_NO @ weight_OI).addmm_(grad_z, a).view(*grad.shape[:-1], -1)
+        return grad_x, grad_z.T @ flat_NI, grad_b, None, None
+
+
+def add_lora(model: Decoder, settings: LoraSettings, seed: int, *, frozen_dtype: torch.dtype | None = None) -> None:
+    """Freeze the model and put adapters beside its matrices: A as PEFT draws it (Kaiming uniform), B zero: at first nothing changes.
+
+    Each A has a CPU stream of its own, made from the seed and its name: the same on any device and for any choice of targets.
+    frozen_dtype  what the frozen weights are kept in from now on (None: as they are); the arithmetic's dtype saves the casts and memory.
+
+    Raises SettingError (nothing to adapt).
+    """
+    assert not has_lora(model), "this model has adapters already"
+    chosen = targeted(model.config, settings)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    if frozen_dtype is not None:
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(frozen_dtype)
+    for layer in model.layers:
+        for place in dict.fromkeys(p.module for p in chosen):
+            owner, _, last = place.rpartition(".")
+            parent = layer.get_submodule(owner)
+            setattr(parent, last, LoraLinear(getattr(parent, last), tuple(p for p in chosen if p.module == place), settings))
+    model.lora = settings
+    _initialize(model, seed)
+
+
+@torch.no_grad()
+def _initialize(model: Decoder, seed: int) -> None:
+    for name, a, b in _named(model):
+        bound = 1 / math.sqrt(a.shape[1])  # kaiming_uniform_ with a = sqrt(5)
+        a.copy_(torch.empty(a.shape, device="cpu").uniform_(-bound, bound, generator=seeded_generator(seed, name + ".lora_A")))
+        b.zero_()
+
+
+def lora_modules(model: nn.Module) -> Iterator[LoraLinear]:
+    return (module for module in model.modules() if isinstance(module, LoraLinear))
+
+
+def has_lora(model: nn.Module) -> bool:
+    return next(lora_modules(model), None) is not None
+
+
+def lora_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """What is trained, by name: for the optimizer."""
+    return [(name, p) for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))]
+
+
+def _named(model: Decoder) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """("layers.0.attention.q", its A, its B) for each adapter, views into the parameters."""
+    for index, layer in enumerate(model.layers):
+        for module in lora_modules(layer):
+            for part, a, b in module.adapters():
+                yield f"layers.{index}.{part.part}.{part.name}", a, b
+
+
+def lora_state(model: Decoder) -> dict[str, Tensor]:
+    """The adapters' tensors, a pair for each projection: "layers.0.attention.q.lora_A" [R, I] and ".lora_B" [rows, R]. Views."""
+    return {f"{name}.{which}": tensor.detach() for name, a, b in _named(model) for which, tensor in (("lora_A", a), ("lora_B", b))}
+
+
+@torch.no_grad()
+def load_lora(model: Decoder, tensors: dict[str, Tensor]) -> None:
+    """Fill the adapters, in place. Names and shapes must be exactly those of `lora_state`, else Mismatch."""
+    wanted = lora_state(model)
+    remedy = tr("The adapter belongs to another model, or to other LoRA settings.")
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise Mismatch(tr("The adapter lacks {name}.", name=name), remedy)
+        if name not in wanted:
+            raise Mismatch(tr("The adapter holds {name}, which its settings do not ask for.", name=name), remedy)
+        if tensors[name].shape != wanted[name].shape:
+            raise Mismatch(tr("{name} of the adapter is {found}, and should be {wanted}.", name=name,
+                              found=" × ".join(map(str, tensors[name].shape)), wanted=" × ".join(map(str, wanted[name].shape))), remedy)
+    for name, tensor in wanted.items():
+        tensor.copy_(tensors[name])
+
+
+def delta(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """What an adapter adds to its matrix, or B's rows to theirs: float32."""
+    return (b.float() @ a.float()).mul_(scale)
+
+
+@torch.no_grad()
+def merge_lora(model: Decoder) -> None:
+    """Add each adapter to its matrix, in place, and take the adapters away: the same function as an ordinary model, whose weights can be
+    trained again. Added in float32 and rounded once to the dtype of the weights.
+
+    For weights kept in bfloat16 or in 4 bits the sum is rounded (or, in 4 bits, not possible: Mismatch): load the base anew in float32
+    (checkpoint.load_model of an adapter's folder does).
+    """
+    if any(module.quantized is not None for module in lora_modules(model)):
+        raise Mismatch(tr("An adapter cannot be added to weights of 4 bits."), tr("Load its base in full precision and merge there."))
+    for layer in model.layers:
+        for name, module in [(n, m) for n, m in layer.named_modules() if isinstance(m, LoraLinear)]:
+            for part, a, b in module.adapters():
+                rows = module.weight[part.first:part.first + part.rows]
+                rows.copy_(rows.float() + delta(a, b, module.scale))
+            with torch.device("meta"):
+                plain = Linear(module.in_features, module.out_features, bias=module.bias is not None)
+            plain.weight, plain.bias = module.weight, module.bias
+            owner, _, last = name.rpartition(".")
+            setattr(layer.get_submodule(owner), last, plain)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    model.lora = None
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """The model as it was before adapters, for the length of a `with`: the reference of DPO and PPO at no memory. Also through DDP or a
+    compiled form, as they hold the same modules."""
+    modules = list(lora_modules(model))
+    before = [module.enabled for module in modules]
+    try:
+        for module in modules:
+            module.enabled = False
+        yield
+    finally:
+        for module, enabled in zip(modules, before, strict=True):
+            module.enabled = enabled
+
+
+def freeze(model: Decoder, layers: int = 0, embeddings: bool = False) -> None:
+    """For full training: the first `layers` layers stay as they are, and with `embeddings` the table of tokens (with it the head, where the
+    two are one) and learned positions. Everything else is trained. Raises SettingError when there are not so many layers."""
+    if layers > len(model.layers):
+        raise SettingError(tr("{layers} layers cannot be frozen: the model has {count}.", layers=layers, count=len(model.layers)),
+                           tr("Freeze fewer."), field="frozen_layers")
+    assert not has_lora(model), "with adapters everything else is frozen already"
+    model.requires_grad_(True)
+    for module in (*model.layers[:layers], *((model.embed, model.positions) if embeddings else ())):
+        if module is not None:
+            module.requires_grad_(False)
+
+
+def trained_parameters(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(p.numel() for p in parameters if p.requires_grad)
