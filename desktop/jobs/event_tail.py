@@ -7,6 +7,7 @@ all tails of the process, with one pending continuation. `changed` comes at most
 import time
 from collections import deque
 from pathlib import Path
+from typing import Protocol
 
 from PySide6.QtCore import QCoreApplication, QFileSystemWatcher, QObject, QTimer, Signal
 
@@ -20,12 +21,18 @@ NET_MS = 1000
 CHANGED_MS = 100
 
 
+class Reads(Protocol):
+    """What waits for a turn: reads a little of its file, and says whether there may be more."""
+
+    def read_slice(self) -> bool: ...
+
+
 class ReadingTurns(QObject):
     """Hands out reading time: all tails together get one turn a round of the event loop, so ten replays cost the window as much as one."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._waiting: deque[EventTail] = deque()
+        self._waiting: deque[Reads] = deque()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -39,13 +46,13 @@ class ReadingTurns(QObject):
         found = app.findChild(ReadingTurns)
         return found if isinstance(found, ReadingTurns) else ReadingTurns(app)
 
-    def ask(self, tail: "EventTail") -> None:
+    def ask(self, tail: Reads) -> None:
         if tail not in self._waiting:
             self._waiting.append(tail)
         if not self._timer.isActive():
             self._timer.start()
 
-    def forget(self, tail: "EventTail") -> None:
+    def forget(self, tail: Reads) -> None:
         if tail in self._waiting:
             self._waiting.remove(tail)
 

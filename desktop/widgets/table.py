@@ -132,6 +132,14 @@ class PagedModel(RowsModel):
         self._pages.clear()
         self.endResetModel()
 
+    def grow(self, count: int) -> None:
+        """The source has more rows at its end; the selection and the place stay."""
+        if count > self._count:
+            self._pages.pop(self._count // self.PAGE, None)  # it was not full
+            self.beginInsertRows(ROOT, self._count, count - 1)
+            self._count = count
+            self.endInsertRows()
+
     def row(self, index: int) -> Any:
         page, place = divmod(index, self.PAGE)
         if page not in self._pages:

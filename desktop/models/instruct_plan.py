@@ -1,0 +1,411 @@
+"""The wizard of instruction data without widgets: its steps, the models and the recipe chosen, what is in the way, what it will take.
+
+Everything that was chosen can be written down as a draft and taken up again. What is found on this machine is asked elsewhere and told here.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.contract.spec import Problem
+from engine.contract.units import duration, number
+from engine.contract.words import tr, trn
+from engine.stages.instruct.spec import CHECKS, RUN, InstructSpec
+
+STEPS = ("models", "recipe", "amount", "preview")
+PREVIEW_ROWS = 5
+ROLES = ("responder", "second_responder", "judge")
+AMOUNT_FIELDS = ("count", "language", "title")
+KEPT_OUT = ("preview", "recipe_text")
+"""Not part of a draft: filled in for each run."""
+NEEDS = ("documents", "seeds", "topics")
+ANSWER_TOKENS, QUESTION_TOKENS = 160, 400
+"""Guesses until a preview has measured: of an answer, and of what is sent with each request."""
+
+
+def step_title(step: str) -> str:
+    return {"models": tr("Models"), "recipe": tr("Recipe"), "amount": tr("How much"), "preview": tr("Preview")}[step]
+
+
+def role_title(role: str) -> str:
+    return {"responder": tr("Writes"), "second_responder": tr("Answers too"), "judge": tr("Judges")}[role]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model as the spec names it. `size` in bytes, 0 where it is not known."""
+
+    name: str
+    title: str
+    size: int = 0
+    loaded: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where models run: Ollama, a server, this project, GGUF files. `what_to_do` says what to start while it is not running."""
+
+    kind: str
+    title: str
+    address: str = ""
+    running: bool = False
+    models: tuple[ModelChoice, ...] = ()
+    what_to_do: str = ""
+    added: bool = False
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """A recipe as a card. `needs`: "documents", "seeds", "topics"; `optional`: used where given; `asks`: requests a row without the judge;
+    `path`: of an own one, "" for a shipped one; `python`: it is a program, and has to be trusted."""
+
+    id: str
+    title: str
+    sentence: str
+    needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    asks: float = 1.0
+    path: str = ""
+    python: bool = False
+    text: str = ""
+    rubric: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a preview took: seconds of wall time, requests and tokens for each row that was asked for, and the share that was kept."""
+
+    seconds: float
+    requests: float
+    tokens: float
+    kept: float
+
+
+def host_of(model: str) -> str:
+    """The host of a model on a server ("http://192.168.0.7:1234/v1 qwen3"), "" for any other."""
+    address = model.partition(" ")[0]
+    return (urlsplit(address).hostname or "") if address.startswith(("http://", "https://")) else ""
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine itself; another machine of the same network is not."""
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def short_name(model: str) -> str:
+    """A model without where it runs: "qwen3:4b" for "ollama:qwen3:4b"."""
+    if host_of(model):
+        return model.partition(" ")[2] or model
+    kind, _, rest = model.partition(":")
+    return (rest.replace("\\", "/").rpartition("/")[2] if kind == "gguf" else rest) or model
+
+
+def defaults() -> dict[str, Any]:
+    return {name: value.get_default(call_default_factory=True) for name, value in InstructSpec.model_fields.items()}
+
+
+@dataclass
+class InstructPlan:
+    """`values` are all settings of an InstructSpec; `step` is one of STEPS; `judged` says whether two answer and a third judges. `places`
+    and `recipes` are None until somebody has looked."""
+
+    step: str = STEPS[0]
+    values: dict[str, Any] = field(default_factory=defaults)
+    judged: bool = False
+    places: list[Place] | None = None
+    recipes: list[RecipeChoice] | None = None
+    set_titles: dict[str, str] = field(default_factory=dict)
+    corpora: list[tuple[str, str]] = field(default_factory=list)
+    measured: Measured | None = None
+    previewed: dict[str, Any] = field(default_factory=dict)
+
+    # the draft --------------------------------------------------------------------------------------------------------
+
+    def draft(self) -> dict[str, Any]:
+        """What was chosen, as plain JSON."""
+        changed = {k: list(v) if isinstance(v, tuple) else v for k, v in self.values.items() if k not in KEPT_OUT and v != _DEFAULTS[k]}
+        return {"step": self.step, "judged": self.judged, "values": changed}
+
+    def recall(self, draft: Any) -> None:
+        """As it was left; what a draft of another version holds and nobody knows is left out."""
+        raw: Mapping[str, Any] = draft if isinstance(draft, Mapping) else {}
+        given = raw.get("values")
+        self.values = defaults()
+        self.take_values(given if isinstance(given, Mapping) else {})
+        self.judged = bool(raw.get("judged"))
+        self.step = str(raw.get("step")) if raw.get("step") in STEPS else STEPS[0]
+        self.measured, self.previewed = None, {}
+
+    def take_spec(self, spec: Mapping[str, Any]) -> None:
+        """The settings of an earlier run."""
+        self.values = defaults()
+        self.take_values({k: v for k, v in spec.items() if k not in KEPT_OUT})
+        self.judged = bool(self.values["judge"])
+        self.step = STEPS[0]
+
+    def take_values(self, given: Mapping[str, Any]) -> None:
+        for name, value in given.items():
+            if name in self.values and name not in KEPT_OUT:
+                found = tuple(value) if isinstance(value, list) else value
+                if not InstructSpec.field_problems({**_DEFAULTS, "responder": "x", name: found, **_company(name)}):
+                    self.values[name] = found
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything worth keeping."""
+        return any(self.values[n] != _DEFAULTS[n] for n in self.values if n not in KEPT_OUT) or self.judged
+
+    # choosing ---------------------------------------------------------------------------------------------------------
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        self.values.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in self.values})
+
+    def choose(self, role: str, model: str) -> None:
+        """Give a model a role. A host outside this machine has to have been confirmed before."""
+        self.values[role] = model
+
+    def set_judged(self, judged: bool) -> None:
+        """One model answers, or two and a judge; what was chosen before is remembered either way."""
+        self.judged = judged
+
+    @property
+    def models(self) -> list[ModelChoice]:
+        return [m for place in self.places or () for m in place.models]
+
+    def title_of(self, model: str) -> str:
+        return next((m.title for m in self.models if m.name == model), short_name(model))
+
+    def roles_of(self, model: str) -> list[str]:
+        """The roles that a model has now."""
+        return [r for r in (ROLES if self.judged else ROLES[:1]) if self.values[r] == model and model]
+
+    def suggest(self) -> None:
+        """Choose what nobody chose: with one model running there is nothing to ask."""
+        running = [m.name for place in self.places or () if place.running for m in place.models]
+        if not self.values["responder"] and len(running) == 1:
+            self.values["responder"] = running[0]
+
+    @property
+    def recipe(self) -> RecipeChoice | None:
+        return next((r for r in self.recipes or () if self.values["recipe"] in (r.id, r.path) and r.id), None)
+
+    def choose_recipe(self, id: str) -> None:
+        self.values["recipe"] = id
+        self.values["recipe_hash"] = ""
+
+    # the way ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def following(self) -> str:
+        at = STEPS.index(self.step)
+        return STEPS[at + 1] if at + 1 < len(STEPS) else ""
+
+    def go(self, step: str) -> None:
+        assert step in STEPS
+        self.step = step
+
+    def back(self) -> None:
+        self.step = STEPS[max(0, STEPS.index(self.step) - 1)]
+
+    def reachable(self) -> set[str]:
+        """Steps that can be entered: those before the present one, and those with nothing in the way."""
+        open_, found = True, set()
+        for step in STEPS:
+            if open_ or STEPS.index(step) <= STEPS.index(self.step):
+                found.add(step)
+            open_ = open_ and not self.problems(step)
+        return found
+
+    def problems(self, step: str = "") -> list[Problem]:
+        """Why the run cannot start; of one step or of all."""
+        if not step:
+            return [p for s in STEPS for p in self.problems(s)]
+        if step == "models":
+            return self._model_problems()
+        if step == "recipe":
+            return self._recipe_problems()
+        if step == "amount":
+            mine = {n for n in InstructSpec.model_fields if InstructSpec.option_of(n).group in (RUN, CHECKS)} | {*AMOUNT_FIELDS, "seed"}
+            return [p for p in InstructSpec.field_problems({**self.spec_values(), "responder": "x"}) if p.field in mine]
+        return []
+
+    def _model_problems(self) -> list[Problem]:
+        found = []
+        needed = [("responder", tr("No model was chosen to write."), tr("Choose one of the models on this machine."))]
+        if self.judged:
+            needed += [("second_responder", tr("No second model was chosen."), tr("Choose one; it may be the first again.")),
+                       ("judge", tr("Nobody judges yet."), tr("Choose a model that judges, or let one model answer."))]
+        for role, sentence, remedy in needed:
+            model = self.values[role]
+            if not model:
+                found.append(Problem(role, sentence, remedy))
+            elif self.places is not None and model not in {m.name for m in self.models}:
+                found.append(Problem(role, tr("{model} is not there now.", model=short_name(model)),
+                                     tr("Start its server and look again, or choose another model.")))
+            elif not is_local(host_of(model)) and host_of(model) != self.values["allowed_host"]:
+                found.append(Problem(role, tr("{host} is outside this machine, and nobody confirmed it.", host=host_of(model)),
+                                     tr("Add its address again and confirm it, or choose a model of this machine.")))
+        return found
+
+    def _recipe_problems(self) -> list[Problem]:
+        recipe = self.recipe
+        if recipe is None:
+            return [Problem("recipe", tr("No recipe is chosen."), tr("Choose one."))] if self.recipes is not None else []
+        found = []
+        if recipe.problem:
+            found.append(Problem("recipe", recipe.problem, tr("Mend its text, or choose another recipe.")))
+        if "documents" in recipe.needs and not self.values["corpus"]:
+            found.append(Problem("corpus", tr("This recipe asks about documents, and no corpus is chosen."),
+                                 tr("Choose a corpus, or a recipe that needs none.")))
+        if "seeds" in recipe.needs and not self.values["seeds"]:
+            found.append(Problem("seeds", tr("This recipe starts from examples, and none are chosen."),
+                                 tr("Choose a set, import one, or choose another recipe.")))
+        if "topics" in recipe.needs and not self.values["topics"]:
+            found.append(Problem("topics", tr("This recipe needs topics."), tr("Write some, one a line.")))
+        if recipe.python and not self.values["recipe_hash"]:
+            found.append(Problem("recipe_hash", tr("This recipe is a program, and nobody has said that it is trusted."),
+                                 tr("Read it and confirm it, or choose another one.")))
+        return found
+
+    # the spec ---------------------------------------------------------------------------------------------------------
+
+    def spec_values(self) -> dict[str, Any]:
+        """All values of the run that would start now."""
+        recipe, made = self.recipe, dict(self.values)
+        if not self.judged:
+            made |= {"second_responder": "", "judge": "", "rubric": ""}
+        if recipe is not None:
+            used = {*recipe.needs, *recipe.optional}
+            made |= {"recipe": recipe.path or recipe.id}
+            made |= {} if "documents" in used else {"corpus": ""}
+            made |= {} if "seeds" in used else {"seeds": ()}
+            made |= {} if "topics" in used else {"topics": ()}
+            made |= {} if recipe.python else {"recipe_hash": ""}
+        hosts = {host_of(made[r]) for r in ROLES} - {""}
+        if all(is_local(host) for host in hosts):
+            made["allowed_host"] = ""
+        return made
+
+    def spec(self, preview: bool = False) -> InstructSpec:
+        """The spec of the run, or of the preview before it."""
+        return InstructSpec.check({**self.spec_values(), "preview": PREVIEW_ROWS if preview else 0})
+
+    def note_preview(self, measured: Measured | None) -> None:
+        """A preview was made of what is chosen now."""
+        self.measured, self.previewed = measured, self._judged_by()
+
+    @property
+    def preview_is_stale(self) -> bool:
+        """Whether something that rows depend on was changed since the preview."""
+        return bool(self.previewed) and self.previewed != self._judged_by()
+
+    def _judged_by(self) -> dict[str, Any]:
+        return {k: v for k, v in self.spec_values().items() if k not in ("count", "title", "preview", "concurrency", "timeout", "retries")}
+
+    # in words ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """The set's name where none was written."""
+        recipe, model = self.recipe, self.values["responder"]
+        name = recipe.title if recipe is not None else tr("Examples")
+        return tr("{recipe}, {model}", recipe=name, model=self.title_of(model)) if model else name
+
+    def requests(self) -> tuple[float, bool]:
+        """Requests for all rows, and whether a preview has measured that."""
+        rows = int(self.values["count"])
+        if self.measured is not None and not self.preview_is_stale:
+            return rows * self.measured.requests, True
+        asks = self.recipe.asks if self.recipe is not None else 1.0
+        return rows * (asks + (3 if self.judged else 0)), False
+
+    def seconds(self) -> float | None:
+        """Time for all rows, None until a preview was made."""
+        if self.measured is None or self.preview_is_stale:
+            return None
+        return int(self.values["count"]) * self.measured.seconds
+
+    def tokens(self) -> tuple[float, bool]:
+        """Tokens read and written for all rows, and whether that was measured."""
+        if self.measured is not None and not self.preview_is_stale:
+            return int(self.values["count"]) * self.measured.tokens, True
+        return self.requests()[0] * (QUESTION_TOKENS + min(ANSWER_TOKENS, int(self.values["max_tokens"]))), False
+
+    def goes_in(self) -> tuple[str, str]:
+        recipe = self.recipe
+        if recipe is None:
+            return tr("Nothing yet"), tr("a recipe says what is asked")
+        used, parts = {*recipe.needs, *recipe.optional}, []
+        if "documents" in used and self.values["corpus"]:
+            parts.append(dict(self.corpora).get(self.values["corpus"], self.values["corpus"]))
+        if "seeds" in used and self.values["seeds"]:
+            names = [self.set_titles.get(s, s) for s in self.values["seeds"]]
+            parts.append(names[0] if len(names) == 1 else trn("{count} set of examples", "{count} sets of examples", len(names)))
+        if "topics" in used and self.values["topics"]:
+            parts.append(trn("{count} topic", "{count} topics", len(self.values["topics"])))
+        return ", ".join(parts) or (tr("Nothing yet") if recipe.needs else tr("Nothing but the recipe")), recipe.title
+
+    def will_happen(self) -> tuple[str, str]:
+        model = self.values["responder"]
+        rows = trn("{count} row asked for", "{count} rows asked for", int(self.values["count"] or 0))
+        if not model:
+            return rows, tr("by a model of this machine")
+        seconds = self.seconds()
+        by = tr("by {model}", model=self.title_of(model))
+        if self.judged and self.values["judge"]:
+            by = tr("two answers, judged by {model}", model=self.title_of(self.values["judge"]))
+        return rows, by if seconds is None else tr("{by}, about {time}", by=by, time=duration(seconds))
+
+    def comes_out(self) -> tuple[str, str]:
+        return tr("Nothing yet"), tr("a set of examples to review")
+
+    def steps_in_words(self) -> list[tuple[str, str]]:
+        """What will happen, in order."""
+        recipe, made = self.recipe, []
+        if recipe is not None:
+            made.append((tr("Ask"), recipe.sentence))
+        if self.judged:
+            made.append((tr("Answer twice"), tr("{first} and {second}", first=self.title_of(self.values["responder"]),
+                                                second=self.title_of(self.values["second_responder"]))))
+            made.append((tr("Judge"), tr("{model}, in both orders; nearer than {margin} is a tie and dropped",
+                                         model=self.title_of(self.values["judge"]), margin=f"{self.values['margin']:g}")))
+        made.append((tr("Check"), self.checks_in_words()))
+        made.append((tr("Keep"), tr("every row is on the disk when it arrives; what fails a check waits among the rejected")))
+        return made
+
+    def checks_in_words(self) -> str:
+        v, found = self.values, [tr("form")]
+        if v["shortest"] > 1:
+            found.append(tr("at least {count} characters", count=number(v["shortest"])))
+        if v["refusals"]:
+            found.append(tr("refusals"))
+        if v["check_language"]:
+            found.append(tr("language"))
+        if v["duplicates"]:
+            found.append(tr("near duplicates from {share}", share=f"{v['duplicates']:g}"))
+        if v["held_out"]:
+            found.append(trn("{count} evaluation set", "{count} evaluation sets", len(v["held_out"])))
+        if v["lowest_score"] and self.judged:
+            found.append(tr("scores under {score}", score=f"{v['lowest_score']:g}"))
+        return ", ".join(found)
+
+
+_DEFAULTS = defaults()
+
+
+def _company(name: str) -> dict[str, Any]:
+    """What a value needs beside it to be looked at alone."""
+    return {"judge": "x"} if name == "second_responder" else {}
+
+
+def grouped(places: Sequence[Place]) -> list[tuple[str, list[ModelChoice]]]:
+    """(heading, models) for a picker, places that run first."""
+    return [(p.title, list(p.models)) for p in sorted(places, key=lambda p: not p.running) if p.models]
