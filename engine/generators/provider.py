@@ -13,49 +13,20 @@ asked at all is reach.py's.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.contract.errors import FledgeError, MachineError, SettingError
 from engine.contract.events import Notice
-from engine.contract.rows import Message
 from engine.contract.words import tr
+from engine.generators.asks import Ask, Reply
+
+__all__ = ["Ask", "Found", "LocalModel", "Provider", "Reply", "Think", "TooLong", "Unavailable", "find", "of"]
 
 log = logging.getLogger("fledge.generators")
 
 Think = Literal["off", "keep", "drop"]
-NAMES = ("project", "ollama", "gguf")
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question. `max_tokens` of the answer at most; `temperature` 0 always takes the likeliest token; the same `seed` gives the same
-    answer where the server can; `schema`: a JSON schema the answer must fit; the answer ends before any of `stop`."""
-
-    messages: tuple[Message, ...]
-    max_tokens: int = 512
-    temperature: float = 0.7
-    seed: int = 0
-    schema: dict[str, Any] | None = None
-    stop: tuple[str, ...] = ()
-
-    def with_seed(self, seed: int) -> "Ask":
-        return replace(self, seed=seed)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer. `finish`: "stop" (the model ended), "length" (cut). `thinking` is what it thought first, where that is kept. Tokens are
-    the server's counts, 0 where it tells none. `model` is the provider's name of itself ("ollama:llama3.2")."""
-
-    text: str
-    tokens_in: int = 0
-    tokens_out: int = 0
-    finish: str = "stop"
-    thinking: str = ""
-    seconds: float = 0.0
-    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +107,7 @@ class Provider(ABC):
     def ask(self, ask: Ask) -> Reply:
         """Answer once. Raises Unavailable (may be asked again), TooLong, NotFound, and MachineError (refused for good)."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 -- most have nothing to let go of
         """Break off what is under way, let go of connections and of processes that this provider started. Callable from any thread."""
 
     def say_once(self, notice: Notice) -> None:

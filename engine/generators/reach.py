@@ -1,8 +1,8 @@
 """Which addresses may be asked, and how: this machine's own, and the one host that the person typed and confirmed. Nothing else, ever.
 
-A number of the loopback network or "localhost" (where that resolves to loopback alone) is this machine. Every other name or number, those of
-the local network included, needs the confirmation. Proxies of the environment are not used, redirects are not followed, names and passwords
-in addresses are refused: each of them could carry text to somewhere else.
+A number of the loopback network or "localhost" (where that resolves to loopback alone) is this machine. Every other name or number, those
+of the local network included, needs the confirmation. Proxies of the environment are not used, redirects are not followed, names and
+passwords in addresses are refused: each of them could carry text to somewhere else.
 """
 
 import ipaddress
@@ -58,7 +58,8 @@ def is_own(host: str) -> bool:
 
 def client(timeout: float, headers: dict[str, str] | None = None, connections: int = 256) -> httpx.Client:
     """A client that goes straight to the address it is given. Usable from many threads."""
-    return httpx.Client(**settings(timeout, headers), limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.Client(**settings(timeout, headers), limits=limits)
 
 
 def settings(timeout: float, headers: dict[str, str] | None = None) -> dict[str, Any]:
