@@ -533,7 +533,10 @@ def replay_recipe(project: Any, file: Path, sources: tuple[Path, ...], device: s
 def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[str, ...], say: Callable[[str], None]) -> dict[str, Any]:
     """`values` with artifact fields filled: from --input by kind; where one is missing and the project has exactly one of its kind, that
     one, said aloud. Several: refused with their names, since nothing guesses."""
-    fields = {kind.spec.option_of(n).artifact: n for n in kind.spec.model_fields if kind.spec.option_of(n).artifact}
+    fields: dict[str, str] = {}
+    for name in kind.spec.model_fields:
+        if wanted := kind.spec.option_of(name).artifact:
+            fields.setdefault(wanted, name)  # the first of a kind is the one that must be there
     filled = dict(values)
     for id in inputs:
         artifact = project.artifacts.get(id)

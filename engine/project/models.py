@@ -1,5 +1,6 @@
 """Model ids: one way to name anything one can chat with, export or start from: an artifact's id, or `run@step` for a checkpoint."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,23 @@ def newest(project: Project) -> ModelRef:
     if not known:
         raise NotFound(tr("This project has no model yet."), tr("Pretrain one first."))
     return known[0] if not known[0].run else max(known, key=lambda m: (m.created, m.step))
+
+
+def parents_of(project: Project, ref: ModelRef) -> tuple[str, ...]:
+    """The artifacts that something made from this model comes from: the finished model, or what the checkpoint's run was given (of a run
+    that went on training a model, that model's too)."""
+    if "@" not in ref.id:
+        return (ref.id,)
+    run = project.runs.get(ref.run)
+    known = {a.id for a in project.artifacts.list()}
+    start = str(run.spec.get("model") or "")
+    given = [*run.inputs.values()]
+    if start in known:
+        given.insert(0, start)
+    elif "@" in start:
+        with suppress(NotFound):  # the checkpoint may have made room since
+            given = [*parents_of(project, resolve(project, start)), *given]
+    return tuple(id for id in dict.fromkeys(given) if id in known)
 
 
 def _of_artifact(artifact: Any) -> ModelRef:

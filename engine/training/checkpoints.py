@@ -20,11 +20,12 @@ import torch
 
 from engine.contract.context import RunContext
 from engine.contract.errors import Corrupt
-from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice
+from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice, Resumed
 from engine.contract.words import tr
 from engine.model.checkpoint import load_tensors, save_tensors
 from engine.project import files, layout
 from engine.project.runs import CHECKPOINT
+from engine.training.ranks import Ranks
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -34,7 +35,8 @@ FORMAT = 1
 @dataclass
 class TrainState:
     """Where training stands. Everything that decides the next step is here, in the weights, or in the optimizer's tensors; random numbers
-    are drawn afresh for each step from (seed, step), so there is no generator to keep."""
+    are drawn afresh for each step from (seed, step), so there is no generator to keep. `first_values` were measured before the first
+    step."""
 
     step: int = 0
     micro_batch_size: int = 1
@@ -50,6 +52,7 @@ class TrainState:
     checkpointing: bool = False
     source: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
+    first_values: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run. `write_model(folder)` writes the model's own files (weights, config, tokenizer) into a folder."""
+    """The checkpoints of one run. `write_model(folder)` writes the model's own files (weights, config, tokenizer) into a folder; `facts`
+    is what their manifests tell about the model (`chat`: it was tuned to answer)."""
 
-    def __init__(self, context: RunContext, write_model: Callable[[Path], None], keep: int = 3) -> None:
-        self.context, self.write_model, self.keep = context, write_model, keep
+    def __init__(self, context: RunContext, write_model: Callable[[Path], None], keep: int = 3,
+                 facts: dict[str, Any] | None = None) -> None:
+        self.context, self.write_model, self.keep, self.facts = context, write_model, keep, facts or {}
         self.folder = layout.checkpoints(context.run_dir)
         self.last_saved = time.monotonic()
 
@@ -110,7 +115,7 @@ class Checkpoints:
                 kept = {"format": FORMAT, "torch": torch.__version__, "seed": self.context.seed, "train": asdict(state)}
                 (aside / STATE_FILE).write_text(json.dumps(kept, indent=1), "utf-8")
             manifest = {"kind": "checkpoint", "run": self.context.run_id, "step": state.step, "why": why, "created": time.time(),
-                        "files": files.hash_folder(aside)}
+                        "facts": self.facts, "files": files.hash_folder(aside)}
             (aside / layout.MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
         self.last_saved = time.monotonic()
         self.context.emit(CheckpointSaved(step=state.step, path=self._relative(final), why=why, best=best, size=files.folder_size(final)))
@@ -160,6 +165,25 @@ class Checkpoints:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.context.run_dir).as_posix()
+
+
+def resume_point(context: RunContext, ranks: Ranks) -> Checkpoint | None:
+    """The checkpoint that a later attempt continues from, None for the beginning; readers are told which. Rank 0 looks, all take its
+    word."""
+    checkpoints = Checkpoints(context, lambda folder: None)
+    found, notices = None, []
+    if context.is_main:
+        checkpoints.sweep()
+        found, notices = checkpoints.latest()
+    step = ranks.first(found.step if found else -1)
+    if context.attempt > 1:
+        context.emit(Resumed(step=step))
+        if step < 0:
+            notices = [*notices, Notice(level="info", code="from_the_beginning", title=tr("Training begins anew"), step=0,
+                                        text=tr("There is no checkpoint to continue from."))]
+    for notice in notices:
+        context.emit(notice)
+    return found if context.is_main or step < 0 else next(c for c in checkpoints.all() if c.step == step)
 
 
 def free_space(folder: Path) -> int:

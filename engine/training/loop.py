@@ -59,7 +59,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Intervals of 0 mean never; `criterion` names the evaluated value whose lowest is the best; `patience` 0 never stops early."""
+    """Intervals of 0 mean never; `criterion` names the evaluated value whose lowest is the best; `patience` 0 never stops early. With
+    `before_and_after` the model is measured and lets be heard at both ends whatever the intervals."""
 
     steps: int
     micro_batch_size: int
@@ -70,6 +71,7 @@ class LoopSettings:
     checkpoint_every_minutes: float = 0.0
     patience: int = 0
     criterion: str = "val_loss"
+    before_and_after: bool = False
 
 
 class Trainer:
@@ -128,9 +130,10 @@ class Trainer:
         state, settings = self.state, self.settings
         self.meter = Meter(self.context, settings.steps, self.flops_per_token, self.peak, state.step)
         self._elapsed_before = state.elapsed
-        if state.step == 0 and self.evaluate and settings.eval_every:
+        if state.step == 0 and self.evaluate and (settings.eval_every or settings.before_and_after):
             self._evaluate()
-        if state.step == 0 and self.sample and settings.sample_every:
+            state.first_values = dict(state.values)
+        if state.step == 0 and self.sample and (settings.sample_every or settings.before_and_after):
             self.sample(0)
         self.model.train()
         while state.step < settings.steps and not self._patience_is_over():
@@ -229,9 +232,9 @@ class Trainer:
         state, settings = self.state, self.settings
         last = state.step == settings.steps
         best = False
-        if self.evaluate and settings.eval_every and (state.step % settings.eval_every == 0 or last):
+        if self.evaluate and self._due(settings.eval_every, last):
             best = self._evaluate()
-        if self.sample and settings.sample_every and (state.step % settings.sample_every == 0 or last):
+        if self.sample and self._due(settings.sample_every, last):
             self.sample(state.step)
         state.elapsed = self._elapsed_before + self.meter.elapsed()
         if last:
@@ -242,6 +245,10 @@ class Trainer:
             self._save("interval")
         elif settings.checkpoint_every_minutes and time.monotonic() - self.checkpoints.last_saved > 60 * settings.checkpoint_every_minutes:
             self._save("time")
+
+    def _due(self, every: int, last: bool) -> bool:
+        """Whether what is done every so many steps is due after this one; at the end it always is, unless it is never done."""
+        return bool(every) and self.state.step % every == 0 or last and (bool(every) or self.settings.before_and_after)
 
     def _evaluate(self) -> bool:
         """Measure, remember the best; whether this is it."""

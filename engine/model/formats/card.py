@@ -11,7 +11,7 @@ from typing import Any
 from engine import __version__
 from engine.contract import units
 from engine.model.config import ModelConfig
-from engine.project.models import ModelRef
+from engine.project.models import ModelRef, parents_of
 from engine.project.project import Project
 
 IMPORT = "import_model"
@@ -31,15 +31,6 @@ class Ancestor:
     parents: tuple[str, ...]
     run: str = ""
     spec: dict[str, Any] = field(default_factory=dict)
-
-
-def parents_of(project: Project, ref: ModelRef) -> tuple[str, ...]:
-    """The ids that an export of this model comes from: the finished model, or what the checkpoint's run was given."""
-    if "@" not in ref.id:
-        return (ref.id,)
-    run = project.runs.get(ref.run)
-    known = {a.id for a in project.artifacts.list()}
-    return tuple(id for id in dict.fromkeys(run.inputs.values()) if id in known)
 
 
 def lineage(project: Project, ref: ModelRef) -> list[Ancestor]:

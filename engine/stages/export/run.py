@@ -17,12 +17,12 @@ from engine.contract.words import tr
 from engine.model.decoder import Decoder
 from engine.model.exportability import verdicts
 from engine.model.formats import gguf_file, hf_folder_write, ollama, quantize, round_trip
-from engine.model.formats.card import IMPORT, lineage, model_card, parents_of, raised_here
+from engine.model.formats.card import IMPORT, lineage, model_card, raised_here
 from engine.model.formats.go_template import go_template
 from engine.model.formats.tokenizer_out import Words
 from engine.model.formats.weights import Weights
 from engine.project import files, layout
-from engine.project.models import ModelRef, resolve
+from engine.project.models import ModelRef, parents_of, resolve
 from engine.project.project import Project
 from engine.sampling.generate import generate
 from engine.sampling.sampling import Sampling

@@ -28,6 +28,7 @@ from engine.contract.units import count, duration, number, size
 from engine.contract.words import tr
 from engine.model import memory
 from engine.model.config import ModelConfig
+from engine.model.speed import MEMORY_SHARE, PROCESS, efficiency, launches, peak
 from engine.project import files, layout
 from engine.stages.pretrain.spec import PretrainSpec
 
@@ -35,7 +36,6 @@ DEPTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 BYTES_PER_TOKEN = 4.0
 REFERENCE_BATCH, REFERENCE_TOKENS, BATCH_POWER = 2**19, 1.2e9, 0.383
 MOST_EPOCHS = 40
-MEMORY_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,6 @@ def depth_for_minutes(minutes: float, spec: PretrainSpec, vocab_size: int, corpu
 # ---- what it will cost
 
 
-PROCESS = {"cpu": 450 * 2**20, "cuda": 0, "mps": 0}
-"""Bytes of the process itself: on a CPU the libraries count, on a GPU only what is allocated there is compared."""
-
-
 def training_memory(config: ModelConfig, optimizer: str, dtype: str, rows: int, checkpointing: bool, kind: str = "cpu") -> int:
     """Bytes at the peak of a training step with `rows` sequences at once (engine/model/memory.py), and the process."""
     T = config.max_seq_len
@@ -215,31 +211,16 @@ def estimate(plan: Plan, device: DeviceFacts, world_size: int = 1, correct: bool
     needed = training_memory(config, plan.optimizer, plan.dtype, plan.micro_batch_size, plan.activation_checkpointing, device.kind)
     rate = peak(device, plan.dtype) * efficiency(device.kind, plan.dtype, config.hidden_size)
     rate *= 0.75 if plan.activation_checkpointing else 1.0
-    launches = {"cpu": 6e-4, "cuda": 7e-4, "mps": 1.5e-3}[device.kind] * (config.num_layers + 1)
-    step = (plan.tokens_per_step * flops / rate + launches * plan.grad_accum_steps) / world_size + _update_seconds(plan, device)
+    fixed = launches(device.kind, config.num_layers)
+    step = (plan.tokens_per_step * flops / rate + fixed * plan.grad_accum_steps) / world_size + _update_seconds(plan, device)
     step *= _correction(device, plan.dtype, flops) if correct else 1.0
     forward = plan.tokens_per_step and step / plan.tokens_per_step / 2.6
     times = plan.steps // plan.eval_every + 1 if plan.eval_every else 0
     evaluating = (times + 4) * plan.eval_tokens * forward
-    writing = (plan.steps // plan.sample_every + 1 if plan.sample_every else 0) * plan.sample_tokens * launches * 0.7
+    writing = (plan.steps // plan.sample_every + 1 if plan.sample_every else 0) * plan.sample_tokens * fixed * 0.7
     seconds = plan.steps * step + evaluating + writing
     limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
     return Estimate(needed, limit, plan.tokens_per_step / step, step, seconds, flops * plan.tokens)
-
-
-def efficiency(kind: str, dtype: str, width: int) -> float:
-    """Share of the matrix-product peak that a whole training step reaches, by width. Fitted to measured runs on an EPYC; for GPUs a
-    guess."""
-    best, half_way = {("cpu", "bfloat16"): (0.80, 180), ("cpu", "float32"): (0.75, 20), ("cuda", "bfloat16"): (0.55, 900),
-                      ("cuda", "float32"): (0.6, 500), ("mps", "bfloat16"): (0.5, 500), ("mps", "float32"): (0.5, 400)}[kind, dtype]
-    return best * width / (width + half_way)
-
-
-def peak(device: DeviceFacts, dtype: str) -> float:
-    """Measured operations a second; before any measurement a guess on the low side."""
-    guess = {"cpu": 5e10 * max(1, device.threads), "cuda": 2e13, "mps": 4e12}[device.kind]
-    half = {"cpu": 2.0, "cuda": 5.0, "mps": 1.5}[device.kind] if dtype == "bfloat16" else 1.0
-    return device.peak(dtype) or guess * half
 
 
 def known_speeds() -> list[dict[str, Any]]:

@@ -6,10 +6,8 @@ process around it is measure.py.
 """
 
 import shutil
-import statistics
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,17 +19,17 @@ from engine.contract.machine import DeviceFacts
 from engine.project import files, layout
 from engine.project.project import Project
 from engine.stages.pretrain import dial
-from engine.stages.pretrain.prepare import Builder, Inputs, Parts, check_fit, first_call, start_compiled, tell_speed
+from engine.stages.pretrain.prepare import Builder, Inputs, Parts, check_fit, tell_speed
 from engine.stages.pretrain.run import FINAL_EVALUATION
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.text.corpus import Corpus
 from engine.text.shards import TokenShards
 from engine.training import devices
 from engine.training.checkpoints import Checkpoints, TrainState
-from engine.training.optim import clip_gradients, gradient_norm
+from engine.training.compiling import start_compiled
 from engine.training.ranks import Ranks
+from engine.training.timing import Clock, timed_steps
 
-TIMED_STEPS = 3
 TASTE_TOKENS = 200_000
 
 
@@ -135,12 +133,10 @@ def measure(project: Project, spec: PretrainSpec, facts: DeviceFacts) -> dict[st
 
 def _timed(builder: Builder, parts: Parts, facts: DeviceFacts, building: float, tokenizing: float) -> Measured:
     plan, trainer, model = builder.plan, parts.trainer, parts.model
-    clock = _Clock(facts)
+    clock = Clock(facts)
     if trainer.state.compiled:
         start_compiled(parts, builder.ranks, builder.context, settled=builder.spec.compile == "on")
-    while not first_call(parts) or (timed := _steps(parts, clock, plan.grad_clip)) is None:
-        trainer.halve()  # as the run would; raises when there is nothing left to halve
-    micro, update = timed
+    micro, update = timed_steps(parts, clock, plan.grad_clip)
     step = micro * (plan.rows_per_step / trainer.state.micro_batch_size) + update
     joules = clock.joules_per_second()
     evaluated = min(plan.eval_tokens, 4 * plan.config.max_seq_len * parts.evaluation.batch_size)
@@ -158,58 +154,3 @@ def _timed(builder: Builder, parts: Parts, facts: DeviceFacts, building: float, 
                     evaluation_seconds=evaluation, sample_seconds=sample, checkpoint_seconds=checkpoint, start_seconds=start,
                     compile_seconds=parts.compile_seconds, joules=None if joules is None else joules * seconds,
                     micro_batch_size=trainer.state.micro_batch_size, dtype=trainer.state.dtype, compiled=trainer.state.compiled)
-
-
-def _steps(parts: Parts, clock: "_Clock", clip: float) -> tuple[float, float] | None:
-    """Medians of three: seconds of a micro batch there and back, and of norm, clipping and update. One round of warm-up before. None:
-    memory ran out."""
-    trainer, micros, updates = parts.trainer, [], []
-    for n in range(TIMED_STEPS + 1):
-        if n == 1:
-            clock.start_energy()
-        batch = parts.rows.batches(n, trainer.state.micro_batch_size)[0]
-        began = time.perf_counter()
-        if trainer.forward_backward([batch], batch.weight) is None:
-            return None
-        devices.synchronize(trainer.device)
-        middle = time.perf_counter()
-        norm = gradient_norm(trainer.optimizer.parameters).item()
-        clip_gradients(trainer.optimizer.parameters, norm, clip)
-        trainer.optimizer.step(1e-6)
-        trainer.optimizer.zero_grad()
-        devices.synchronize(trainer.device)
-        if n:
-            micros.append(middle - began)
-            updates.append(time.perf_counter() - middle)
-    clock.stop_energy()
-    return statistics.median(micros), statistics.median(updates)
-
-
-class _Clock:
-    """Times calls, and reads the device's energy around the steps where it tells."""
-
-    def __init__(self, facts: DeviceFacts) -> None:
-        self._facts, self._counter = facts, devices.energy_counter(facts)
-        self._spent: tuple[float, float] | None = None
-        self._from = (0.0, 0.0)
-
-    def start_energy(self) -> None:
-        if self._counter:
-            self._from = self._counter.joules(), time.perf_counter()
-
-    def stop_energy(self) -> None:
-        if self._counter:
-            self._spent = self._counter.joules() - self._from[0], time.perf_counter() - self._from[1]
-
-    def joules_per_second(self) -> float | None:
-        return self._spent[0] / self._spent[1] if self._spent and self._spent[1] > 0 else None
-
-    def best(self, work: Callable[[], Any], times: int) -> float:
-        """Seconds of the quickest of `times` calls: the first may still be warming up."""
-        taken = []
-        for _ in range(times):
-            began = time.perf_counter()
-            work()
-            devices.synchronize(self._facts.id)
-            taken.append(time.perf_counter() - began)
-        return min(taken)

@@ -2,41 +2,39 @@
 which order; measure.py uses the same parts for a few timed steps, so that what is measured is what will run.
 """
 
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 from engine.contract.context import RunContext
-from engine.contract.errors import InputError, OutOfMemory, Stopped
+from engine.contract.errors import InputError, OutOfMemory
 from engine.contract.events import Facts, Notice, Sample
 from engine.contract.machine import DeviceFacts
 from engine.contract.units import number, size
 from engine.contract.words import tr
 from engine.model.checkpoint import WEIGHTS, load_into, save_weights
 from engine.model.decoder import Decoder
-from engine.project import layout
+from engine.model.speed import MEMORY_SHARE
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
 from engine.sampling.generate import generate
 from engine.sampling.sampling import Sampling
 from engine.stages.pretrain import dial
 from engine.stages.pretrain.spec import PretrainSpec
-from engine.text.shards import Standing, TokenShards, write_shards
+from engine.text.shards import TokenShards
 from engine.text.tokenizer import Tokenizer
 from engine.training import devices, precision
-from engine.training.batches import Batch, TokenRows
+from engine.training.batches import TokenRows
 from engine.training.checkpoints import Checkpoint, Checkpoints, TrainState
+from engine.training.compiling import next_token_loss
 from engine.training.evaluate import TextEvaluation
 from engine.training.loop import LoopSettings, Trainer
 from engine.training.optim import Optimizer, OptimizerSettings
 from engine.training.ranks import Ranks
 from engine.training.schedule import Schedule
+from engine.training.tokens import border_id, token_bytes
 
 BORDERS_FROM_DOCUMENTS = 16
 EVALUATION_ROWS = 8
@@ -61,56 +59,15 @@ class Inputs:
             if artifact.kind != kind:
                 raise InputError(tr("{id} is not a {kind}.", id=artifact.id, kind=kind), tr("Choose another one."), field=kind)
         tokenizer = Tokenizer.load(made.path)
-        special = set(tokenizer.special.values())
-        sizes = [0 if id in special else len(tokenizer.token_bytes(id)) for id in range(tokenizer.vocab_size)]
-        return cls(corpus, made, tokenizer, np.array(sizes, dtype=np.int64))
+        return cls(corpus, made, tokenizer, token_bytes(tokenizer))
 
     @property
     def end_id(self) -> int:
-        """The token that stands between documents; what the first token of all is predicted from."""
-        t = self.tokenizer
-        return next((id for id in (t.eos_id, t.bos_id, t.pad_id) if id is not None), 0)
+        return border_id(self.tokenizer)
 
     def write_model(self, folder: Path, model: Decoder) -> None:
         save_weights(folder, model)
         self.tokenizer.save(folder)
-
-
-def token_shards(project: Project, inputs: Inputs, spec: PretrainSpec, context: RunContext, ranks: Ranks) -> TokenShards:
-    """The corpus in this tokenizer's ids: the artifact that is there, or a new one. Rank 0 makes it."""
-    parents = (inputs.corpus.id, inputs.tokenizer_artifact.id)
-    found = project.artifacts.find("tokens", parents)
-    if found is None and context.is_main:
-        found = _tokenize(project, inputs, parents, context)
-    number_ = ranks.first(found.number if found else 0)
-    shards = TokenShards.open(project.artifacts.get(f"tokens-{number_}").path)
-    for split in ("train", "validation"):
-        if not shards.split(split).tokens:
-            raise InputError(tr("{corpus} has no text for {split}.", corpus=inputs.corpus.title,
-                                split=tr("training") if split == "train" else tr("validation")),
-                             tr("Import more text, or keep more of it for validation."), field="corpus")
-    return shards
-
-
-def _tokenize(project: Project, inputs: Inputs, parents: tuple[str, str], context: RunContext) -> Artifact:
-    def stop() -> bool:
-        command = context.command()
-        if command and command.word in ("stop", "stop_save", "pause"):
-            raise Stopped(tr("Stopped before the first step."), paused=command.word == "pause")
-        return False
-
-    def report(standing: Standing) -> None:
-        context.progress(standing.done, standing.total, "B", rate=standing.rate, eta=standing.eta)
-
-    work = layout.work(context.run_dir) / "tokens"
-    shards = write_shards(inputs.corpus.path, inputs.tokenizer_artifact.path, work, report=report, stop=stop)
-    facts = {f"{name}_{what}": int(getattr(shards.split(name), what)) for name in ("train", "validation")
-             for what in ("tokens", "documents", "bytes")}
-    with project.artifacts.create("tokens", title=tr("{corpus} in tokens", corpus=inputs.corpus.title), parents=parents,
-                                  run=context.run_id) as made:
-        for entry in list(work.iterdir()):
-            os.replace(entry, made.path / entry.name)
-        return made.finish(**facts, bytes_per_token=facts["train_bytes"] / max(1, facts["train_tokens"]))
 
 
 def wants_borders(shards: TokenShards) -> bool:
@@ -120,7 +77,7 @@ def wants_borders(shards: TokenShards) -> bool:
 
 def check_fit(plan: dial.Plan, facts: DeviceFacts) -> None:
     """On a CPU, running out of memory kills the process without a word: refuse before the start, with numbers."""
-    if facts.kind == "cpu" and facts.memory_free and plan.estimate.memory > dial.MEMORY_SHARE * facts.memory_free:
+    if facts.kind == "cpu" and facts.memory_free and plan.estimate.memory > MEMORY_SHARE * facts.memory_free:
         raise OutOfMemory(tr("Training would need about {need} of memory; {free} are free.", need=size(plan.estimate.memory),
                              free=size(facts.memory_free)),
                           tr("Choose a smaller size, a shorter context or a smaller micro batch, or close other programs."))
@@ -219,58 +176,6 @@ class Builder:
         for (text, _), made in zip(prompts, generate(model, [ids for _, ids in prompts], settings, logprobs=False), strict=True):
             written = tokenizer.decode([id for id in made.ids if id not in special])
             self.context.emit(Sample(step=step, prompt=text, text=written, temperature=self.spec.sample_temperature))
-
-
-def next_token_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Summed cross entropy of the targets, in nats."""
-    return model(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum", document_lengths=batch.documents)
-
-
-def first_call(parts: Parts) -> bool:
-    """One micro batch there and back, its gradients thrown away: compiles, warms up. False: memory ran out. Every rank must come here."""
-    trainer = parts.trainer
-    trainer.model.train()
-    batch = parts.rows.batches(trainer.state.step, trainer.state.micro_batch_size)[0]
-    went = trainer.forward_backward([batch], batch.weight) is not None
-    trainer.optimizer.zero_grad()
-    devices.synchronize(trainer.device)
-    return went
-
-
-def start_compiled(parts: Parts, ranks: Ranks, context: RunContext, settled: bool) -> None:
-    """Compile the model, time it against the plain one, and keep the faster; say which. `settled`: it was decided before (a resume, or the
-    person), so nothing is compared. Rank 0's clock decides."""
-    trainer = parts.trainer
-    plain = 0.0 if settled else _timed(parts)
-    began = time.perf_counter()
-    try:
-        trainer.use(torch.compile(parts.model))
-        first_call(parts)
-    except TorchDynamoException as wrong:
-        trainer.use(parts.model)
-        trainer.state.compiled, parts.compile_reason = False, tr("off: compiling failed.")
-        context.emit(Notice(level="warning", code="compile_failed", title=tr("torch.compile does not work here"), step=0,
-                            text=tr("Training goes on without it. {reason}", reason=str(wrong).strip().splitlines()[0])))
-        return
-    parts.compile_seconds = time.perf_counter() - began
-    if settled:
-        return
-    compiled = _timed(parts)
-    if ranks.first(int(compiled < plain)):
-        parts.compile_reason = tr("on: {gain} times as fast, measured.", gain=number(plain / compiled, 2))
-        return
-    trainer.use(parts.model)
-    trainer.state.compiled, parts.compile_reason = False, tr("off: measured, it is not faster here.")
-
-
-def _timed(parts: Parts) -> float:
-    """Seconds of a micro batch there and back: the better of two, after one of warm-up."""
-    taken = []
-    for _ in range(3):
-        began = time.perf_counter()
-        first_call(parts)
-        taken.append(time.perf_counter() - began)
-    return min(taken[1:])
 
 
 def plan_facts(plan: dial.Plan, parts: Parts, facts: DeviceFacts) -> Facts:

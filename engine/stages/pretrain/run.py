@@ -7,20 +7,22 @@ the loop from engine/training.
 from dataclasses import replace
 
 from engine.contract.context import RunContext
-from engine.contract.events import ArtifactMade, Facts, Notice, Phases, Resumed
+from engine.contract.events import ArtifactMade, Facts, Phases
 from engine.contract.words import tr
 from engine.model.checkpoint import WEIGHTS, load_into
 from engine.project import layout
 from engine.project.project import Project
 from engine.stages.pretrain import dial
-from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, plan_facts, start_compiled, tell_problems, tell_speed, token_shards
+from engine.stages.pretrain.prepare import Builder, Inputs, check_fit, plan_facts, tell_problems, tell_speed
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.training import devices
 from engine.training.allocator import keep_memory
-from engine.training.checkpoints import Checkpoints
+from engine.training.checkpoints import resume_point
+from engine.training.compiling import start_compiled
 from engine.training.evaluate import unigram_bits_per_byte
 from engine.training.metrics import ProcessorShare
-from engine.training.ranks import Ranks, process_group
+from engine.training.ranks import process_group
+from engine.training.tokens import token_shards
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Tokenize")], ["prepare", tr("Prepare")], ["compile", tr("Compile")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
@@ -41,12 +43,13 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
             facts = devices.choose(context.device)
             facts = replace(facts, peak_flops=devices.measure_peak(facts))
         with context.phase("tokens", tr("Tokenize")):
-            shards = token_shards(project, inputs, spec, context, ranks)
+            shards = token_shards(project, inputs.corpus, inputs.tokenizer, inputs.tokenizer_artifact.path, inputs.tokenizer_artifact.id,
+                                  context, ranks)
             train, validation = shards.split("train"), shards.split("validation")
         with context.phase("prepare", tr("Prepare")):
             plan = dial.resolve(spec, inputs.tokenizer.vocab_size, train.tokens, train.bytes, facts, context.world_size)
             check_fit(plan, facts)
-            resumed = find_checkpoint(context, ranks)
+            resumed = resume_point(context, ranks)
             builder = Builder(spec, plan, inputs, shards, facts, context, ranks)
             parts = builder.build(resumed)
             baseline = unigram_bits_per_byte(train, validation, inputs.token_bytes)
@@ -79,25 +82,6 @@ def run(spec: PretrainSpec, context: RunContext) -> None:
             context.emit(Facts(facts={"outcome": outcome}))
             if context.is_main:
                 save_model(project, spec, context, inputs, parts.model, outcome)
-
-
-def find_checkpoint(context: RunContext, ranks: Ranks):
-    """The checkpoint that a later attempt continues from, None for the beginning; readers are told which. Rank 0 looks, all take its
-    word."""
-    checkpoints = Checkpoints(context, lambda folder: None)
-    found, notices = None, []
-    if context.is_main:
-        checkpoints.sweep()
-        found, notices = checkpoints.latest()
-    step = ranks.first(found.step if found else -1)
-    if context.attempt > 1:
-        context.emit(Resumed(step=step))
-        if step < 0:
-            notices = [*notices, Notice(level="info", code="from_the_beginning", title=tr("Training begins anew"), step=0,
-                                        text=tr("There is no checkpoint to continue from."))]
-    for notice in notices:
-        context.emit(notice)
-    return found if context.is_main or step < 0 else next(c for c in checkpoints.all() if c.step == step)
 
 
 def save_model(project: Project, spec: PretrainSpec, context: RunContext, inputs: Inputs, model, outcome: dict) -> None:

@@ -33,6 +33,7 @@ from engine.text import bpe
 from engine.text.corpus_writer import CorpusWriter
 from engine.text.shards import TokenShards
 from engine.text.tokenizer import Tokenizer
+from engine.training import compiling
 from engine.training.evaluate import TextEvaluation, unigram_bits_per_byte
 from engine.training.ranks import Ranks
 
@@ -291,8 +292,8 @@ def test_a_resume_with_another_batch_is_refused(tmp_path):
 def test_compiled_and_plain_are_timed_and_the_faster_is_kept(tmp_path, monkeypatch, seconds, compiled, word):
     times = iter(seconds)
     monkeypatch.setattr(prepare.precision, "choose_compile", lambda asked, facts, total: (True, "on"))
-    monkeypatch.setattr(prepare.torch, "compile", lambda model: model)
-    monkeypatch.setattr(prepare, "_timed", lambda parts: next(times))
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    monkeypatch.setattr(compiling, "timed", lambda parts: next(times))
     attempt = Attempt(make_project(tmp_path / "p"), "1-pretrain", spec_of(compile="auto", steps=3)).run()
     assert "compile" in [p.id for p in attempt.of(Phase)]
     assert attempt.facts()["compiled"] is compiled and word in attempt.facts()["compile_reason"]
@@ -300,9 +301,9 @@ def test_compiled_and_plain_are_timed_and_the_faster_is_kept(tmp_path, monkeypat
 
 def test_a_compiler_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
     def broken(model):
-        raise prepare.TorchDynamoException("InvalidCxxCompiler: no compiler works")
+        raise compiling.TorchDynamoException("InvalidCxxCompiler: no compiler works")
     monkeypatch.setattr(prepare.precision, "choose_compile", lambda asked, facts, total: (True, "on"))
-    monkeypatch.setattr(prepare.torch, "compile", broken)
+    monkeypatch.setattr(torch, "compile", broken)
     attempt = Attempt(make_project(tmp_path / "p"), "1-pretrain", spec_of(compile="auto", steps=3)).run()
     assert attempt.facts()["compiled"] is False and len(attempt.of(Metrics)) == 3
     assert any(n.code == "compile_failed" and "InvalidCxxCompiler" in n.text for n in attempt.of(Notice))
