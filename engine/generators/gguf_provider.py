@@ -1,8 +1,8 @@
 """A GGUF file, run by a binding of llama.cpp in a process of its own (gguf_child.py), which ends with this one.
 
 xllamacpp comes first: it is llama.cpp's own server, prebuilt, with several requests at once and schemas held by its grammars;
-llama-cpp-python (the optional extra) answers one at a time and is built from source. A binding that crashes takes only its process along; it is started
-again when it is asked next.
+llama-cpp-python (the optional extra) answers one at a time and is built from source. A binding that crashes takes only its process along;
+it is started again when it is asked next.
 """
 
 import importlib.util
@@ -18,9 +18,8 @@ from pathlib import Path
 
 from engine.contract.errors import FormatError, MachineError, Missing, NotFound
 from engine.contract.words import tr
-from engine.generators.asks import Ask, Reply
 from engine.generators.openai_provider import OpenAIProvider
-from engine.generators.provider import LocalModel, Unavailable
+from engine.generators.provider import Ask, LocalModel, Reply, Unavailable
 from engine.project import launch
 
 BINDINGS = ("xllamacpp", "llama_cpp")

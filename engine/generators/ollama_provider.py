@@ -18,8 +18,7 @@ from engine.contract.errors import FledgeError, Missing, NotFound, SettingError
 from engine.contract.events import Notice
 from engine.contract.words import tr
 from engine.generators import reach, refusals
-from engine.generators.asks import Ask, Reply
-from engine.generators.provider import LocalModel, Provider, TooLong, Unavailable
+from engine.generators.provider import Ask, LocalModel, Provider, Reply, TooLong, Unavailable
 from engine.generators.thinking import parted
 
 PORT = 11434

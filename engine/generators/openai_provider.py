@@ -17,8 +17,7 @@ from engine.contract.errors import FledgeError, Missing, NotFound
 from engine.contract.events import Notice
 from engine.contract.words import tr
 from engine.generators import reach, refusals
-from engine.generators.asks import Ask, Reply
-from engine.generators.provider import LocalModel, Provider, Unavailable
+from engine.generators.provider import Ask, LocalModel, Provider, Reply, Unavailable
 from engine.generators.thinking import parted
 
 ASK_SECONDS = 30.0
@@ -125,8 +124,8 @@ class OpenAIProvider(Provider):
             if name not in self.unknown and name in self._body(ask) and any(word in low for word in words):
                 self.unknown.add(name)
                 if name == "response_format":
-                    self.say_once(Notice(level="warning", code="no_schemas", title=tr("{place} knows no schemas.", place=self.title), text=tr(
-                        "The form of answers is asked for in words only: more of them will not fit, and are asked for again.")))
+                    self.say_once(Notice(level="warning", code="no_schemas", title=tr("{place} knows no schemas.", place=self.title),
+                                         text=tr("The form of answers is asked for in words only: more of them will not fit.")))
                 return True
         return False
 

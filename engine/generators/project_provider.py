@@ -15,9 +15,8 @@ import httpx
 
 from engine.contract.errors import MachineError
 from engine.contract.words import tr
-from engine.generators.asks import Ask, Reply
 from engine.generators.openai_provider import OpenAIProvider
-from engine.generators.provider import LocalModel, Unavailable
+from engine.generators.provider import Ask, LocalModel, Reply, Unavailable
 from engine.project import files, launch, layout
 from engine.project.models import list_models, resolve
 from engine.project.project import Project
