@@ -48,6 +48,16 @@ def input_file(run_dir: Path, name: str) -> Path:
     return run_dir / "inputs" / f"{name}.json"
 
 
+def input_rows(run_dir: Path, name: str) -> Path:
+    """Rows of the library that are streamed, a JSON object a line."""
+    return run_dir / "inputs" / f"{name}.jsonl"
+
+
+def rows_file(run_dir: Path) -> Path:
+    """Examples that a run makes, a JSON object a line; they come into the library by engine/project/ingest.py."""
+    return run_dir / "rows.jsonl"
+
+
 def work(run_dir: Path) -> Path:
     """Half-done work that a resume of the run can use; removed when it is done."""
     return run_dir / "work"
@@ -80,6 +90,11 @@ def checkpoint(run_dir: Path, step: int) -> Path:
 def exports(project: Path) -> Path:
     """Where a replayed recipe puts exported files: what another person's paths would be is no matter here."""
     return project / "exports"
+
+
+def suites(project: Path) -> Path:
+    """The project's own suites of questions, a TOML file each."""
+    return project / "suites"
 
 
 def demo_file(project: Path) -> Path:

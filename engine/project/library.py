@@ -1,7 +1,7 @@
 """library.sqlite: what people curate. Written only here, by whichever process has the project open; every call is on disk when it returns.
 
-It keeps chats, decisions about documents of corpora, and labels of harmful texts. Examples, pairs, problems and verifiers join by further
-migrations.
+It keeps chats, decisions about documents of corpora, labels of harmful texts, examples (examples.py) and votes (votes.py). Pairs, problems
+and verifiers join by further migrations.
 """
 
 import errno
@@ -22,6 +22,8 @@ import sqlite_utils
 from engine.contract.errors import Corrupt, NotFound, ProjectError
 from engine.contract.words import tr
 from engine.project import files, layout, migrations
+from engine.project.examples import Examples
+from engine.project.votes import Votes
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Library:
                               tr("Copies from before each upgrade are in the project's folder `backups`.")) from wrong
             self.db = sqlite_utils.Database(connection)
             migrations.migrate(self.db, project)
+            self.examples = Examples(self._rows, self._write)
+            self.votes = Votes(self._rows, self._write)
             opening.pop_all()  # open from here on; a library that was refused is not left open
 
     def close(self) -> None:
@@ -258,9 +262,9 @@ class Library:
             found.setdefault(kind, {"harmful": 0, "harmless": 0})["harmful" if harmful else "harmless"] = count
         return found
 
-    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._lock:
-            return list(self.db.conn.execute(query, list(values)).fetchall())
+            return list(self.db.conn.execute(query, values if isinstance(values, Mapping) else list(values)).fetchall())
 
     def _write(self) -> "_Writing":
         return _Writing(self._lock, self.db.conn, self.path)

@@ -38,7 +38,40 @@ def _second(db: sqlite_utils.Database) -> None:
                " corpus text not null, text text not null, author text not null, labelled real not null, primary key (document, kind))")
 
 
-MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second)
+def _third(db: sqlite_utils.Database) -> None:
+    """Sets of examples with their review: small columns in one table, texts in another, so that sorting a page reads no text. The history
+    keeps what every step found and left. Votes of blind comparisons."""
+    db.execute("create table example_sets (number integer primary key autoincrement, title text not null, created real not null,"
+               " origin text not null, run text not null, new integer not null default 0, accepted integer not null default 0,"
+               " rejected integer not null default 0)")
+    # Runs whose rows come into a set: how far their file was read. A null set was deleted, and does not come back.
+    db.execute("create table example_runs (run text primary key, set_number integer, taken integer not null default 0) without rowid")
+    # state: 0 new, 1 accepted, 2 rejected, 3 deleted
+    db.execute("create table examples (number integer primary key autoincrement, id text not null unique, set_number integer not null,"
+               " state integer not null check (state between 0 and 3), score real, origin text not null, flags text not null,"
+               " length integer not null, added real not null, added_by text not null, updated real not null, edited_by text not null,"
+               " comment text not null)")
+    db.execute("create index examples_by_place on examples (set_number, number) where state < 3")
+    db.execute("create index examples_by_state on examples (set_number, state, number)")
+    db.execute("create table example_texts (number integer primary key, messages text not null, facts text not null)")
+    # undone: 0 in force, 1 can be redone, 2 undone and overtaken by a later step: kept as history only
+    db.execute("create table example_changes (number integer primary key autoincrement, made real not null, author text not null,"
+               " what text not null, examples integer not null, undone integer not null default 0)")
+    db.execute("create index example_changes_undone on example_changes (undone, number)")
+    # Nulls of messages, length and comment: not touched by the step.
+    sides = ", ".join(f"{side}_state integer not null, {side}_messages text, {side}_length integer, {side}_comment text,"
+                      f" {side}_updated real not null, {side}_edited_by text not null" for side in ("before", "after"))
+    db.execute(f"create table example_changed (change integer not null references example_changes(number) on delete cascade,"
+               f" example integer not null, {sides}, primary key (change, example)) without rowid")
+    db.execute("create index example_changed_by_example on example_changed (example)")
+    db.execute("create table votes (number integer primary key autoincrement, id text not null unique, purpose text not null,"
+               " prompt text not null, left_text text not null, right_text text not null, left_model text not null,"
+               " right_model text not null, choice text not null check (choice in ('left', 'right', 'tie', 'bad')), author text not null,"
+               " made real not null, facts text not null)")
+    db.execute("create index votes_by_purpose on votes (purpose, number)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third)
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:

@@ -113,7 +113,7 @@ class RunStore:
                     if spec.rows:
                         from engine.project import snapshots  # the library brings SQLite, which most runs do without
 
-                        snapshots.take(self.folder.parent, spec.rows, aside)
+                        snapshots.take(self.folder.parent, spec, aside)
                     (aside / layout.spec_file(aside).name).write_text(json.dumps(made, ensure_ascii=False, indent=1), "utf-8")
             except OSError:
                 if (self.folder / id).exists():
