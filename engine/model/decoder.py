@@ -273,7 +273,8 @@ class Decoder(nn.Module):
 
     def _hidden(self, tokens_BT: Tensor, documents: Documents | None, plan: Plan | None, positions: Tensor | None) -> Tensor:
         t = tokens_BT.shape[1]
-        assert t <= self.config.max_seq_len, f"{t} tokens, the model's context is {self.config.max_seq_len}"
+        longest = t if documents is None or positions is None else documents.longest  # a row may hold many documents end to end
+        assert longest <= self.config.max_seq_len, f"{longest} tokens, the model's context is {self.config.max_seq_len}"
         x_BTC = F.embedding(tokens_BT, self.embed.weight)
         if self.compute_dtype is not None:
             x_BTC = x_BTC.to(self.compute_dtype)
