@@ -16,7 +16,8 @@ import torch
 from engine.contract.errors import SettingError
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
-from engine.model.checkpoint import TOKENIZER, WEIGHTS, load_model, stop_ids
+from engine.model.adapter_files import weights_file
+from engine.model.checkpoint import TOKENIZER, load_model, stop_ids
 from engine.model.config import ModelConfig
 from engine.sampling.grammar import Grammars, JsonConstraint
 from engine.sampling.reading import STEP_TOKENS, Read, Reader
@@ -83,7 +84,7 @@ class Loaded:
     @staticmethod
     def stamp_of(listed: Listed) -> tuple[int, int]:
         """Changes when a checkpoint is written anew under the same name."""
-        found = (listed.ref.folder / WEIGHTS).stat()
+        found = weights_file(listed.ref.folder).stat()
         return found.st_mtime_ns, found.st_size
 
     @property

@@ -1,4 +1,5 @@
-"""A model folder's weights for writers of other formats: read in blocks of rows, never a whole model, mostly not even a whole tensor.
+"""A model folder's weights for writers of other formats: read in blocks of rows, never a whole model, mostly not even a whole tensor. An
+adapter's folder gives those of its base with the adapter added.
 
 A `Piece` says what one tensor of the other format is made of; `blocks` gives its values in order. It knows no format and writes nothing.
 """
@@ -17,7 +18,8 @@ from torch import Tensor
 from engine.contract.errors import FormatError, Mismatch
 from engine.contract.words import tr
 from engine.model import hf
-from engine.model.checkpoint import CONFIG, WEIGHTS, load_config, read_header
+from engine.model.adapter_files import weights_of
+from engine.model.checkpoint import CONFIG, load_config, read_header
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 
@@ -51,7 +53,8 @@ class Weights:
 
     def __init__(self, folder: Path) -> None:
         self.config = load_config(folder)
-        path = Path(folder) / WEIGHTS
+        source = weights_of(Path(folder), self.config)
+        path, self._deltas = source.path, source.deltas
         self._header = read_header(path)
         self._check(path)
         self._file = open(path, "rb")
@@ -73,18 +76,19 @@ class Weights:
 
     @property
     def code(self) -> str:
-        """"F32", "BF16" or "F16": how the embedding is stored, which stands for all."""
-        return str(self._header["embed.weight"]["dtype"])
+        """"F32", "BF16" or "F16": how the embedding is stored, which stands for all; F32 where an adapter is added."""
+        return "F32" if self._deltas is not None else str(self._header["embed.weight"]["dtype"])
 
     def rows(self, name: str, first: int, count: int) -> Tensor:
-        """Rows of a tensor in the dtype they are stored in; elements of a vector."""
+        """Rows of a tensor in the dtype they are stored in, float32 where an adapter adds to them; elements of a vector."""
         entry = self._header[name]
         width = prod(entry["shape"][1:]) * FLOATS[entry["dtype"]].itemsize
         flat = torch.empty(count * width, dtype=torch.uint8)
         self._file.seek(self._start + entry["data_offsets"][0] + first * width)
         got = self._file.readinto(memoryview(flat.numpy()))  # type: ignore[attr-defined]
         assert got == flat.numel(), "the length was checked when the file was opened"
-        return flat.view(FLOATS[entry["dtype"]]).view(count, *entry["shape"][1:])
+        stored = flat.view(FLOATS[entry["dtype"]]).view(count, *entry["shape"][1:])
+        return stored if self._deltas is None else self._deltas.added(name, first, stored)
 
     def blocks(self, piece: Piece) -> Iterator[Tensor]:
         """The values of a piece as contiguous tensors, one after another, in the dtype they are stored in."""

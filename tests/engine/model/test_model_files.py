@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from engine.contract.errors import Corrupt, DiskFull, FormatError, Mismatch, NotFound
-from engine.model import checkpoint
+from engine.model import tensor_files
 from engine.model.checkpoint import load_config, load_model, load_tensors, read_header, save_tensors, save_weights
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
@@ -144,7 +144,7 @@ def test_a_full_disk_is_said_so(tmp_path, model, monkeypatch):
     def no_room(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", no_room)
+    monkeypatch.setattr(tensor_files.os, "fsync", no_room)
     with pytest.raises(DiskFull):
         save_tensors(tmp_path / "x.safetensors", dict(model.state_dict()))
 
