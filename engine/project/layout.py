@@ -87,6 +87,11 @@ def checkpoint(run_dir: Path, step: int) -> Path:
     return checkpoints(run_dir) / f"step-{step:08d}"
 
 
+def recipes(project: Path) -> Path:
+    """A person's own recipes of instruction data (.toml, .py), edited by hand or on the page."""
+    return project / "recipes"
+
+
 def exports(project: Path) -> Path:
     """Where a replayed recipe puts exported files: what another person's paths would be is no matter here."""
     return project / "exports"
