@@ -19,40 +19,14 @@ from typing import Any, Literal
 
 from engine.contract.errors import FledgeError, MachineError, SettingError
 from engine.contract.events import Notice
-from engine.contract.rows import Message
 from engine.contract.words import tr
+from engine.generators.asks import Ask, Reply
+
+__all__ = ["Ask", "Found", "LocalModel", "Provider", "Reply", "Think", "TooLong", "Unavailable", "find", "of"]
 
 log = logging.getLogger("fledge.generators")
 
 Think = Literal["off", "keep", "drop"]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question. `max_tokens` of the answer at most; `temperature` 0 always takes the likeliest token; the same `seed` gives the same
-    answer where the server can; `schema`: a JSON schema the answer is held to where the server can do that (readers of replies never rely
-    on it); the answer ends before any of `stop`."""
-
-    messages: tuple[Message, ...]
-    max_tokens: int = 512
-    temperature: float = 0.7
-    seed: int = 0
-    schema: dict[str, Any] | None = None
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer. `finish`: "stop" (the model ended), "length" (cut). `thinking` is what it thought first, where that is kept; `text` never
-    holds it. Tokens are the server's counts, 0 where it tells none. `model` is the provider's name of itself ("ollama:llama3.2")."""
-
-    text: str
-    tokens_in: int = 0
-    tokens_out: int = 0
-    finish: str = "stop"
-    thinking: str = ""
-    seconds: float = 0.0
-    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What went wrong between a provider and its server, as the typed errors that asking.py acts on. No protocol is spoken here."""
 
+import json
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -31,7 +32,7 @@ def of_transport(wrong: Exception, place: str, what_to_start: str) -> Unavailabl
 
 def of_status(status: int, text: str, headers: Mapping[str, str], place: str, model: str, how_to_get: str) -> FledgeError:
     """An HTTP status that is no success. `text` is what the server said."""
-    said = " ".join(text.split())[:QUOTED]
+    said = message_of(text)
     low = text.lower()
     if status in (400, 409, 413, 422, 500) and any(words in low for words in _TOO_LONG):
         return TooLong(tr("The question does not fit the context of {model}: {reason}", model=model, reason=said),
@@ -55,6 +56,19 @@ def of_status(status: int, text: str, headers: Mapping[str, str], place: str, mo
                             tr("Use the server's own address."), code="redirect")
     return MachineError(tr("{place} refuses: {reason}", place=place, reason=f"{status} {said}".strip()),
                         tr("Look at that server's settings, or choose another model."), code="refused")
+
+
+def message_of(text: str) -> str:
+    """The sentence in an error's body, whatever its form."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    if isinstance(found, dict):
+        found = found.get("error", found.get("message", found.get("detail", text)))
+    if isinstance(found, dict):
+        found = found.get("message", text)
+    return " ".join((found if isinstance(found, str) else text).split())[:QUOTED]
 
 
 def of_form(place: str, reason: str) -> Unavailable:
