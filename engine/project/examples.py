@@ -259,7 +259,7 @@ class Examples:
             while True:
                 found = self._rows(
                     f"select {_SMALL}, x.messages, x.facts from examples e join example_texts x on x.number = e.number"
-                    f" where e.set_number = ? and e.state < {DELETED} and e.number > ? and e.state in ({', '.join(map(str, states))})"
+                    f" where e.set_number = ? and e.state <> {DELETED} and e.number > ? and +e.state in ({', '.join(map(str, states))})"
                     " order by e.number limit ?", [number, after, PAGE])
                 if not found:
                     break
@@ -292,13 +292,13 @@ class Examples:
         with self._write() as db:
             number = _choose_one(db, id)
             return bool(_change(db, "edit", author, {"messages": text, "length": length, "edited_by": author},
-                                f"x.messages is not :messages and e.state < {DELETED}", "e.number = :number", {"number": number}))
+                                f"x.messages is not :messages and e.state <> {DELETED}", "e.number = :number", {"number": number}))
 
     def set_comment(self, id: str, comment: str, author: str = "") -> bool:
         """Write a note beside an example. False when it says that already."""
         with self._write() as db:
             number = _choose_one(db, id)
-            return bool(_change(db, "comment", author, {"comment": comment}, f"e.comment is not :comment and e.state < {DELETED}",
+            return bool(_change(db, "comment", author, {"comment": comment}, f"e.comment is not :comment and e.state <> {DELETED}",
                                 "e.number = :number", {"number": number}))
 
     def set_status(self, ids: str | Iterable[str] | ExampleFilter, status: str, author: str = "") -> int:
@@ -312,7 +312,7 @@ class Examples:
         return self._set_state(ids, "delete", DELETED, author)
 
     def _set_state(self, ids: str | Iterable[str] | ExampleFilter, what: str, state: int, author: str) -> int:
-        touched = f"e.state <> :state and e.state < {DELETED}"
+        touched = f"e.state <> :state and e.state <> {DELETED}"
         if isinstance(ids, ExampleFilter):
             tables, where, values = self._where(ids)
             if tables != "examples e":
@@ -370,7 +370,7 @@ class Examples:
 
     def _where(self, filter: ExampleFilter) -> tuple[str, str, dict[str, Any]]:
         """(tables, condition, values by name) of a filter."""
-        parts, values = [f"e.state < {DELETED}"], dict[str, Any]()
+        parts, values = [f"e.state <> {DELETED}"], dict[str, Any]()
         tables = "examples e"
         if filter.sets:
             values |= {f"set{n}": self._number(id) for n, id in enumerate(filter.sets)}
