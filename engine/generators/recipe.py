@@ -87,6 +87,9 @@ class Recipe:
         if "topics" in self.needs and not (inputs.topics or self.topics):
             raise SettingError(tr("The recipe “{title}” starts from topics, and there are none.", title=self.title),
                                tr("Write at least one topic."), field="topics")
+        if "topics_or_seeds" in self.needs and not (inputs.topics or self.topics or inputs.seeds):
+            raise SettingError(tr("The recipe “{title}” starts from topics or from examples, and there are none.", title=self.title),
+                               tr("Write at least one topic, or choose a set of the library."), field="topics")
         if "language" in self.needs and not inputs.language.strip():
             raise SettingError(tr("The recipe “{title}” needs a language to write in.", title=self.title),
                                tr("Name one, such as “Spanish”."), field="language")
@@ -263,4 +266,21 @@ def _shown(id: str) -> tuple[str, str]:
         "documents": (tr("Questions about my documents"),
                       tr("Questions and answers from passages of your own text, each with the words it rests on: "
                          "for a model that knows your subject.")),
+        "answers": (tr("New answers"),
+                    tr("The prompts of examples you have, answered anew: for better answers, or pairs of a better and a worse one.")),
+        "seeds": (tr("More like my examples"),
+                  tr("New instructions in the manner of examples you have, answered: for many more of what you wrote a few of.")),
+        "topics": (tr("From topics"),
+                   tr("Questions about topics you name, from many sides, with answers from what the model knows: for breadth without "
+                      "documents.")),
+        "evolve": (tr("Rewrite and harden"),
+                   tr("Prompts you have, made harder, more concrete or merely different, and answered: for a model that copes with more "
+                      "than the easy case.")),
+        "multi_turn": (tr("Conversations"),
+                       tr("Conversations of several turns about your topics, or that go on from your examples: for a model that remembers "
+                          "what was said.")),
+        "translate": (tr("Translate examples"),
+                      tr("Examples you have, in another language, their structure kept: for a model that does there what it does here.")),
+        "reasoning": (tr("Problems with checkable answers"),
+                      tr("Problems with a worked solution and a short answer, solved twice: for the stage that learns from being right.")),
     }.get(id, ("", ""))

@@ -26,6 +26,10 @@ _AGAIN = {
     "empty": "Reply with one JSON object and nothing else.",
     "not_grounded": "The quote must be copied from the passage word for word, at least four words long.",
     "refers_to_passage": "The question must not mention the passage or the text; name what it is about.",
+    "copied": "It must differ from those that are there.",
+    "not_evolved": "It must differ from the prompt that is there.",
+    "refers_to_prompt": "Write the prompt alone; do not speak about prompts.",
+    "structure": "Every number, address, list item, piece of code and word in braces must come back as it is.",
 }
 """What is added when a model is asked again."""
 
