@@ -49,7 +49,8 @@ STAGES: dict[str, Stage] = {stage.id: stage for stage in (
           device=True),
     Stage("instruct", tr("Instruction data"), tr("Generate"), InstructSpec, "engine.stages.instruct.run:run", (), "examples"),
     Stage("sft", tr("Fine-tune"), tr("Fine-tune"), SftSpec, "engine.stages.sft.run:run", ("model",), "model", device=True),
-    Stage("evaluate", tr("Evaluate"), tr("Evaluate"), EvaluateSpec, "engine.stages.evaluate.run:run", ("model",), "evaluation"),
+    Stage("evaluate", tr("Evaluate"), tr("Evaluate"), EvaluateSpec, "engine.stages.evaluate.run:run", ("model",), "evaluation",
+          device=True),
     Stage("import_model", tr("Import a model"), tr("Import"), ImportModelSpec, "engine.stages.import_model.run:run", (), "model"),
     Stage("export", tr("Export"), tr("Export"), ExportSpec, "engine.stages.export.run:run", (), "export"),
 )}

@@ -1,1 +1,1 @@
-"""How good a model is: suites of questions, losses and comparisons, the same for every stage that asks."""
+"""Measuring models: questions with known answers, forms that can be checked, held-out loss, win rates. Later stages use it, too."""
