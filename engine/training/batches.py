@@ -62,6 +62,23 @@ class Batch:
         return replace(self, tokens_BT=move(self.tokens_BT), targets_BT=move(self.targets_BT), documents=cut)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows as arrays: tokens and targets [B, T], the lengths of each row's documents, and how many targets count."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    lengths: list[list[int]]
+    weight: int
+
+
+def joined(parts: Sequence[Rows], seq_len: int, borders: bool) -> Batch:
+    """Rows of one or several sources as one batch."""
+    lengths = [row for part in parts for row in part.lengths]
+    return Batch(torch.from_numpy(np.concatenate([p.tokens for p in parts])), torch.from_numpy(np.concatenate([p.targets for p in parts])),
+                 Documents.of(lengths, seq_len) if borders else None, float(sum(p.weight for p in parts)))
+
+
 class Stream:
     """The tokens of one epoch in its shuffled order, readable at any position."""
 
@@ -151,6 +168,10 @@ class TokenRows:
 
     def rows(self, numbers: Sequence[int]) -> Batch:
         """The rows with these numbers, counted over all epochs, as one batch."""
+        return joined([self.read(numbers)], self.seq_len, self.borders)
+
+    def read(self, numbers: Sequence[int]) -> "Rows":
+        """The rows with these numbers, counted over all epochs."""
         tokens = np.full((len(numbers), self.seq_len), self.pad, dtype=np.int64)
         targets = np.full((len(numbers), self.seq_len), IGNORED, dtype=np.int64)
         all_lengths, weight = [], 0
@@ -171,8 +192,7 @@ class TokenRows:
                 lengths.append(self.seq_len - count)
             all_lengths.append([n for n in lengths if n])
             weight += count
-        documents = Documents.of(all_lengths, self.seq_len) if self.borders else None
-        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), documents, float(weight))
+        return Rows(tokens, targets, all_lengths, weight)
 
     def _bounds(self, epoch: int, row: int) -> tuple[int, int]:
         """Where a row of an epoch begins and ends in its stream. The first row is cut at a place drawn for the epoch, chosen so that every

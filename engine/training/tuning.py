@@ -1,0 +1,308 @@
+"""What every stage shares that goes on training a model: the model it starts from, what of it is trained and how that is saved, the parts
+around it, samples, and the finished model. A stage brings its data: a source of batches, a loss on held-out text, prompts.
+
+    start = Start.load(project, spec.model)                    # the model, its tokenizer and all that travels with them
+    tuner = Tuner(spec, plan, start, facts, context, ranks)
+    parts = tuner.build(work, resume_point(context, ranks))    # a Trainer, ready
+    tuner.compile(parts); parts.trainer.train()
+    ending = tuner.finish(parts)                               # the best weights, measured and heard
+    tuner.save(project, parts, ending, parents, facts)         # the artifact
+
+Nothing here knows what is learned: no corpus, no conversation, no objective.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.contract.context import RunContext
+from engine.contract.errors import Missing
+from engine.contract.events import ArtifactMade, Facts, Notice, Sample
+from engine.contract.machine import DeviceFacts
+from engine.contract.tuning import TuningSpec
+from engine.contract.units import number
+from engine.contract.words import tr
+from engine.model import lora
+from engine.model.adapter_files import ADAPTER, save_adapter, save_adapter_checkpoint, weights_sha256
+from engine.model.checkpoint import GENERATION, WEIGHTS, load_config, load_into, load_model, load_tensors, save_weights, stop_ids
+from engine.model.config import ModelConfig
+from engine.model.decoder import Decoder
+from engine.project import layout
+from engine.project.artifacts import Artifact
+from engine.project.models import ModelRef, parents_of, resolve
+from engine.project.project import Project
+from engine.sampling.generate import generate
+from engine.sampling.sampling import Sampling
+from engine.text.tokenizer import Tokenizer
+from engine.training import devices, precision
+from engine.training.allocator import keep_memory
+from engine.training.checkpoints import Checkpoint, Checkpoints, TrainState
+from engine.training.compiling import next_token_loss, start_compiled
+from engine.training.loop import LoopSettings, Source, Trainer
+from engine.training.optim import Optimizer, OptimizerSettings
+from engine.training.ranks import Ranks, process_group
+from engine.training.schedule import Schedule
+from engine.training.tokens import border_id
+from engine.training.tuning_plan import TuningPlan, check_fit
+
+__all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "opened", "trainable"]
+
+
+@contextmanager
+def opened(context: RunContext) -> Iterator[tuple[Ranks, DeviceFacts]]:
+    """The processes of the run and the device's facts, its speed measured."""
+    if context.device == "cpu":
+        keep_memory()
+    with process_group(context.rank, context.world_size, context.device) as ranks:
+        facts = devices.choose(context.device)
+        yield ranks, replace(facts, peak_flops=devices.measure_peak(facts))
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model that training starts from, as it lies on disk. Its tokenizer, chat template and generation settings travel to the
+    checkpoints and to the finished model. `parents`: artifacts that it comes from, for the lineage."""
+
+    ref: ModelRef
+    config: ModelConfig
+    tokenizer: Tokenizer
+    parents: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, project: Project, id: str, template: str = "") -> "Start":
+        """By a model's id; `template` replaces its chat template. Raises NotFound, FormatError."""
+        ref = resolve(project, id)
+        return cls(ref, load_config(ref.folder), Tokenizer.load(ref.folder), parents_of(project, ref)).with_template(template)
+
+    def with_template(self, template: str) -> "Start":
+        """The same model with another chat template; "" leaves its own."""
+        if not template or template == self.tokenizer.chat_template:
+            return self
+        return replace(self, tokenizer=Tokenizer(self.tokenizer.record, {**self.tokenizer.config, "chat_template": template}))
+
+    @property
+    def end_id(self) -> int:
+        return border_id(self.tokenizer)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        return stop_ids(self.ref.folder, self.tokenizer)
+
+    def write_words(self, folder: Path) -> None:
+        """Tokenizer, chat template and generation settings into a model's folder."""
+        self.tokenizer.save(folder)
+        if (self.ref.folder / GENERATION).is_file():
+            shutil.copyfile(self.ref.folder / GENERATION, folder / GENERATION)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage brings. `evaluate(model)` gives values on held-out data, the same on every rank ("val_loss" decides which step is best;
+    None: nothing is held out); `prompts` are (text for people, ids) that it is heard on; `facts` are told of every checkpoint."""
+
+    source: Source
+    evaluate: Callable[[Decoder], Mapping[str, float]] | None
+    prompts: Sequence[tuple[str, list[int]]]
+    loss: Callable[[nn.Module, Any], torch.Tensor] = next_token_loss
+    fixed_shapes: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Parts:
+    """The model and everything that trains it. `trainer` is ready; nothing has been stepped."""
+
+    model: Decoder
+    trainer: Trainer
+    work: Work
+    resumed: bool
+    dtype_reason: str
+    compile_reason: str
+    compile_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How training ended: the step whose weights were kept, values before and after (empty where nothing is held out), and the state."""
+
+    kept: int
+    before: dict[str, float]
+    after: dict[str, float]
+    state: TrainState
+
+    def facts(self) -> dict[str, Any]:
+        """What every finished model tells of its training."""
+        state = self.state
+        return {"step": self.kept, "steps": state.step, "best_step": state.best_step if state.best_step > 0 else None,
+                "weights": "best" if self.kept != state.step else "last", "tokens": state.tokens, "seconds": state.elapsed,
+                "skipped_steps": state.skipped, "dtype": state.dtype, "val_loss": self.after.get("val_loss"),
+                "val_loss_before": self.before.get("val_loss"), "val_loss_after": self.after.get("val_loss")}
+
+
+def trainable(spec: TuningSpec, config: ModelConfig) -> int:
+    """Parameters that a spec trains of a model, by building it without memory. Raises SettingError for what the model lacks."""
+    with torch.device("meta"):
+        model = Decoder(config, seed=None)
+    if spec.method == "full":
+        lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings)
+        return lora.trained_parameters(model.parameters())
+    return lora.adapter_parameters(config, lora.LoraSettings.of(spec))
+
+
+class Tuner:
+    """One attempt. Everything about the method (full, LoRA, QLoRA) is in here: stages do not ask."""
+
+    def __init__(self, spec: TuningSpec, plan: TuningPlan, start: Start, facts: DeviceFacts, context: RunContext, ranks: Ranks) -> None:
+        self.spec, self.plan, self.start, self.facts, self.context, self.ranks = spec, plan, start, facts, context, ranks
+
+    # ---- before the first step
+
+    def build(self, work: Work, resumed: Checkpoint | None = None) -> Parts:
+        """The parts for a plan. `resumed` overrules what was decided before: format, compile, checkpointing stay as they began."""
+        spec, plan, context = self.spec, self.plan, self.context
+        state = resumed.state() if resumed else TrainState(micro_batch_size=plan.micro_batch_size,
+                                                           checkpointing=plan.activation_checkpointing)
+        dtype, dtype_reason = precision.choose_dtype(state.dtype if resumed else spec.dtype, self.facts, plan.config.hidden_size)
+        model = self._model(dtype)
+        model.activation_checkpointing = state.checkpointing
+        wanted = ("on" if state.compiled else "off") if resumed else spec.compile
+        compiled, compile_reason = precision.choose_compile(wanted, self.facts, plan.cost.seconds)
+        if compiled and not work.fixed_shapes and wanted == "auto":
+            compiled, compile_reason = False, tr("off: rows differ in length, and each length would be compiled anew.")
+        state.dtype, state.compiled = str(dtype).removeprefix("torch."), compiled
+        named = lora.lora_parameters(model) if self.uses_lora else list(model.named_parameters())
+        optimizer = Optimizer(named, OptimizerSettings(plan.learning_rate, None, plan.weight_decay, plan.beta1, plan.beta2))
+        trainer = Trainer(
+            model, loss=work.loss, source=work.source, optimizer=optimizer, context=context, state=state,
+            schedule=Schedule(plan.steps, plan.warmup_steps, plan.decay, 1 - plan.warmup_steps / plan.steps, plan.final_lr_share),
+            settings=LoopSettings(plan.steps, plan.micro_batch_size, plan.grad_clip, plan.eval_every, plan.sample_every,
+                                  plan.checkpoint_every_steps, plan.checkpoint_every_minutes, spec.patience, before_and_after=True),
+            checkpoints=Checkpoints(context, lambda folder: self.write_model(folder, model), spec.keep_checkpoints, work.facts),
+            evaluate=(lambda step: work.evaluate(model)) if work.evaluate else None, sample=lambda step: self.sample(model, work, step),
+            flops_per_token=plan.config.flops_per_token(plan.load.seq_len) * (2 / 3 if self.uses_lora else 1),
+            peak=self.facts.peak(state.dtype))
+        if resumed:
+            self.load_trained(resumed.path, model)
+            trainer.resume(resumed)
+            trainer.state.compiled = compiled
+        return Parts(model, trainer, work, resumed is not None, dtype_reason, compile_reason)
+
+    @property
+    def uses_lora(self) -> bool:
+        return self.spec.method != "full"
+
+    def _model(self, dtype: torch.dtype) -> Decoder:
+        """The starting model on the device, what is not trained frozen."""
+        spec, device = self.spec, self.context.device
+        if spec.method == "qlora":
+            model = self._in_four_bits()
+        else:
+            model = load_model(self.start.ref.folder, device)
+        if self.uses_lora:
+            lora.add_lora(model, lora.LoraSettings.of(spec), spec.seed, frozen_dtype=None if spec.method == "qlora" else dtype)
+        else:
+            lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings)
+        model.compute_dtype = dtype if dtype != torch.float32 else None
+        return model
+
+    def _in_four_bits(self) -> Decoder:
+        raise Missing(tr("QLoRA is not there yet."), tr("Choose LoRA."))
+
+    def compile(self, parts: Parts) -> None:
+        """Compile where that was decided, and tell what the run is."""
+        if parts.trainer.state.compiled:
+            with self.context.phase("compile", tr("Compile")):
+                start_compiled(parts, self.ranks, self.context, settled=parts.resumed or self.spec.compile == "on")
+        plan, state = self.plan, parts.trainer.state
+        self.context.emit(Facts(facts={
+            "model": self.start.ref.id, "model_title": self.start.ref.title, "method": plan.method,
+            "parameters": plan.config.parameters, "trainable": plan.trainable, "steps": plan.steps, "epochs": plan.load.epochs,
+            "tokens": round(plan.steps * plan.load.tokens_per_step), "tokens_per_step": round(plan.load.tokens_per_step),
+            "batch": plan.load.batch, "micro_batch_size": state.micro_batch_size, "learning_rate": plan.learning_rate,
+            "plan": plan.to_json(), "sentence": plan.sentence(), "device_title": self.facts.title, "dtype": state.dtype,
+            "dtype_reason": parts.dtype_reason, "compiled": state.compiled, "compile_reason": parts.compile_reason,
+            "compile_seconds": parts.compile_seconds, "peak_flops": self.facts.peak(state.dtype)}))
+
+    # ---- while it trains
+
+    def write_model(self, folder: Path, model: Decoder) -> None:
+        """The files of a checkpoint's model: all weights, or the adapter alone."""
+        if self.uses_lora:
+            save_adapter_checkpoint(folder, model, base=self.start.ref.id, base_sha256=weights_sha256(self.start.ref.folder))
+        else:
+            save_weights(folder, model)
+        self.start.write_words(folder)
+
+    def load_trained(self, folder: Path, model: Decoder) -> None:
+        """What a checkpoint of this run holds, into the model."""
+        if self.uses_lora:
+            lora.load_lora(model, load_tensors(folder / ADAPTER))
+        else:
+            load_into(folder / WEIGHTS, model)
+
+    def sample(self, model: Decoder, work: Work, step: int) -> None:
+        """Let the model answer the prompts, always taking the likeliest token, so that before and after can be compared."""
+        if not self.context.is_main or not work.prompts:
+            return
+        settings = Sampling(temperature=0.0, seed=self.spec.seed, max_new_tokens=self.spec.sample_tokens, stop_ids=self.start.stop_ids)
+        special = set(self.start.tokenizer.special.values())
+        made = generate(model, [ids for _, ids in work.prompts], settings, logprobs=False)
+        for (text, _), completion in zip(work.prompts, made, strict=True):
+            written = self.start.tokenizer.decode([id for id in completion.ids if id not in special])
+            self.context.emit(Sample(step=step, prompt=text, text=written.strip()))
+
+    # ---- after the last step
+
+    def finish(self, parts: Parts) -> Ending:
+        """The best weights, or the last where nothing is held out or that was asked for, measured and heard."""
+        state, spec, plan = parts.trainer.state, self.spec, self.plan
+        kept = state.best_step if spec.keep_best and state.best_step > 0 else state.step
+        if kept != state.step:
+            self.load_trained(layout.checkpoint(self.context.run_dir, kept), parts.model)
+        after = dict(parts.work.evaluate(parts.model)) if parts.work.evaluate else {}
+        if state.step != plan.steps and not (plan.sample_every and kept % plan.sample_every == 0):
+            self.sample(parts.model, parts.work, kept)
+        before = dict(state.first_values)
+        if after and before and after["val_loss"] >= before["val_loss"]:
+            self.context.emit(Notice(level="warning", code="not_better", title=tr("It did not get better"), step=state.step,
+                text=tr("The loss on what was kept for validation was {before} before and is {after} after training.",
+                        before=number(before["val_loss"], 3), after=number(after["val_loss"], 3)),
+                remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
+        return Ending(kept, before, after, state)
+
+    def save(self, project: Project, parts: Parts, parents: Sequence[str], outcome: dict[str, Any]) -> Artifact | None:
+        """The finished model as an artifact (adapters merged, the adapter beside); one that a killed attempt had finished already is taken
+        as it is. Rank 0 writes."""
+        facts = {"model": self.start.ref.id, "method": self.plan.method, "parameters": self.plan.config.parameters,
+                 "trainable": self.plan.trainable, "learning_rate": self.plan.learning_rate, **outcome}
+        self.context.emit(Facts(facts={"outcome": facts}))
+        if not self.context.is_main:
+            return None
+        made = project.artifacts.made_by(self.context.run_id, "model")
+        if made is None:
+            title = self.spec.title or tr("{model}, trained on", model=self.start.ref.title)
+            with project.artifacts.create("model", title=title, parents=tuple(dict.fromkeys(parents)), run=self.context.run_id,
+                                          spec=self.spec.model_dump(mode="json")) as writer:
+                self._write_finished(writer.path, parts.model)
+                made = writer.finish(**facts)
+        self.context.emit(ArtifactMade(id=made.id, kind="model"))
+        return made
+
+    def _write_finished(self, folder: Path, model: Decoder) -> None:
+        if self.uses_lora:
+            save_adapter(folder, model, base=self.start.ref.id, base_sha256=weights_sha256(self.start.ref.folder), merged=True)
+            whole = load_model(self.start.ref.folder)
+            lora.add_lora(whole, lora.LoraSettings.of(self.spec), self.spec.seed)
+            lora.load_lora(whole, {name: tensor.to("cpu") for name, tensor in lora.lora_state(model).items()})
+            lora.merge_lora(whole)
+            save_weights(folder, whole)
+        else:
+            save_weights(folder, model)
+        self.start.write_words(folder)

@@ -1,0 +1,183 @@
+"""The numbers of a run that goes on training a model, each None of a TuningSpec filled in, and what it will cost by formula. No torch,
+nothing measured.
+
+Rules and where they come from:
+
+learning rate  AdamW 1.2e-3 at a width of 160 (measured on the demo's model), falling with the square root of the width as in pretraining;
+               past a width of 1,024 with the width itself, since large models have more to lose; LoRA ten times that, at most 5e-3
+warm-up        3 % of the steps, then a decay to the end
+micro batch    as large as memory allows, up to where it no longer pays
+
+Steps and batch come from the stage, which knows its data.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from engine.contract.errors import OutOfMemory
+from engine.contract.machine import DeviceFacts
+from engine.contract.tuning import TuningSpec
+from engine.contract.units import count, number, size
+from engine.contract.words import tr
+from engine.model import memory
+from engine.model.config import ModelConfig
+from engine.model.speed import MEMORY_SHARE, PROCESS, efficiency, launches, peak
+
+WIDTH, RATE, LORA_TIMES, LORA_MOST = 160, 1.2e-3, 10.0, 5e-3
+WIDE = 1024
+PAYS = {"cpu": 8192, "cuda": 65_536, "mps": 16_384}
+"""Tokens of a micro batch past which larger ones are no faster."""
+METHODS = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a stage's data ask of a run.
+
+    batch            rows or examples between two updates, as people count them: `unit` says which
+    units            what a step hands to the model, over all ranks, in micro batches: rows or examples
+    seq_len          tokens of the longest of these
+    tokens_per_step  on average
+    """
+
+    steps: int
+    batch: int
+    units: int
+    seq_len: int
+    tokens_per_step: float
+    epochs: float
+    unit: str = "rows"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """By formula: bytes at the peak, seconds of a step and of all steps, tokens a second. `limit`: memory there is, 0 unknown."""
+
+    memory: int
+    limit: int
+    step_seconds: float
+    seconds: float
+    tokens_per_second: float
+
+    @property
+    def fits(self) -> bool:
+        return not self.limit or self.memory <= MEMORY_SHARE * self.limit
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """A TuningSpec with every number filled in."""
+
+    config: ModelConfig
+    method: str
+    trainable: int
+    learning_rate: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    grad_clip: float
+    warmup_steps: int
+    decay: str
+    final_lr_share: float
+    load: Load
+    micro_batch_size: int
+    activation_checkpointing: bool
+    eval_every: int
+    sample_every: int
+    checkpoint_every_steps: int
+    checkpoint_every_minutes: float
+    dtype: str
+    cost: Cost
+
+    @property
+    def steps(self) -> int:
+        return self.load.steps
+
+    def sentence(self) -> str:
+        """What was chosen, for people."""
+        return tr("{method} of {trainable} of {parameters} parameters: {steps} steps of {batch} {unit}, learning rate {rate}.",
+                  method=METHODS[self.method], trainable=count(self.trainable), parameters=count(self.config.parameters),
+                  steps=number(self.steps), batch=number(self.load.batch), rate=f"{self.learning_rate:.2g}",
+                  unit=tr("examples") if self.load.unit == "examples" else tr("rows"))
+
+    def to_json(self) -> dict[str, Any]:
+        """For events and files."""
+        return {**asdict(self), "config": self.config.model_dump(), "steps": self.steps}
+
+
+def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts, *, trainable: int, world_size: int = 1) -> TuningPlan:
+    """The plan of a spec for a model and what its data ask. `trainable`: parameters that are trained, out of the method."""
+    steps = load.steps
+    plan = TuningPlan(
+        config=config, method=spec.method, trainable=trainable,
+        learning_rate=spec.learning_rate or learning_rate(spec.method, config.hidden_size), weight_decay=spec.weight_decay,
+        beta1=spec.beta1, beta2=spec.beta2, grad_clip=spec.grad_clip, warmup_steps=round(spec.warmup_share * steps), decay=spec.decay,
+        final_lr_share=spec.final_lr_share, load=load, micro_batch_size=1, activation_checkpointing=False,
+        eval_every=max(1, steps // 10) if spec.eval_every is None else spec.eval_every,
+        sample_every=max(1, steps // 5) if spec.sample_every is None else spec.sample_every,
+        checkpoint_every_steps=max(1, steps // 10) if spec.checkpoint_every_steps is None else spec.checkpoint_every_steps,
+        checkpoint_every_minutes=spec.checkpoint_every_minutes, dtype=device.dtype if spec.dtype == "auto" else spec.dtype,
+        cost=Cost(0, 0, 0.0, 0.0, 0.0))
+    return _fit(plan, spec, device, world_size)
+
+
+def learning_rate(method: str, width: int) -> float:
+    """AdamW's peak for a method and a width."""
+    full = RATE * math.sqrt(WIDTH / min(width, WIDE)) * min(1.0, WIDE / width)
+    return full if method == "full" else min(LORA_TIMES * full, LORA_MOST)
+
+
+def check_fit(plan: TuningPlan, device: DeviceFacts) -> None:
+    """On a CPU, running out of memory kills the process without a word: refuse before the start, with numbers."""
+    if device.kind == "cpu" and device.memory_free and plan.cost.memory > MEMORY_SHARE * device.memory_free:
+        remedy = tr("Choose LoRA, a shorter context, a smaller micro batch or activation checkpointing, or close other programs.")
+        if plan.method != "full":
+            remedy = tr("Choose a smaller model, a shorter context, a smaller micro batch or activation checkpointing.")
+        raise OutOfMemory(tr("Training would need about {need} of memory; {free} are free.", need=size(plan.cost.memory),
+                             free=size(device.memory_free)), remedy)
+
+
+def cost(plan: TuningPlan, device: DeviceFacts, world_size: int = 1) -> Cost:
+    """Memory and time of a plan on a device."""
+    config, load = plan.config, plan.load
+    counted = memory.training(config, micro_batch_size=plan.micro_batch_size, seq_len=load.seq_len, dtype=plan.dtype,
+                              activation_checkpointing=plan.activation_checkpointing, device=device.kind)
+    needed = counted.total
+    if plan.method != "full":  # the frozen weights have neither gradients nor optimizer state, and are kept in the arithmetic's dtype
+        half = 2 if plan.dtype != "float32" else 4
+        kept = config.parameters * (0.6 if plan.method == "qlora" else half)
+        copies = 0 if half == 4 else half * (config.matrix_parameters + config.vocab_size * config.hidden_size)
+        needed = round(kept + 16 * plan.trainable + counted.activations - copies + counted.logits)
+    elif plan.trainable < config.parameters:
+        needed -= 12 * (config.parameters - plan.trainable)
+    operations = config.flops_per_token(load.seq_len) * (2 / 3 if plan.method != "full" else 1.0)
+    rate = peak(device, plan.dtype) * efficiency(device.kind, plan.dtype, config.hidden_size)
+    rate *= 0.75 if plan.activation_checkpointing else 1.0
+    passes = math.ceil(load.units / plan.micro_batch_size)
+    update = 28 * plan.trainable / {"cpu": 3e10, "cuda": 1.5e12, "mps": 1e11}[device.kind]
+    step = (load.tokens_per_step * operations / rate + launches(device.kind, config.num_layers) * passes) / world_size + update
+    limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
+    return Cost(PROCESS[device.kind] + needed, limit, step, step * load.steps, load.tokens_per_step / step)
+
+
+def _fit(plan: TuningPlan, spec: TuningSpec, device: DeviceFacts, world_size: int) -> TuningPlan:
+    """Micro batch and activation checkpointing so that the peak stays within the device's memory, if that can be; and the cost."""
+    units = max(1, plan.load.units // world_size)
+    most = max(1, PAYS[device.kind] // plan.load.seq_len)
+    sizes: Iterable[int] = [spec.micro_batch_size] if spec.micro_batch_size else _sizes(min(units, most), units)
+    modes = {"on": [True], "off": [False], "auto": [False, True]}[spec.activation_checkpointing]
+    for checkpointing in modes:
+        for micro in sizes:
+            tried = replace(plan, micro_batch_size=min(micro, units), activation_checkpointing=checkpointing)
+            tried = replace(tried, cost=cost(tried, device, world_size))
+            if tried.cost.fits:
+                return tried
+    return tried
+
+
+def _sizes(most: int, units: int) -> list[int]:
+    """Micro batches to try, largest first: those that divide a step evenly, where there are such of at least half of `most`."""
+    even = [n for n in range(most, 0, -1) if units % n == 0]
+    return even if even[0] > most // 2 else [most, *even]
