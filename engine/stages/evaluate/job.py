@@ -24,9 +24,8 @@ from engine.evaluation.journal import Journal
 from engine.evaluation.questions import Question
 from engine.evaluation.suites import Suite
 from engine.generators import provider as providers
-from engine.model.formats.card import parents_of
 from engine.project import snapshots
-from engine.project.models import ModelRef, resolve
+from engine.project.models import ModelRef, parents_of, resolve
 from engine.project.project import Project
 from engine.sampling.sampling import Sampling
 from engine.stages.evaluate.spec import EvaluateSpec
