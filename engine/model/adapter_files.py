@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from engine.contract.errors import Corrupt, FormatError, Mismatch, NotFound
+from engine.contract.tuning import TARGETS
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
@@ -148,7 +149,7 @@ def adapter_facts(folder: Path) -> AdapterFacts:
         said: dict[str, Any] = raw["settings"]
         settings = LoraSettings(rank=int(said["rank"]), alpha=float(said["alpha"]), dropout=float(said["dropout"]),
                                 targets=tuple(str(t) for t in said["targets"]), rslora=bool(said["rslora"]))
-        if not 1 <= settings.rank <= 65_536:
+        if not 1 <= settings.rank <= 65_536 or not set(settings.targets) <= set(TARGETS):
             raise ValueError
         return AdapterFacts(Path(folder), settings, str(raw["base"]), str(raw["base_sha256"]), bool(raw["merged"]))
     except (KeyError, TypeError, ValueError):

@@ -65,10 +65,10 @@ def outcome(project: Project, ref: ModelRef) -> dict[str, Any]:
 
 
 def model_card(project: Project, ref: ModelRef, config: ModelConfig, *, licence: str = "", dtype: str = "", architecture: str = "",
-               chat: bool = False) -> str:
-    """README.md of the exported folder."""
+               chat: bool = False, library: str = "transformers", use: list[str] | None = None) -> str:
+    """README.md of the exported folder. `use`: how it is loaded, where that is not as a whole model of transformers."""
     facts, comes_from = outcome(project, ref), lineage(project, ref)
-    head = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["fledge"]}
+    head = {"library_name": library, "pipeline_tag": "text-generation", "tags": ["fledge"]}
     if PLAIN_LICENCE.fullmatch(licence.lower()):
         head["license"] = licence.lower()
     elif licence:
@@ -81,7 +81,7 @@ def model_card(project: Project, ref: ModelRef, config: ModelConfig, *, licence:
     lines += ["## Trained on", "", *_data(comes_from), "", "## How well", "", *_losses(facts), "", "## Shape", "", *_shape(config), ""]
     lines += ["## Lineage", "", *_lineage(ref, comes_from), "", "## Settings", "", *_settings(project, ref), ""]
     lines += ["## Licence", "", _line(licence) if licence else "None was named. Ask whoever gave you this model.", ""]
-    lines += ["## Use", "", *_use(architecture, dtype, chat)]
+    lines += ["## Use", "", *(use or _use(architecture, dtype, chat))]
     return "\n".join(lines) + "\n"
 
 

@@ -100,6 +100,15 @@ def write_adapter(folder: Path, config: ModelConfig, settings: LoraSettings, ten
     return sum(tensor.nbytes for tensor in made.values())
 
 
+def how_to_use(architecture: str, base: str, base_name: str) -> list[str]:
+    """The part of the card that says how it is loaded."""
+    named = base_name or "FOLDER_OF_THE_BASE"
+    return [f"An adapter (LoRA) for `{architecture}`: it changes the model `{base}` of the same project, exported for transformers.", "",
+            "```python", "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
+            f"base = AutoModelForCausalLM.from_pretrained({json.dumps(named)})", 'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
+            'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")', "```"]
+
+
 def output_bytes(config: ModelConfig, settings: LoraSettings) -> int:
     """Bytes of the tensors that `write_adapter` will write."""
     count = 0

@@ -15,7 +15,7 @@ from engine.project import files, layout
 from engine.project.project import Project
 
 OURS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-        "README.md", "*.gguf", "Modelfile", "chat_template.jinja", "special_tokens_map.json")
+        "README.md", "*.gguf", "Modelfile", "adapter_config.json", "chat_template.jinja", "special_tokens_map.json")
 """What a folder may hold that is replaced: the files of an export and nothing else."""
 ROOM = 64 << 20
 """Bytes left free beside the export."""

@@ -1,12 +1,12 @@
-"""Exports one model: a folder for transformers, a GGUF file, or a model in Ollama. The `export` artifact it makes is a receipt: what went
-where, with hashes, the verdicts and the round trip. The files themselves are the person's.
+"""Exports one model: a folder for transformers, a GGUF file, a model in Ollama, or the adapter of one for PEFT. The `export` artifact it
+makes is a receipt: what went where, with hashes, the verdicts and the round trip. The files themselves are the person's.
 
 What can go where is decided by engine/model/exportability.py alone; the formats are those of engine/model/formats.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from engine.contract.context import RunContext
 from engine.contract.errors import FormatError, Mismatch, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phase, Phases
 from engine.contract.words import tr
+from engine.model.adapter_files import open_adapter
 from engine.model.decoder import Decoder
 from engine.model.exportability import verdicts
-from engine.model.formats import gguf_file, hf_folder_write, ollama, quantize, round_trip
+from engine.model.formats import gguf_file, hf_folder_write, ollama, peft_write, quantize, round_trip
 from engine.model.formats.card import IMPORT, lineage, model_card, raised_here
 from engine.model.formats.go_template import go_template
 from engine.model.formats.tokenizer_out import Words
@@ -89,7 +90,7 @@ def run(spec: ExportSpec, context: RunContext) -> None:
         job = prepare(spec, context, project, ref, weights)
         work = layout.work(context.run_dir)
         work.mkdir(parents=True, exist_ok=True)
-        written = {"hf": _hf, "gguf": _gguf, "ollama": _ollama}[spec.to](job, weights, work)
+        written = {"hf": _hf, "gguf": _gguf, "ollama": _ollama, "lora": _lora}[spec.to](job, weights, work)
     with project.artifacts.create("export", title=job.title, parents=parents_of(project, ref), run=context.run_id,
                                   spec=spec.model_dump(mode="json")) as writer:
         files.write_json(writer.path / "receipt.json", {**job.facts, **written})
@@ -103,11 +104,11 @@ def prepare(spec: ExportSpec, context: RunContext, project: Project, ref: ModelR
     """The job, or a Mismatch where exportability.py says that the other program cannot load this model."""
     words = Words(Tokenizer.load(ref.folder), raised_here(project, ref), _ends(ref))
     every = verdicts(weights.config, words.facts)
-    wanted = next(v for v in every if v.target == TARGETS[spec.to])
+    wanted = next(v for v in every if v.target == TARGETS.get(spec.to, TARGETS["hf"]))
     if not wanted.loads:
         raise Mismatch(tr("{program} cannot load this model: {reason}.", program=wanted.title, reason=wanted.reason), wanted.remedy,
                        code="not_exportable", field="to")
-    if spec.to != "hf" and spec.quantisation in gguf_file.K_QUANTS:
+    if spec.to in ("gguf", "ollama") and spec.quantisation in gguf_file.K_QUANTS:
         quantize.check()
     imported = next((a for a in lineage(project, ref) if a.run.endswith("-" + IMPORT)), None)
     licence = spec.licence or str((imported.facts.get("licence") if imported else "") or "")
@@ -134,6 +135,30 @@ def _hf(job: Job, weights: Weights, work: Path) -> dict[str, Any]:
                           architecture=job.facts["architecture"], chat=bool(job.words.tokenizer.chat_template))
         hf_folder_write.write_folder(place.begin(), weights, job.words, spec.dtype, card, _generation(job.ref), job.told)
         return _finish(job, place, spec.dtype, work, place.aside)
+    finally:
+        place.drop()
+
+
+def _lora(job: Job, weights: Weights, work: Path) -> dict[str, Any]:
+    """The adapter alone; whoever loads it has the base."""
+    spec, config = job.spec, weights.config
+    adapter = open_adapter(job.ref.folder, config)
+    if adapter is None:
+        raise Mismatch(tr("{model} was not trained with LoRA, so it has no adapter.", model=job.ref.id),
+                       tr("Export the whole model: hf, gguf or ollama."), code="not_exportable", field="to")
+    place = _place(job, Path(spec.out), folder=True, work=work)
+    if place is None:
+        return files.read_json(work / "placed.json")
+    place.need(peft_write.output_bytes(config, adapter.settings))
+    job.phase("write", tr("Writing"))
+    try:
+        card = model_card(job.project, job.ref, config, licence=job.licence, library="peft",
+                          use=peft_write.how_to_use(job.facts["architecture"], adapter.base, spec.base_name))
+        folder = place.begin()
+        peft_write.write_adapter(folder, config, adapter.settings, adapter.tensors, spec.base_name, card)
+        job.words.write(folder, config.max_seq_len)
+        job.facts |= {"base": adapter.base, "lora": asdict(adapter.settings)}
+        return _finish(job, place, "float32", work, folder)
     finally:
         place.drop()
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from engine.contract.errors import SettingError
 from engine.contract.spec import Problem, Spec, option
 from engine.contract.words import tr
 
@@ -38,27 +39,31 @@ class ExportSpec(Spec):
     host: str = option("", label=tr("Ollama's address"), visible_if=("to", "ollama"), advanced=True,
         help=tr("Another one than this machine's is asked only when it is named here."))
     overwrite: bool = option(False, label=tr("Write over"), help=tr("Replaces an export that is there."))
+    base_name: str = option("", label=tr("Base model"), visible_if=("to", "lora"), advanced=True,
+        help=tr("What PEFT shall load the base by: the folder it is exported to, or its name on the hub. Whoever loads it can say it too."))
     title: str = option("", label=tr("Title"), help=tr("How the model and this export are called; as in the project unless set."))
 
     @classmethod
     def asked(cls, model: str, called: str, to: str, out: Path | None, precision: str = "", **rest: Any) -> Self:
         """A spec from a command's words: `precision` is the target's own or the other's name for it, `out` anywhere from here; both are
         chosen where they are empty."""
-        field = "dtype" if to == "hf" else "quantisation"
+        if to == "lora" and precision.lower() not in ("", "float32", "f32"):
+            raise SettingError(tr("Adapters are written in float32."), tr("Leave the precision out."), field="dtype")
+        field = "dtype" if to in ("hf", "lora") else "quantisation"
         twins = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-        known = {short: long for long, short in twins.items()} if to == "hf" else twins
+        known = {short: long for long, short in twins.items()} if field == "dtype" else twins
         words = precision.lower()
         values: dict[str, Any] = {**rest, "model": model, "to": to, **({field: known.get(words, words)} if words else {})}
         stem = re.sub(r"[^\w.-]+", "-", called).strip("-.") or model.replace("@", "-")
         if out is None and to != "ollama":
-            out = Path(f"{stem}-hf" if to == "hf" else f"{stem}-{values.get(field, 'f32')}.gguf")
+            out = Path(f"{stem}-{to}" if to in ("hf", "lora") else f"{stem}-{values.get(field, 'f32')}.gguf")
         return cls.check({**values, "out": str(out.expanduser().absolute()) if out is not None else ""})
 
     def problems(self) -> list[Problem]:
         found = []
-        if self.to == "lora":
-            found.append(Problem("to", tr("This version makes no LoRA adapters, so there are none to export."),
-                                 tr("Export the whole model: hf, gguf or ollama.")))
+        if self.to == "lora" and self.check_prompts:
+            found.append(Problem("check_prompts", tr("An adapter cannot be tried by itself."),
+                                 tr("Export the whole model for transformers (hf) to try it; it computes the same.")))
         if not self.model:
             found.append(Problem("model", tr("There is no model to export."), tr("Choose a finished model or a checkpoint.")))
         if not self.out and self.to != "ollama":

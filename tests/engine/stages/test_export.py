@@ -153,7 +153,7 @@ def test_what_exportability_refuses_is_refused_in_its_words(project: Project, tm
         with pytest.raises(Mismatch, match=reason) as told:
             export(project, model="model-2", to=to, out=str(tmp_path / "x"))
         assert told.value.code == "not_exportable"
-    with pytest.raises(SettingError, match="no LoRA adapters"):
+    with pytest.raises(Mismatch, match="has no adapter"):
         export(project, to="lora", out=str(tmp_path / "x"))
     with pytest.raises(SettingError, match="not a whole path"):
         export(project, to="hf", out="x")
@@ -277,8 +277,8 @@ def test_the_command_runs_it_and_tells_the_receipt(project: Project, tmp_path: P
                                     "--dtype", "float16", "--licence", "mit", "--json"])
     told = json.loads(done.stdout.splitlines()[-1])
     assert done.exit_code == 0 and told["artifact"] == "export-1" and told["precision"] == "f16" and (tmp_path / "c.gguf").is_file()
-    for words, code, error in ((("--to", "lora"), 2, "setting"), (("--to", "onnx"), 2, "setting"), (("--dtype", "q5_1"), 2, "setting"),
-                               (("--to", "gguf", "--out", str(tmp_path / "c.gguf")), 3, "exists")):
+    for words, code, error in ((("--to", "lora"), 3, "not_exportable"), (("--to", "onnx"), 2, "setting"),
+                               (("--dtype", "q5_1"), 2, "setting"), (("--to", "gguf", "--out", str(tmp_path / "c.gguf")), 3, "exists")):
         done = CliRunner().invoke(cli, ["export", str(project.dir), "model-1", *words, "--json"])
         assert (done.exit_code, json.loads(done.stdout.splitlines()[-1])["error"]) == (code, error), done.stdout
 
