@@ -2,7 +2,8 @@
 
     python -m engine.text.read_child MEMORY        jobs as JSON lines on stdin, what happens as JSON lines on stdout
 
-It takes "read" jobs (a batch of files becomes parts in a folder) and "look" jobs (one file for a preview). Before anything is parsed it
+It takes "read" jobs (a batch of files becomes parts in a folder), "look" jobs (one file for a preview) and those of
+conversations/in_child.py. Before anything is parsed it
 - caps its own memory where the system can: RLIMIT_DATA on Linux, which unlike RLIMIT_AS leaves mapped files and reserved addresses out.
   macOS and Windows have nothing like it that holds; there the parent's watch is the only cap;
 - forbids itself network and other processes, by an audit hook;
@@ -246,10 +247,18 @@ def main(arguments: list[str]) -> int:
 
         importlib.import_module(trial).install()
     line.say("ready", os.getpid())
+    conversations: Any = None
     while True:
         job = json.loads(jobs.get())
         try:
-            (look if job["do"] == "look" else read_batch)(job, line)
+            if job["do"] == "conversations":
+                if conversations is None:
+                    from engine.text.conversations.in_child import Conversations
+
+                    conversations = Conversations(line.say)
+                conversations.answer(job)
+            else:
+                (look if job["do"] == "look" else read_batch)(job, line)
         except Refused as trap:
             line.say("refused", str(trap))
         except MemoryError:

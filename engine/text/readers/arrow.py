@@ -26,7 +26,7 @@ def pieces(reader: "Reader") -> "Pieces":
             yield from _saved(reader)
             return
         with reader.seekable() as stream:
-            for text in _parquet(reader, stream) if kind == "parquet" else _texts(reader, stream, _Batches(stream, reader.file.name)):
+            for text in _parquet(reader, stream) if kind == "parquet" else _texts(reader, stream, Batches(stream, reader.file.name)):
                 yield text, True
     except pa.ArrowMemoryError:
         raise
@@ -48,7 +48,7 @@ def _parquet(reader: "Reader", stream: Any) -> Iterator[str]:
         first = next(file.iter_batches(batch_size=50, columns=readable), None)
         _choose(reader, kinds, readable, first)
         total, taken = max(1, file.metadata.num_rows), 0
-        for batch in file.iter_batches(batch_size=_rows_at_once(reader.file.size * 4, total), columns=[reader.column]):
+        for batch in file.iter_batches(batch_size=rows_at_once(reader.file.size * 4, total), columns=[reader.column]):
             yield from _values(reader, batch.column(0), taken)
             taken += batch.num_rows
             reader.done = min(reader.file.size, reader.file.size * taken // total)
@@ -57,7 +57,7 @@ def _parquet(reader: "Reader", stream: Any) -> Iterator[str]:
                 return
 
 
-def _rows_at_once(size: int, rows: int) -> int:
+def rows_at_once(size: int, rows: int) -> int:
     """So many rows of a table of `size` bytes make some megabytes."""
     return max(16, min(8192, BATCH_BYTES * rows // max(1, size)))
 
@@ -65,7 +65,7 @@ def _rows_at_once(size: int, rows: int) -> int:
 # ---- Arrow
 
 
-class _Batches:
+class Batches:
     """Record batches of an Arrow file (Feather 2) or stream, and its schema."""
 
     def __init__(self, stream: Any, name: str) -> None:
@@ -87,7 +87,7 @@ class _Batches:
                 yield self._file.get_batch(i)
 
 
-def _texts(reader: "Reader", stream: Any, batches: _Batches, before: int = 0, taken: int = 0) -> Iterator[str]:
+def _texts(reader: "Reader", stream: Any, batches: Batches, before: int = 0, taken: int = 0) -> Iterator[str]:
     """`before`: bytes of other files of the dataset; `taken`: rows of them."""
     kinds = {f.name: f.type for f in batches.schema}
     readable = [n for n, kind in kinds.items() if _holds_text(kind)]
@@ -115,7 +115,7 @@ def _saved(reader: "Reader") -> "Pieces":
     before = taken = 0
     for path in shards(reader.file.path, reader.file.name):
         with open(path, "rb") as stream:
-            batches = _Batches(stream, f"{reader.file.name}/{path.name}")
+            batches = Batches(stream, f"{reader.file.name}/{path.name}")
             for text in _texts(reader, stream, batches, before, taken):
                 yield text, True
             before += path.stat().st_size

@@ -12,7 +12,7 @@ from engine.contract.words import tr
 from engine.text.readers import base
 from engine.text.readers.cutting import chain, lines_of
 from engine.text.readers.encoding import Decoded
-from engine.text.readers.tables import json_lines, texts_of_rows
+from engine.text.readers.tables import json_rows, texts_of_rows
 
 if TYPE_CHECKING:
     from engine.text.readers.reader import Pieces, Reader
@@ -37,24 +37,29 @@ def pieces(reader: "Reader") -> "Pieces":
 
 
 def _texts(reader: "Reader", source: Decoded) -> Iterator[str]:
+    yield from texts_of_rows(reader, rows_of(reader, source))
+
+
+def rows_of(reader: "Reader", source: Decoded) -> Iterator[tuple[int, Any]]:
+    """Objects and strings with their numbers: of their elements, or of their lines where the file holds lines. What is neither is noted."""
     chunks = iter(source)
     head = next(chunks, "")
     while head.isspace():
         head = next(chunks, "")
     first = head.lstrip()[:1]
     if first == "[":
-        yield from texts_of_rows(reader, _rows_of(reader, _elements(reader, head.lstrip(), chunks)))
+        yield from _numbered(reader, _elements(reader, head.lstrip(), chunks))
     elif first == "{":
         if _is_lines(head):
             reader.note(tr("It holds JSON lines, one object a line."))
-            yield from json_lines(reader, lines_of(chain([head], chunks), base.LONGEST_LINE))
+            yield from json_rows(reader, lines_of(chain([head], chunks), base.LONGEST_LINE))
         else:
-            yield from texts_of_rows(reader, _rows_of(reader, _inside(reader, _whole(reader, head, chunks))))
+            yield from _numbered(reader, _inside(reader, _whole(reader, head, chunks)))
     else:
         raise _no_documents(reader.file.name)
 
 
-def _rows_of(reader: "Reader", values: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+def _numbered(reader: "Reader", values: Iterator[Any]) -> Iterator[tuple[int, Any]]:
     for number, value in enumerate(values, 1):
         if isinstance(value, (dict, str)):
             yield number, value

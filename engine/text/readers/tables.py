@@ -38,8 +38,7 @@ def pieces(reader: "Reader") -> "Pieces":
 
 
 def json_lines(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Iterator[str]:
-    rows = _json_rows(reader, lines)
-    yield from texts_of_rows(reader, rows)
+    yield from texts_of_rows(reader, json_rows(reader, lines))
 
 
 def texts_of_rows(reader: "Reader", rows: Iterator[tuple[int, Any]]) -> Iterator[str]:
@@ -81,7 +80,8 @@ def texts_of_rows(reader: "Reader", rows: Iterator[tuple[int, Any]]) -> Iterator
         raise broken
 
 
-def _json_rows(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Iterator[tuple[int, Any]]:
+def json_rows(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Iterator[tuple[int, Any]]:
+    """Objects and strings with the numbers of their lines; what is neither is noted."""
     import orjson
 
     for number, line in lines:
@@ -105,32 +105,44 @@ def _json_rows(reader: "Reader", lines: Iterator[tuple[int, str | None]]) -> Ite
 
 
 def _table(reader: "Reader", source: Decoded) -> Iterator[str]:
+    names, rows = cells_of(reader, source)
+    if not names:
+        return
+    first = [row for _, row in zip(range(200), rows, strict=False)]
+    seen = {name: [row[i] for _, row in first if i < len(row)] for i, name in enumerate(names)}
+    reader.column = choose_column(reader.file.name, seen, reader.options.text_column)
+    at = names.index(reader.column)
+    for number, row in chain(first, rows):
+        if not row:
+            continue
+        if at >= len(row) or any(cell.strip() for cell in row[len(names):]):
+            reader.note_bad(number, wrong_width(len(row), len(names)))
+        elif row[at]:
+            yield row[at]
+        else:
+            reader.empty += 1
+
+
+def cells_of(reader: "Reader", source: Decoded) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The names of a table's columns (numbered ones where it has no header) and its rows with the lines they begin on; no names where it is
+    empty."""
     lines = _Lines(source, reader)
     head = lines.peek(200)
     delimiter, quoting = ("\t", _tab_quoting(head)) if reader.file.kind == "tsv" else (_delimiter(head), csv.QUOTE_MINIMAL)
     # The limit is the process's. It bounds what a quote that is never closed can swallow.
     csv.field_size_limit(max(4_000_000, 4 * reader.options.max_document_bytes))
     rows = _rows(reader, csv.reader(lines, delimiter=delimiter, quoting=quoting), lines)
-    first = [row for _, row in zip(range(200), rows, strict=False)]
-    if not first:
-        return
-    named = _looks_like_header(first[0][1])
-    names = [n.strip() for n in first[0][1]] if named else [tr("column {number}", number=i + 1) for i in range(len(first[0][1]))]
-    body = first[1:] if named else first
+    first = next(rows, None)
+    if first is None:
+        return [], rows
+    named = _looks_like_header(first[1])
+    names = [n.strip() for n in first[1]] if named else [tr("column {number}", number=i + 1) for i in range(len(first[1]))]
     reader.columns = tuple(names)
-    seen = {name: [row[i] for _, row in body if i < len(row)] for i, name in enumerate(names)}
-    reader.column = choose_column(reader.file.name, seen, reader.options.text_column)
-    at = names.index(reader.column)
-    for number, row in chain(body, rows):
-        if not row:
-            continue
-        if at >= len(row) or any(cell.strip() for cell in row[len(names):]):
-            reader.note_bad(number, trn("{count} cell instead of {wanted}", "{count} cells instead of {wanted}", len(row),
-                                        wanted=len(names)))
-        elif row[at]:
-            yield row[at]
-        else:
-            reader.empty += 1
+    return names, rows if named else chain([first], rows)
+
+
+def wrong_width(cells: int, wanted: int) -> str:
+    return trn("{count} cell instead of {wanted}", "{count} cells instead of {wanted}", cells, wanted=wanted)
 
 
 def _rows(reader: "Reader", table: Any, lines: "_Lines") -> Iterator[tuple[int, list[str]]]:

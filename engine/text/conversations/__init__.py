@@ -1,0 +1,11 @@
+"""Files of conversations in and out: Alpaca, ShareGPT, OpenAI messages, TRL, questions with answers, and columns that a person maps.
+
+`look` and `read` parse in a watched process that is killed when it hangs or takes too much, since the files are nobody's to trust; `write`
+writes. Nothing here knows the library.
+"""
+
+from engine.text.conversations.mapping import KINDS, ROLES, Look, Mapping, Refused
+from engine.text.conversations.watched import look, read
+from engine.text.conversations.writing import FORMS, Written, write
+
+__all__ = ["FORMS", "KINDS", "ROLES", "Look", "Mapping", "Refused", "Written", "look", "read", "write"]
