@@ -21,8 +21,9 @@ from engine.contract.events import Event, Notice, Waiting
 from engine.contract.rows import Example
 from engine.contract.units import duration
 from engine.contract.words import tr
+from engine.generators.asks import Ask, Reply, Role
 from engine.generators.journal import Journal
-from engine.generators.provider import Ask, Provider, Reply, TooLong, Unavailable
+from engine.generators.provider import Provider, TooLong, Unavailable
 
 log = logging.getLogger("fledge.generators")
 
@@ -32,11 +33,16 @@ PATIENCE = 900.0
 SAY_AFTER = 2.0
 """Seconds of waiting before anybody is told."""
 TICK = 0.1
+JOIN_SECONDS = 3.0
 
 
 class AnyRow(Protocol):
+    """Of a recipe's plan. `wanted`: how many examples it makes at most."""
+
     @property
     def id(self) -> str: ...
+    @property
+    def wanted(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Ended:
     """A row is over. `reason` "": its examples were all made; else why it was given up: slow, dropped, server, form, too_long."""
 
     row: str
+    wanted: int
     examples: int
     reason: str = ""
 
@@ -61,7 +68,7 @@ class Tick:
     """Nothing for a moment: time to look at commands."""
 
 
-Steps = Callable[[Any, Callable[[Ask, str], Reply]], Iterator[Example]]
+Steps = Callable[[Any, Callable[[Ask, Role], Reply]], Iterator[Example]]
 
 
 class _Over(Exception):
@@ -94,7 +101,7 @@ class Asking:
     """`providers` by role ("responder", "second", "judge"); the same provider may have several roles. `retries`: how often a request that
     fails is made at most. `tell` gets Notice and Waiting, from any thread."""
 
-    def __init__(self, providers: Mapping[str, Provider], journal: Journal, *, recipe: str, concurrency: int = 4, retries: int = 4,
+    def __init__(self, providers: Mapping[Role, Provider], journal: Journal, *, recipe: str, concurrency: int = 4, retries: int = 4,
                  patience: float = PATIENCE, tell: Callable[[Event], None] = lambda event: None, first_wait: float = FIRST_WAIT) -> None:
         self.providers, self.journal, self.recipe = dict(providers), journal, recipe
         self.concurrency, self.retries, self.patience, self.tell, self.first_wait = concurrency, retries, patience, tell, first_wait
@@ -104,10 +111,11 @@ class Asking:
         self._out: queue.SimpleQueue[Made | Ended | BaseException | None] = queue.SimpleQueue()
         self._rows_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._random = random.Random()  # the one everybody shares is a recipe's, which plans the same rows each time
 
     # -- the rows ----------------------------------------------------------------------------------------------------
 
-    def drive(self, rows: Iterator[Any], steps: Steps) -> Iterator[Made | Ended | Tick]:
+    def drive(self, rows: Iterator[AnyRow], steps: Steps) -> Iterator[Made | Ended | Tick]:
         """Rows that the journal has as done are passed over. What a row raises is raised here, after the others were told to end."""
         plan = (row for row in rows if row.id not in self.journal.done)
         self._threads = [threading.Thread(target=self._work, args=(plan, steps), name=f"row-{i}", daemon=True)
@@ -155,10 +163,11 @@ class Asking:
         self._wake()
         for gate in self._gates.values():
             gate.provider.close()
+        until = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
-            thread.join(1.0)
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _work(self, plan: Iterator[Any], steps: Steps) -> None:
+    def _work(self, plan: Iterator[AnyRow], steps: Steps) -> None:
         try:
             while not self._over.is_set():
                 with self._rows_lock:
@@ -175,24 +184,24 @@ class Asking:
         finally:
             self._out.put(None)
 
-    def _row(self, row: Any, steps: Steps) -> None:
+    def _row(self, row: AnyRow, steps: Steps) -> None:
         made = 0
         try:
             for example in steps(row, self.asker(row.id)):
                 made += 1
                 self._out.put(Made(row.id, example))
         except _GivenUp as wrong:
-            self._out.put(Ended(row.id, made, wrong.reason))
+            self._out.put(Ended(row.id, row.wanted, made, wrong.reason))
             return
-        self._out.put(Ended(row.id, made))
+        self._out.put(Ended(row.id, row.wanted, made))
 
     # -- one ask -----------------------------------------------------------------------------------------------------
 
-    def asker(self, row: str) -> Callable[[Ask, str], Reply]:
+    def asker(self, row: str) -> Callable[[Ask, Role], Reply]:
         """What the steps of a row ask with: from the journal where it is there."""
         times: Counter[str] = Counter()
 
-        def ask(ask: Ask, role: str) -> Reply:
+        def ask(ask: Ask, role: Role) -> Reply:
             provider = self.providers[role]
             settings = {"context": provider.context, "think": provider.think}
             first = self.journal.key(self.recipe, row, role, provider.name, ask, settings, 0)
@@ -308,7 +317,7 @@ class Asking:
 
     def _wait(self, times: int) -> float:
         """Seconds before try number `times` + 1: doubling, and between half and all of it, so that askers do not come in step."""
-        return min(LONGEST_WAIT, self.first_wait * 2 ** min(times - 1, 16)) * random.uniform(0.5, 1.0)
+        return min(LONGEST_WAIT, self.first_wait * 2 ** min(times - 1, 16)) * self._random.uniform(0.5, 1.0)
 
     def _sleep(self, seconds: float) -> None:
         if self._over.wait(seconds):

@@ -88,7 +88,8 @@ class Journal:
     """The replies of one run, by key, and the rows that are done with what came of them.
 
     Replies of rows that are done are let go of: only those of rows under way are in memory. `counts`: by model's name, {"asked",
-    "tokens_in", "tokens_out", "seconds"} over all attempts; `outcomes`: how many rows ended how.
+    "tokens_in", "tokens_out", "seconds"} over all attempts; `outcomes`: how many rows ended how; `wanted`:
+    examples that those were to make.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,6 +97,7 @@ class Journal:
         self.counts: dict[str, Counter[str]] = {}
         self.outcomes: Counter[str] = Counter()
         self.done: set[str] = set()
+        self.wanted = 0
         self._replies: dict[str, dict[str, Reply]] = {}
         self._lock = threading.Lock()
         for line in lines(path):
@@ -119,11 +121,11 @@ class Journal:
         with self._lock:
             self._count(row, key, reply)
 
-    def finish(self, row: str, outcome: str) -> None:
+    def finish(self, row: str, outcome: str, wanted: int = 1) -> None:
         """The row is done, and all its examples are on the disk."""
-        self._file.append(_line({"row": row, "outcome": outcome}))
+        self._file.append(_line({"row": row, "outcome": outcome, "wanted": wanted}))
         with self._lock:
-            self._end(row, outcome)
+            self._end(row, outcome, wanted)
 
     def close(self) -> None:
         self._file.close()
@@ -133,7 +135,7 @@ class Journal:
             read = json.loads(line)
             row = str(read["row"])
             if "outcome" in read:
-                self._end(row, str(read["outcome"]))
+                self._end(row, str(read["outcome"]), int(read["wanted"]))
             else:
                 self._count(row, str(read["key"]), Reply(**read["reply"]))
         except (ValueError, KeyError, TypeError):
@@ -145,11 +147,12 @@ class Journal:
         counted.update(asked=1, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
         counted["seconds"] += reply.seconds  # type: ignore[assignment]
 
-    def _end(self, row: str, outcome: str) -> None:
+    def _end(self, row: str, outcome: str, wanted: int) -> None:
         self._replies.pop(row, None)
         if row not in self.done:
             self.done.add(row)
             self.outcomes[outcome] += 1
+            self.wanted += wanted
 
 
 def lines(path: Path) -> Iterator[bytes]:

@@ -53,6 +53,7 @@ class OllamaProvider(Provider):
 
     thinks: bool = True
     _clients: dict[float, ollama.Client] = field(default_factory=dict, repr=False)
+    _lines: reach.Lines = field(default_factory=reach.Lines, repr=False)
     _heard: threading.local = field(default_factory=threading.local, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -119,6 +120,7 @@ class OllamaProvider(Provider):
 
     def close(self) -> None:
         with self._lock:
+            self._lines.cut()
             for client in self._clients.values():
                 client._client.close()
             self._clients.clear()
@@ -130,9 +132,8 @@ class OllamaProvider(Provider):
     def _client(self, timeout: float) -> ollama.Client:
         with self._lock:
             if timeout not in self._clients:
-                limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
-                self._clients[timeout] = ollama.Client(self.address, **reach.settings(timeout, reach.key_headers()), limits=limits,
-                                                       event_hooks={"response": [self._hear]})
+                self._clients[timeout] = ollama.Client(self.address, **reach.settings(timeout, reach.key_headers()),
+                                                       event_hooks={"request": [self._lines.hook], "response": [self._hear]})
             return self._clients[timeout]
 
     def _hear(self, response: httpx.Response) -> None:

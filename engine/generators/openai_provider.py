@@ -31,6 +31,7 @@ class OpenAIProvider(Provider):
     """One model of one server. `unknown` are the fields it has refused."""
 
     unknown: set[str] = field(default_factory=set)
+    _lines: reach.Lines = field(default_factory=reach.Lines, repr=False)
     _http: httpx.Client | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -87,6 +88,7 @@ class OpenAIProvider(Provider):
 
     def close(self) -> None:
         with self._lock:
+            self._lines.cut()
             if self._http:
                 self._http.close()
             self._http = None
@@ -103,7 +105,7 @@ class OpenAIProvider(Provider):
     def _client(self) -> httpx.Client:
         with self._lock:
             if self._http is None:
-                self._http = reach.client(self.timeout, self.headers())
+                self._http = reach.client(self.timeout, self.headers(), self._lines)
             return self._http
 
     def _body(self, ask: Ask) -> dict[str, Any]:
