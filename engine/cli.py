@@ -363,6 +363,31 @@ def export(project: Path, artifact: str, form: str, out: Path | None, replace: b
 
 
 @cli.command()
+@PROJECT
+@click.argument("action", metavar="[list|import|export]", default="list", type=click.Choice(["list", "import", "export"]))
+@click.argument("names", metavar="[FILE|SET]...", nargs=-1)
+@click.option("--set", "set_id", metavar="SET", default="", help=tr("Import into this set instead of a new one."))
+@click.option("--title", default="", help=tr("How the new set is called; the file's name unless given."))
+@click.option("--map", "mapping", multiple=True, metavar="NAME=COLUMN",
+              help=tr("Which column is what (prompt=q, answer=a, known=result, role:narrator=system); guessed unless given."))
+@click.option("--look", is_flag=True, help=tr("Only show how the file would be read, and its first rows."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write (.jsonl, .json, .csv, .tsv, .parquet)."))
+@click.option("--to", "form", default="messages", metavar="FORM",
+              help=tr("messages (OpenAI), sharegpt, alpaca, trl, preferences, csv, or fledge (everything an example has)."))
+@click.option("--only-accepted", is_flag=True, help=tr("Export only what was accepted; what is rejected never goes."))
+@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@JSON
+@boundary
+def examples(project: Path, action: str, names: tuple[str, ...], set_id: str, title: str, mapping: tuple[str, ...], look: bool,
+             out: Path | None, form: str, only_accepted: bool, replace: bool, as_json: bool) -> None:
+    """List the sets of instruction data in the project in DIR, import files of conversations (Alpaca, ShareGPT, OpenAI, TRL, questions with
+    answers, any table), or export sets."""
+    from engine.examples_cli import run as run_examples
+    run_examples(project, action, names, {"set": set_id, "title": title, "mapping": mapping, "look": look, "out": out, "form": form,
+                                          "only_accepted": only_accepted, "replace": replace}, as_json)
+
+
+@cli.command()
 @click.argument("stage", metavar="STAGE")
 @JSON
 @boundary
@@ -559,7 +584,7 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
 
 def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -> int:
     """Start a run, show it, and give its exit code."""
-    from engine.project import launch
+    from engine.project import launch, layout
     from engine.project.follow import follow
     from engine.terminal import RunProgress
     pid = launch.start(made, device, wait_for_device=True, processes=processes)
@@ -574,6 +599,9 @@ def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -
     elif state.status == "crashed":
         result |= {"error": "crashed", "sentence": tr("The worker died without a last word."), "log": made.log_tail(20)}
         code = 70
+    if layout.rows_file(made.dir).exists():  # examples: into the library, whichever way the run ended
+        from engine.project.ingest import ingest_run
+        result["examples_added"] = ingest_run(project, made.id)
     if as_json:
         click.echo(json.dumps(result))
     else:
