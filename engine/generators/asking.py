@@ -225,7 +225,7 @@ class Asking:
                     gate.asks += 1
                 reply = gate.provider.ask(ask)
             except TooLong as wrong:
-                self._open(gate)
+                self._open(gate, trying)
                 log.warning("%s", wrong)
                 raise _GivenUp("too_long") from wrong
             except Unavailable as wrong:
@@ -234,7 +234,7 @@ class Asking:
                 if wrong.reason in ("gone", "busy"):
                     self._shut(gate, wrong, trying)
                     continue
-                self._open(gate)  # something answers there
+                self._open(gate, trying)  # something answers there
                 fails += 1
                 self._failed(gate, wrong)
                 if fails >= self.retries:
@@ -243,10 +243,10 @@ class Asking:
             except Exception as wrong:
                 if self._over.is_set():  # its connection was closed under it
                     raise _Over from wrong
-                self._open(gate)
+                self._open(gate, trying)
                 raise
             else:
-                self._open(gate, answered=True)
+                self._open(gate, trying, answered=True)
                 return reply
 
     def _failed(self, gate: Gate, wrong: Unavailable) -> None:
@@ -294,10 +294,13 @@ class Asking:
                                   time=duration(now - gate.shut_since), reason=wrong.sentence),
                                tr("What was answered is kept. {remedy} Then resume the run.", remedy=wrong.remedy), code="model_gone")
 
-    def _open(self, gate: Gate, answered: bool = False) -> None:
+    def _open(self, gate: Gate, tried: bool, answered: bool = False) -> None:
+        """Something answers there. What others were asked before the door was shut opens it no sooner than was said."""
         with gate.turn:
             if answered:
                 gate.failures = 0
+            if gate.shut_since and not tried and (gate.trying or time.monotonic() < gate.opens):
+                return
             said, gate.said = gate.said, False
             gate.shut_since, gate.trying = 0.0, False
             gate.turn.notify_all()

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -45,6 +45,7 @@ class Hostile:
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
+    _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _web: _Server | None = None
 
@@ -66,6 +67,17 @@ class Hostile:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                with owner._lock:
+                    owner._open.add(self.connection)
+
+            def finish(self) -> None:
+                with owner._lock:
+                    owner._open.discard(self.connection)
+                with suppress(OSError):
+                    super().finish()
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -144,6 +156,10 @@ class Hostile:
         if web is not None:
             web.shutdown()
             web.server_close()
+            with self._lock:
+                for one in self._open:
+                    with suppress(OSError):
+                        one.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
