@@ -78,7 +78,7 @@ def text_loss(examinee: Examinee, texts: Sequence[str]) -> TextLoss:
     evaluation = TextEvaluation(split, _of_rows(token_bytes(tokenizer), model.config.vocab_size), seq_len=size,
                                 batch_size=max(1, WINDOW_TOKENS // size), first_input=border_id(tokenizer), pad=border_id(tokenizer),
                                 borders=True)
-    return evaluation.measure(model, split.tokens, Ranks(0, 1, model.device))
+    return evaluation.measure(model, split.tokens + size, Ranks(0, 1, model.device))  # the last window, too, which is not full
 
 
 def _of_rows(sizes: np.ndarray, rows: int) -> np.ndarray:
