@@ -250,6 +250,10 @@ class ExampleRows:
                 "replay_documents": self.replay_documents, "replay_tokens": int(self.replay.tokens) if self.replay_documents else 0,
                 "begin": self.begin}
 
+    def keep_shape(self, wanted: bool) -> None:
+        """Pad rows from here on, or no more; what they hold stays the same."""
+        self.fixed_shapes = wanted and self.packing
+
     @property
     def steps_per_epoch(self) -> float:
         return float(self._packed_steps) if self.packing else len(self.examples) / self.batch_size

@@ -105,13 +105,14 @@ class Start:
 @dataclass(frozen=True)
 class Work:
     """What a stage brings. `evaluate(model)` gives values on held-out data, the same on every rank ("val_loss" decides which step is best;
-    None: nothing is held out); `prompts` are (text for people, ids) that it is heard on; `facts` are told of every checkpoint."""
+    None: nothing is held out); `prompts` are (text for people, ids) that it is heard on; `facts` are told of every checkpoint.
+    `one_shape(wanted)` tells the source whether all batches must have one shape, as a compiled model needs; None: it cannot."""
 
     source: Source
     evaluate: Callable[[Decoder], Mapping[str, float]] | None
     prompts: Sequence[tuple[str, list[int]]]
     loss: Callable[[nn.Module, Any], torch.Tensor] = next_token_loss
-    fixed_shapes: bool = True
+    one_shape: Callable[[bool], None] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -161,6 +162,8 @@ class Tuner:
 
     def __init__(self, spec: TuningSpec, plan: TuningPlan, start: Start, facts: DeviceFacts, context: RunContext, ranks: Ranks) -> None:
         self.spec, self.plan, self.start, self.facts, self.context, self.ranks = spec, plan, start, facts, context, ranks
+        if spec.method == "qlora":
+            quantized.check(facts.kind)
 
     # ---- before the first step
 
@@ -174,8 +177,10 @@ class Tuner:
         model.activation_checkpointing = state.checkpointing
         wanted = ("on" if state.compiled else "off") if resumed else spec.compile
         compiled, compile_reason = precision.choose_compile(wanted, self.facts, plan.cost.seconds)
-        if compiled and not work.fixed_shapes and wanted == "auto":
+        if compiled and work.one_shape is None and wanted == "auto":
             compiled, compile_reason = False, tr("off: rows differ in length, and each length would be compiled anew.")
+        if work.one_shape is not None:
+            work.one_shape(compiled)
         state.dtype, state.compiled = str(dtype).removeprefix("torch."), compiled
         named = lora.lora_parameters(model) if self.uses_lora else list(model.named_parameters())
         optimizer = Optimizer(named, OptimizerSettings(plan.learning_rate, None, plan.weight_decay, plan.beta1, plan.beta2))
@@ -202,9 +207,9 @@ class Tuner:
         """The starting model on the device, what is not trained frozen."""
         spec, device = self.spec, self.context.device
         if spec.method == "qlora":
-            model = self._in_four_bits()
+            model = load_four_bit(self.start.ref.folder, device, dtype)
         else:
-            model = load_model(self.start.ref.folder, device)
+            model = load_model(self.start.ref.folder, device, dtype if self.uses_lora else torch.float32)
         if self.uses_lora:
             lora.add_lora(model, lora.LoraSettings.of(spec), spec.seed, frozen_dtype=None if spec.method == "qlora" else dtype)
         else:
@@ -212,14 +217,13 @@ class Tuner:
         model.compute_dtype = dtype if dtype != torch.float32 else None
         return model
 
-    def _in_four_bits(self) -> Decoder:
-        raise Missing(tr("QLoRA is not there yet."), tr("Choose LoRA."))
-
     def compile(self, parts: Parts) -> None:
         """Compile where that was decided, and tell what the run is."""
         if parts.trainer.state.compiled:
             with self.context.phase("compile", tr("Compile")):
                 start_compiled(parts, self.ranks, self.context, settled=parts.resumed or self.spec.compile == "on")
+            if parts.work.one_shape is not None:
+                parts.work.one_shape(parts.trainer.state.compiled)
         plan, state = self.plan, parts.trainer.state
         self.context.emit(Facts(facts={
             "model": self.start.ref.id, "model_title": self.start.ref.title, "method": plan.method,

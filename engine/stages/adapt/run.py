@@ -39,7 +39,8 @@ def run(spec: AdaptSpec, context: RunContext) -> None:
             tuner = Tuner(spec, plan, start, facts, context, ranks)
             rows = texts.rows(spec, load.seq_len, load.batch, context.rank, context.world_size)
             held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec, load, plan.eval_every), ranks)
-            parts = tuner.build(Work(rows, held_out, texts.prompts(spec), facts={"chat": start.ref.chat}), resume_point(context, ranks))
+            work = Work(rows, held_out, texts.prompts(spec), one_shape=lambda wanted: None, facts={"chat": start.ref.chat})
+            parts = tuner.build(work, resume_point(context, ranks))
             context.emit(Phases(phases=[p for p in PHASES if p[0] != "compile" or parts.trainer.state.compiled]))
             context.emit(Facts(facts={"replay_percent": rows.percent, "eval_tokens": held_out.tokens}))
             if texts.general is None:

@@ -1,0 +1,188 @@
+"""What fine-tuning reads: the run's examples in the model's tokens, masked, split and put together; replayed text; what the model is asked
+before, while and after. run.py says in which order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.contract.context import RunContext
+from engine.contract.errors import InputError
+from engine.contract.events import Notice
+from engine.contract.rows import Example
+from engine.contract.words import tr, trn
+from engine.model.decoder import Decoder
+from engine.project import snapshots
+from engine.project.artifacts import Artifact
+from engine.project.project import Project
+from engine.stages.sft import plan, templates
+from engine.stages.sft.spec import SftSpec
+from engine.text.shards import TokenShards
+from engine.training.evaluate import TextEvaluation
+from engine.training.examples import EncodedExamples, ExampleEvaluation, ExampleRows, encode_examples
+from engine.training.ranks import Ranks
+from engine.training.tokens import maker_of, token_bytes, token_shards
+from engine.training.tuning import Start
+
+SAMPLES = 4
+ANSWER_ROOM = 16
+"""Tokens of the context that a prompt leaves free at least."""
+GENERAL_TOKENS = 50_000
+"""Of the replay corpus' held-out text, read at each validation."""
+BORDERS_FROM_DOCUMENTS = 16
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """`train` and `held_out` are what is left after masking and splitting; `given` examples there were."""
+
+    start: Start
+    template: templates.Chosen
+    train: EncodedExamples
+    held_out: EncodedExamples
+    given: int
+    longest: int
+    replay_corpus: Artifact | None = None
+    replay: TokenShards | None = None
+
+    @classmethod
+    def load(cls, project: Project, spec: SftSpec, start: Start, context: RunContext, ranks: Ranks) -> "Conversations":
+        """From the run's own copy of the library's rows. `start` of the result has the template. Raises InputError (nothing can be trained
+        on: the cause is named), Mismatch (the template), SettingError (the context), NotFound (the replay corpus)."""
+        longest = plan.longest(spec, start.config)
+        chosen = templates.choose(start.tokenizer, spec.template)
+        start = start.with_template(chosen.source)
+        counted = _Counted(snapshots.rows(context.run_dir, "examples"))
+        encoded = encode_examples(start.tokenizer, counted, loss_on=spec.loss_on, system=spec.system, max_seq_len=longest,
+                                  too_long=spec.too_long)
+        if not len(encoded):
+            raise _nothing(encoded, counted.count, longest)
+        train, held_out = encoded.split(spec.validation_percent)
+        corpus = project.artifacts.get(spec.replay) if spec.replay else None
+        if corpus is not None and corpus.kind != "corpus":
+            raise InputError(tr("{id} is not a {kind}.", id=corpus.id, kind="corpus"), tr("Choose another one."), field="replay")
+        model = next((id for id in (start.ref.id, *start.parents) if id.startswith("model-")), start.ref.id)
+        shards = corpus and token_shards(project, corpus, start.tokenizer, start.ref.folder, maker_of(project, start.tokenizer, model),
+                                         context, ranks)
+        return cls(start, chosen, train, held_out, counted.count, longest, corpus, shards or None)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """What a model trained on these comes from."""
+        return (*([self.start.ref.id] if "@" not in self.start.ref.id else self.start.parents),
+                *([self.replay_corpus.id] if self.replay_corpus else []))
+
+    def rows(self, spec: SftSpec, rank: int = 0, world_size: int = 1) -> ExampleRows:
+        batch, tokenizer = plan.batch_size(spec, len(self.train)), self.start.tokenizer
+        return ExampleRows(self.train, max_seq_len=self.longest, batch_size=batch, seed=spec.seed,
+                           pad=self.start.end_id if tokenizer.pad_id is None else tokenizer.pad_id, packing=spec.packing,
+                           replay=self.replay.split("train") if self.replay else None, replay_documents=plan.replayed(spec, batch),
+                           begin=tokenizer.bos_id, rank=rank, world_size=world_size)
+
+    def load_of(self, spec: SftSpec, rows: ExampleRows) -> plan.Load:
+        """What the plan starts from."""
+        split = self.replay.split("train") if self.replay else None
+        mean = min(self.longest, split.tokens / max(1, split.documents)) if split else 0.0
+        longest_example = int(max(self.train.lengths().max(), min(self.longest, split.lengths().max()) if split else 0))
+        return plan.load_of(spec, steps=rows.steps(spec.epochs), batch=rows.batch_size, tokens_per_step=rows.tokens_per_step,
+                            replay_tokens=mean * rows.replay_documents, row=self.longest, longest_example=longest_example)
+
+    def prompts(self, spec: SftSpec, context: RunContext) -> list[tuple[str, list[int]]]:
+        """(what is asked, ids up to where the answer begins): the spec's questions, else some of the held-out conversations up to their
+        last answer. Those that leave no room for an answer are passed over."""
+        if spec.sample_prompts:
+            asked = [[{"role": "user", "content": text}] for text in spec.sample_prompts]
+        else:
+            numbers = (self.held_out if len(self.held_out) else self.train).numbers
+            wanted = {int(numbers[i * len(numbers) // SAMPLES]) for i in range(SAMPLES)}
+            asked = [_up_to_answer(e) for n, e in enumerate(snapshots.rows(context.run_dir, "examples")) if n in wanted]
+        found, room = [], self.start.config.max_seq_len - min(ANSWER_ROOM, self.start.config.max_seq_len // 2)
+        for messages in asked:
+            if spec.system and messages and messages[0]["role"] != "system":
+                messages = [{"role": "system", "content": spec.system}, *messages]
+            if messages and messages[-1]["role"] != "system":
+                ids = self.start.tokenizer.encode_chat(messages, add_generation_prompt=True)
+                if len(ids) <= room:
+                    found.append((messages[-1]["content"], ids))
+        return found
+
+    def tell(self, context: RunContext) -> None:
+        """What was left out and why, and which template was taken, as notices."""
+        left, told = self.train.left_out, []
+        if left.too_long:
+            told.append(("too_long", trn("{count} example is longer than {longest} tokens.", "{count} examples are longer than {longest} "
+                                         "tokens.", left.too_long, longest=f"{self.longest:,}"),
+                         tr("Choose a longer context if the model has one, or shorten them.")))
+        if left.nothing_trained:
+            told.append(("nothing_trained", trn("{count} example has nothing in it to learn.", "{count} examples have nothing in them to "
+                                                "learn.", left.nothing_trained), tr("Look whether they have an answer of the assistant.")))
+        if left.refused:
+            told.append(("refused", trn("The chat template refuses {count} example.", "The chat template refuses {count} examples.",
+                                        left.refused) + (f" {left.refusal.sentence}" if left.refusal else ""),
+                         tr("Change their roles, or choose another template.")))
+        for code, text, remedy in told:
+            context.emit(Notice(level="warning", code=f"left_out_{code}", title=tr("Examples were left out"), text=text, remedy=remedy,
+                                step=0))
+        if left.cut_answers:
+            context.emit(Notice(level="warning", code="cut_answers", title=tr("Answers were cut"), step=0,
+                text=trn("{count} answer does not fit and loses its end.", "{count} answers do not fit and lose their end.",
+                         left.cut_answers), remedy=tr("Leave long examples out, or choose a longer context.")))
+        if left.unended:
+            context.emit(Notice(level="warning", code="no_end", title=tr("Answers have no end"), step=0,
+                text=trn("{count} answer is not followed by a token that ends it: the model will not learn when to stop.",
+                         "{count} answers are not followed by a token that ends them: the model will not learn when to stop.",
+                         left.unended), remedy=tr("Choose a template that closes the assistant's turn.")))
+        if self.template.sentence:
+            context.emit(Notice(level="info", code="template", title=tr("Chat template"), text=self.template.sentence, step=0))
+
+
+class HeldOut:
+    """Loss on held-out conversations, and bits per byte on held-out text of the replay corpus where there is one."""
+
+    def __init__(self, conversations: Conversations, ranks: Ranks) -> None:
+        self.ranks, self.examples, self.general = ranks, ExampleEvaluation(conversations.held_out), None
+        if conversations.replay:
+            start, split = conversations.start, conversations.replay.split("validation")
+            self.general = TextEvaluation(split, token_bytes(start.tokenizer), seq_len=start.config.max_seq_len, batch_size=8,
+                                          first_input=start.end_id, pad=start.end_id,
+                                          borders=conversations.replay.split("train").documents >= BORDERS_FROM_DOCUMENTS)
+
+    def __call__(self, model: Decoder) -> dict[str, float]:
+        values = {"val_loss": self.examples.measure(model, self.ranks).per_token}
+        if self.general is not None:
+            values["general_bpb"] = self.general.measure(model, GENERAL_TOKENS, self.ranks).bits_per_byte
+        return values
+
+
+class _Counted:
+    """Passes examples on and counts them."""
+
+    def __init__(self, examples: Iterator[Example]) -> None:
+        self._examples, self.count = examples, 0
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self._examples:
+            self.count += 1
+            yield example
+
+
+def _up_to_answer(example: Example) -> list[dict[str, str]]:
+    """The messages before the last answer."""
+    last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
+    return [{"role": m.role, "content": m.content} for m in example.messages[:last]]
+
+
+def _nothing(encoded: EncodedExamples, given: int, longest: int) -> InputError:
+    """Why there is nothing to train on."""
+    left = encoded.left_out
+    if not given:
+        return InputError(tr("This run has no examples."), tr("Choose a set of instruction data that has some."), code="no_examples",
+                          field="examples")
+    causes = {left.refused: (tr("The chat template refuses every example.") + (f" {left.refusal.sentence}" if left.refusal else ""),
+                             tr("Change the roles in the examples, or choose another template."), "template"),
+              left.too_long: (tr("Every example is longer than {longest} tokens.", longest=f"{longest:,}"),
+                              tr("Choose a longer context, a model that has one, or shorter examples."), "max_seq_len"),
+              left.nothing_trained: (tr("No example has anything in it that would be learned."),
+                                     tr("Check that they have answers of the assistant, and what is to be learned."), "loss_on")}
+    sentence, remedy, field = causes[max(causes)]
+    return InputError(sentence, remedy, code="no_examples", field=field)
+
