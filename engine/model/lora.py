@@ -13,7 +13,6 @@ Shapes: N tokens, I and O what a matrix takes and gives, R rank, P projections i
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,74 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.contract.errors import Mismatch, SettingError
-from engine.contract.tuning import TARGETS, TuningSpec
 from engine.contract.words import tr
-from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder, Linear, seeded_generator
+from engine.model.lora_shape import LoraSettings, Projection, adapter_parameters, projections, targeted
 
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """`targets`: names of engine.contract.tuning.TARGETS; those that the model's shape lacks (GPT-2 has no gate) count for nothing."""
-
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = TARGETS
-    rslora: bool = False
-
-    @classmethod
-    def of(cls, spec: TuningSpec) -> "LoraSettings":
-        return cls(spec.lora_rank, spec.lora_alpha, spec.lora_dropout, tuple(spec.lora_targets), spec.rslora)
-
-    @property
-    def scale(self) -> float:
-        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Where one projection lies: `rows` rows from `first` on of the matrix `module` of each layer, which takes `width` numbers."""
-
-    name: str
-    module: str
-    first: int
-    rows: int
-    width: int
-
-    @property
-    def part(self) -> str:
-        """"attention" or "mlp": with the name it makes the adapter's name."""
-        return self.module.partition(".")[0]
-
-
-def projections(config: ModelConfig) -> tuple[Projection, ...]:
-    """Those that a layer of this shape has, in the order in which they lie in memory."""
-    c, q, kv = config, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    h, m = c.hidden_size, c.intermediate_size
-    attention = (Projection("q", "attention.qkv", 0, q, h), Projection("k", "attention.qkv", q, kv, h),
-                 Projection("v", "attention.qkv", q + kv, kv, h), Projection("o", "attention.output", 0, h, q))
-    if c.shape == "gpt2":
-        return (*attention, Projection("up", "mlp.up", 0, m, h), Projection("down", "mlp.down", 0, h, m))
-    return (*attention, Projection("gate", "mlp.gate_up", 0, m, h), Projection("up", "mlp.gate_up", m, m, h),
-            Projection("down", "mlp.down", 0, h, m))
-
-
-def targeted(config: ModelConfig, settings: LoraSettings) -> tuple[Projection, ...]:
-    """The projections that get matrices. Raises SettingError where there are none, or a name is unknown."""
-    if unknown := [name for name in settings.targets if name not in TARGETS]:
-        raise SettingError(tr("LoRA knows no layer called {name}.", name=unknown[0]),
-                           tr("Choose among: {names}.", names=", ".join(TARGETS)), field="lora_targets")
-    found = tuple(p for p in projections(config) if p.name in settings.targets)
-    if not found:
-        raise SettingError(tr("This model has none of the layers that LoRA was told to train."),
-                           tr("Choose among: {names}.", names=", ".join(p.name for p in projections(config))), field="lora_targets")
-    return found
-
-
-def adapter_parameters(config: ModelConfig, settings: LoraSettings) -> int:
-    """Trained parameters of an adapter, by arithmetic."""
-    return config.num_layers * settings.rank * sum(p.rows + p.width for p in targeted(config, settings))
+__all__ = ["LoraLinear", "LoraSettings", "Projection", "adapter_parameters", "add_lora", "delta", "freeze", "has_lora", "load_lora",
+           "lora_modules", "lora_parameters", "lora_state", "merge_lora", "projections", "targeted", "trained_parameters", "without_lora"]
 
 
 class LoraLinear(nn.Module):
