@@ -9,8 +9,8 @@ import re
 BEGINNING = 320
 """Characters that are looked at."""
 
-_HELP = (r"(?:assist|help(?! (?:but|noticing|feeling|thinking|it\b|you (?:move|pack|carry)))|fulfil+|comply|provide|respond|generate|create|"
-         r"produce|answer(?! the (?:phone|door|call))|(?:do|write) (?:that|this|such)|discuss|engage|participate|access|browse|"
+_HELP = (r"(?:assist|help(?! (?:but|noticing|feeling|thinking|it\b|you (?:move|pack|carry)))|fulfil+|comply|provide|respond|generate|"
+         r"create|produce|answer(?! the (?:phone|door|call))|(?:do|write) (?:that|this|such)|discuss|engage|participate|access|browse|"
          r"give (?:you )?(?:medical|legal|financial|advice|instructions|information)|have (?:personal|real-time|access))")
 
 _PHRASES: dict[str, tuple[str, ...]] = {
