@@ -1,15 +1,16 @@
 """Causal attention for training and prefill, over whole rows or over documents packed into rows. Decoding is in kv_cache.py.
 
-Packed documents never attend across a border. Where the backend has something better than a dense mask it is used: on a CPU plain
-products for short rows in bfloat16, else a loop over documents, one flash kernel each (a third of the dense mask's time with it), wrapped
-in a custom operator so that torch.compile sees one node and static shapes; on CUDA in half precision `varlen_attn`. Elsewhere (MPS, CUDA in
-fp32) a dense block mask.
+Packed documents never attend across a border. Where the backend has something better than a dense mask it is used: on a CPU short documents
+of like lengths go together as plain products, padded to the longest of them, and long ones through a flash kernel each; for torch.compile
+that is wrapped in a custom operator, so that it sees one node and static shapes. On CUDA in half precision `varlen_attn`. Elsewhere (MPS,
+CUDA in fp32) a dense block mask.
 
 Shapes: B rows, T tokens, H query heads, K key/value heads, D head dimension.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,20 +57,26 @@ class Documents:
                    torch.tensor(borders, dtype=torch.int32, device=device), longest)
 
 
-PLAIN_UP_TO, PLAIN_PACKED_UP_TO = 1024, 512
-"""On a CPU in bfloat16, rows of up to this many tokens go as plain products (packed rows: with a mask): the flash kernel there is made for
-float32 and takes two to eight times as long (EPYC: 60 ms against 29 for 4 x 512 tokens and 8 heads of 40, forward and backward)."""
+PLAIN_UP_TO = 1024
+"""On a CPU in bfloat16, rows of up to this many tokens go as plain products: the flash kernel there is made for float32 and takes two to
+eight times as long (EPYC: 60 ms against 29 for 4 x 512 tokens and 8 heads of 40, forward and backward)."""
+PLAIN_DOCUMENT = {torch.bfloat16: 768, torch.float32: 128}
+"""The same for documents in packed rows, by dtype. EPYC, bfloat16, 8 heads of 40, forward and backward, flash kernel and plain: 4 of 128
+tokens 5.0 and 1.1 ms, 16 of about 100 17.3 and 4.0, 32 of about 40 15.0 and 3.5, one of 512 7.4 and 2.8, one of 1024 17 and 22."""
+ALIKE, SMALL = 0.75, 32
+"""Documents are padded together that are at least this share of the longest of them, or no longer than SMALL."""
 
 
 def causal_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents | None = None) -> Tensor:
     """Attention of each token to itself and the ones before it (in its own document, if given). Returns out_BTHD."""
     grouped = q_BTHD.shape[2] != k_BTKD.shape[2]
-    most = PLAIN_UP_TO if documents is None else PLAIN_PACKED_UP_TO
-    if q_BTHD.device.type == "cpu" and q_BTHD.dtype == torch.bfloat16 and q_BTHD.shape[1] <= most:
-        return _plain(q_BTHD, k_BTKD, v_BTKD, documents)
+    if documents is None and q_BTHD.device.type == "cpu" and q_BTHD.dtype == torch.bfloat16 and q_BTHD.shape[1] <= PLAIN_UP_TO:
+        return _plain(q_BTHD, k_BTKD, v_BTKD)
     if documents is not None:
         if q_BTHD.device.type == "cpu":
-            return torch.ops.fledge.packed_attention(q_BTHD, k_BTKD, v_BTKD, documents.ids_BT)[0]
+            if torch.compiler.is_compiling():
+                return torch.ops.fledge.packed_attention(q_BTHD, k_BTKD, v_BTKD, documents.ids_BT)[0]
+            return _Packed.apply(q_BTHD, k_BTKD, v_BTKD, documents.ids_BT)
         if q_BTHD.is_cuda and q_BTHD.dtype in (torch.bfloat16, torch.float16):
             return _varlen(q_BTHD, k_BTKD, v_BTKD, documents, grouped)
         return _dense(q_BTHD, k_BTKD, v_BTKD, documents, grouped)
@@ -78,17 +85,14 @@ def causal_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: 
     return out.transpose(1, 2)
 
 
-def _plain(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents | None) -> Tensor:
-    """Scores, mask, softmax, sum, each a whole matrix."""
+def _plain(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:
+    """Scores, softmax, sum, each a whole matrix."""
     b, t, h, d = q_BTHD.shape
     if k_BTKD.shape[2] != h:
         k_BTKD, v_BTKD = (x.repeat_interleave(h // x.shape[2], dim=2) for x in (k_BTKD, v_BTKD))
     q, k, v = (x.transpose(1, 2).reshape(b * h, t, d) for x in (q_BTHD, k_BTKD, v_BTKD))
     mask_TT = torch.full((t, t), -torch.inf, dtype=q.dtype).triu(1)
     scores = torch.baddbmm(mask_TT, q, k.transpose(1, 2), alpha=d**-0.5)
-    if documents is not None:
-        other_B1TT = (documents.ids_BT[:, :, None] != documents.ids_BT[:, None, :])[:, None]
-        scores = scores.view(b, h, t, t).masked_fill(other_B1TT, -torch.inf).view(b * h, t, t)
     return torch.bmm(scores.softmax(-1), v).view(b, h, t, d).transpose(1, 2)
 
 
@@ -109,7 +113,10 @@ def _varlen(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents
     return out.view(q_BTHD.shape)
 
 
-def _spans(ids_BT: Tensor) -> list[tuple[int, int, int]]:
+Span = tuple[int, int, int]
+
+
+def _spans(ids_BT: Tensor) -> list[Span]:
     """(row, start, stop) of every document."""
     spans = []
     ends_BT = torch.ones_like(ids_BT, dtype=torch.bool)
@@ -123,21 +130,129 @@ def _spans(ids_BT: Tensor) -> list[tuple[int, int, int]]:
     return spans
 
 
+def _groups(ids_BT: Tensor, dtype: torch.dtype) -> list[tuple[int, list[Span]]]:
+    """Documents that are computed together: (tokens of the longest, spans), or (0, [one span]) for one that takes the flash kernel."""
+    plain = PLAIN_DOCUMENT.get(dtype, 0)
+    groups: list[tuple[int, list[Span]]] = []
+    for span in sorted(_spans(ids_BT), key=lambda span: span[1] - span[2]):
+        size = span[2] - span[1]
+        if size > plain:
+            groups.append((0, [span]))
+        elif groups and groups[-1][0] and (size >= ALIKE * groups[-1][0] or groups[-1][0] <= SMALL):
+            groups[-1][1].append(span)
+        else:
+            groups.append((size, [span]))
+    return groups
+
+
+def _padded(x_BTHD: Tensor, spans: list[Span], size: int) -> Tensor:
+    """x of the documents as [n, H, size, D], zeros behind each."""
+    heads, width = x_BTHD.shape[2:]
+    out = x_BTHD.new_empty(len(spans), heads, size, width)
+    for n, (row, start, stop) in enumerate(spans):
+        out[n, :, :stop - start] = x_BTHD[row, start:stop].transpose(0, 1)
+        if stop - start < size:
+            out[n, :, stop - start:] = 0
+    return out
+
+
+def _put(x_nHSD: Tensor, out_BTHD: Tensor, spans: list[Span]) -> None:
+    for n, (row, start, stop) in enumerate(spans):
+        out_BTHD[row, start:stop] = x_nHSD[n, :, :stop - start].transpose(0, 1)
+
+
+def _group_inputs(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, spans: list[Span], size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """q [n K, H/K size, D], k and v [n K, size, D]: the heads that share a key lie one after the other."""
+    d, kv_heads = q_BTHD.shape[3], k_BTKD.shape[2]
+    q = _padded(q_BTHD, spans, size).view(len(spans) * kv_heads, -1, d)
+    k, v = (_padded(x, spans, size).view(len(spans) * kv_heads, size, d) for x in (k_BTKD, v_BTKD))
+    return q, k, v
+
+
+def _probabilities(q: Tensor, k: Tensor, size: int) -> Tensor:
+    """softmax of the causal scores. Behind a document's end only zeros are looked at, by queries that nobody reads."""
+    mask_SS = torch.full((size, size), -torch.inf, dtype=q.dtype).triu(1)
+    return torch.baddbmm(mask_SS.repeat(q.shape[1] // size, 1), q, k.transpose(1, 2), alpha=q.shape[2]**-0.5).softmax(-1)
+
+
+def _group_backward(grad_BTHD: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor, spans: list[Span], size: int,
+                    grads: Sequence[Tensor]) -> None:
+    """Gradients of one group, put into `grads` (of q, k, v)."""
+    n, kv_heads, d = len(spans), grads[1].shape[2], q.shape[2]
+    grad = _padded(grad_BTHD, spans, size).view(n * kv_heads, -1, d)
+    _put(torch.bmm(p.transpose(1, 2), grad).view(n, kv_heads, size, d), grads[2], spans)
+    dp = torch.bmm(grad, v.transpose(1, 2))
+    ds = torch._softmax_backward_data(dp, p, -1, p.dtype).mul_(d**-0.5)
+    _put(torch.bmm(ds, k).view(n, -1, size, d), grads[0], spans)
+    _put(torch.bmm(ds.transpose(1, 2), q).view(n, kv_heads, size, d), grads[1], spans)
+
+
 def _document(x_BTHD: Tensor, row: int, start: int, stop: int) -> Tensor:
     return x_BTHD[row : row + 1, start:stop].transpose(1, 2)
 
 
+def _flash_document(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, span: Span, out_BTHD: Tensor) -> Tensor:
+    """One document's attention put into `out`; the log-sum-exp of its scores."""
+    out, lse = _flash_cpu(_document(q_BTHD, *span), _document(k_BTKD, *span), _document(v_BTKD, *span), 0.0, True)
+    row, start, stop = span
+    out_BTHD[row, start:stop] = out[0].transpose(0, 1)
+    return lse
+
+
+def _flash_document_backward(grad_BTHD: Tensor, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, out_BTHD: Tensor, lse: Tensor, span: Span,
+                             grads: Sequence[Tensor]) -> None:
+    q, k, v, out, grad = (_document(x, *span) for x in (q_BTHD, k_BTKD, v_BTKD, out_BTHD, grad_BTHD))
+    row, start, stop = span
+    for whole, part in zip(grads, _flash_cpu_backward(grad, q, k, v, out, lse, 0.0, True), strict=True):
+        whole[row, start:stop] = part[0].transpose(0, 1)
+
+
+class _Packed(torch.autograd.Function):
+    """Attention within documents on a CPU. Probabilities of short ones are kept for backward."""
+
+    @staticmethod
+    def forward(ctx: Any, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, ids_BT: Tensor) -> Tensor:
+        out_BTHD = torch.empty_like(q_BTHD, memory_format=torch.contiguous_format)
+        ctx.groups, kept = _groups(ids_BT, q_BTHD.dtype), []
+        for size, spans in ctx.groups:
+            if size:
+                q, k, v = _group_inputs(q_BTHD, k_BTKD, v_BTKD, spans, size)
+                p = _probabilities(q, k, size)
+                _put(torch.bmm(p, v).view(len(spans), -1, size, q.shape[2]), out_BTHD, spans)
+                kept += [q, k, v, p]
+            else:
+                kept.append(_flash_document(q_BTHD, k_BTKD, v_BTKD, spans[0], out_BTHD))
+        ctx.save_for_backward(q_BTHD, k_BTKD, v_BTKD, out_BTHD, *kept)
+        return out_BTHD
+
+    @staticmethod
+    def backward(ctx: Any, grad_BTHD: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+        q_BTHD, k_BTKD, v_BTKD, out_BTHD, *kept = ctx.saved_tensors
+        grads = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_BTHD, k_BTKD, v_BTKD))
+        at = 0
+        for size, spans in ctx.groups:
+            if size:
+                _group_backward(grad_BTHD, *kept[at:at + 4], spans, size, grads)
+                at += 4
+            else:
+                _flash_document_backward(grad_BTHD, q_BTHD, k_BTKD, v_BTKD, out_BTHD, kept[at], spans[0], grads)
+                at += 1
+        return grads[0], grads[1], grads[2], None
+
+
 @torch.library.custom_op("fledge::packed_attention", mutates_args=(), device_types="cpu")
 def packed_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Causal attention within each document: out_BTHD and the log-sum-exp of the scores, float32, BHT."""
-    b, t, h, _ = q_BTHD.shape
+    """Causal attention within each document: out_BTHD and the log-sum-exp of the scores of those through the flash kernel, float32, BHT."""
+    b, t, h, d = q_BTHD.shape
     out_BTHD = torch.empty_like(q_BTHD, memory_format=torch.contiguous_format)
-    lse_BHT = torch.empty(b, h, t, dtype=torch.float32)
-    for row, start, stop in _spans(ids_BT):
-        out, lse = _flash_cpu(_document(q_BTHD, row, start, stop), _document(k_BTKD, row, start, stop),
-                              _document(v_BTKD, row, start, stop), 0.0, True)
-        out_BTHD[row, start:stop] = out[0].transpose(0, 1)
-        lse_BHT[row, :, start:stop] = lse[0]
+    lse_BHT = torch.zeros(b, h, t, dtype=torch.float32)
+    for size, spans in _groups(ids_BT, q_BTHD.dtype):
+        if size:
+            q, k, v = _group_inputs(q_BTHD, k_BTKD, v_BTKD, spans, size)
+            _put(torch.bmm(_probabilities(q, k, size), v).view(len(spans), -1, size, d), out_BTHD, spans)
+        else:
+            row, start, stop = spans[0]
+            lse_BHT[row, :, start:stop] = _flash_document(q_BTHD, k_BTKD, v_BTKD, spans[0], out_BTHD)[0]
     return out_BTHD, lse_BHT
 
 
@@ -151,12 +266,14 @@ def _(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, ids_BT: Tensor) -> tuple[T
 def packed_attention_backward(grad_BTHD: Tensor, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, out_BTHD: Tensor, lse_BHT: Tensor,
                               ids_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     grads = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_BTHD, k_BTKD, v_BTKD))
-    for row, start, stop in _spans(ids_BT):
-        q, k, v, out, grad = (_document(x, row, start, stop) for x in (q_BTHD, k_BTKD, v_BTKD, out_BTHD, grad_BTHD))
-        lse = lse_BHT[row : row + 1, :, start:stop].contiguous()
-        parts = _flash_cpu_backward(grad, q, k, v, out, lse, 0.0, True)
-        for whole, part in zip(grads, parts, strict=True):
-            whole[row, start:stop] = part[0].transpose(0, 1)
+    for size, spans in _groups(ids_BT, q_BTHD.dtype):
+        if size:
+            q, k, v = _group_inputs(q_BTHD, k_BTKD, v_BTKD, spans, size)
+            _group_backward(grad_BTHD, q, k, v, _probabilities(q, k, size), spans, size, grads)
+        else:
+            row, start, stop = spans[0]
+            lse = lse_BHT[row : row + 1, :, start:stop].contiguous()
+            _flash_document_backward(grad_BTHD, q_BTHD, k_BTKD, v_BTKD, out_BTHD, lse, spans[0], grads)
     return grads[0], grads[1], grads[2]
 
 

@@ -13,7 +13,7 @@ from engine.text.tokenizer import Tokenizer
 transformers = pytest.importorskip("transformers")
 
 OTHERS = ("<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[INST]", "[/INST]")
-CHATML = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+CHATML = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 LLAMA3 = ("{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + "
           "message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
@@ -38,7 +38,8 @@ BEFORE = {"ours": ("<|assistant|>", "<|end|>"), "chatml": ("<|im_start|>assistan
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return bpe.train(["the harbour master runs the boats and answers. " * 5, "Москва и море, 日本 2024. " * 4, "\n\n  assistant user\n"] * 3,
+    texts = ["the harbour master runs the boats and answers. " * 5, "Москва и море, 日本 2024. " * 4, "\n\n  assistant user\n"]
+    return bpe.train(texts * 3,
                      420, special=(*specials.SPECIAL_TOKENS, *OTHERS))
 
 

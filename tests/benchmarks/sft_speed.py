@@ -1,0 +1,237 @@
+"""Tokens a second of supervised fine-tuning on this machine: our loop and TRL's SFTTrainer (with PEFT for LoRA), side by side.
+
+A 10M Llama, context 512, bfloat16 on both sides, the same conversations (lengths drawn like those of instruction data; about half of each
+is learned), the same number of examples in a step, AdamW. Only real tokens count: no padding. Each side is a process of its own; they take
+turns, so that a neighbour on the machine costs all of them alike; tokens over seconds of all timed steps count, after start-up, without
+evaluation or saving.
+
+TRL unpacked is measured as it comes (padding to the longest of a batch), with batches of like lengths (train_sampling_strategy
+"group_by_length") and padding-free; packed with its strategy "bfd" (examples flattened into one row, kept apart by a block mask on a CPU)
+and with "wrapped" (examples cut, and not kept apart). The best of each counts.
+
+    python -m tests.benchmarks.sft_speed [--rounds N] [--steps N] [--methods full lora] [--modes unpacked packed]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CONTEXT, VOCAB, EXAMPLES = 512, 8192, 1024
+WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
+BATCH = 8
+PACKED_ROWS = 1
+"""Rows of a packed step: about four examples each."""
+SIDES = {"unpacked": ("ours", "TRL", "TRL, by length", "TRL, padding-free"), "packed": ("ours", "TRL, bfd", "TRL, wrapped")}
+WANTED = {"unpacked": 1.3, "packed": 1.1}
+LORA = {"rank": 16, "alpha": 32.0}
+
+
+def conversations():
+    """[(ids, how many at the beginning are not learned)]"""
+    import numpy as np
+
+    draw = np.random.default_rng(7)
+    made = []
+    for length in np.clip(np.exp(draw.normal(4.7, 0.7, EXAMPLES)), 16, CONTEXT).astype(int):
+        made.append((draw.integers(16, VOCAB, length), int(length * draw.uniform(0.3, 0.7))))
+    return made
+
+
+def packed_batch(lengths):
+    """Examples that share the rows of a packed step on average."""
+    return max(1, round(PACKED_ROWS * CONTEXT / statistics.mean(lengths)))
+
+
+class Turns:
+    """Steps between two lines on stdin, so that sides alternate: each line gives the number of steps to do."""
+
+    def __init__(self, warm):
+        self.left, self.done, self.warm, self.started = warm, [], True, time.perf_counter()
+        self.began = None
+
+    def step_done(self, tokens):
+        now = time.perf_counter()
+        if not self.warm:
+            self.done.append((tokens, now - self.began))
+        self.left -= 1
+        if self.left <= 0:
+            print(json.dumps({"ready": True, "seconds": now - self.started, "steps": self.done}), flush=True)
+            self.done, self.warm = [], False
+            line = sys.stdin.readline()
+            self.left = int(line or 0)
+            if not self.left:
+                sys.exit(0)
+        self.began = time.perf_counter()
+
+
+def ours(mode, method):
+    import numpy as np
+    import torch
+
+    from engine.contract.context import RunContext
+    from engine.contract.events import Metrics
+    from engine.model.config import ModelConfig
+    from engine.model.decoder import Decoder
+    from engine.model.lora import LoraSettings, add_lora, lora_parameters
+    from engine.training.allocator import keep_memory
+    from engine.training.checkpoints import Checkpoints
+    from engine.training.examples import EncodedExamples, ExampleRows, example_loss
+    from engine.training.loop import LoopSettings, Trainer
+    from engine.training.optim import Optimizer, OptimizerSettings
+    from engine.training.schedule import Schedule
+
+    keep_memory()
+    model = Decoder(ModelConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
+                                head_dim=WIDTH // HEADS, intermediate_size=MIDDLE, max_seq_len=CONTEXT), seed=0)
+    model.compute_dtype = torch.bfloat16
+    if method == "lora":
+        add_lora(model, LoraSettings(LORA["rank"], LORA["alpha"]), 0, frozen_dtype=torch.bfloat16)
+    made = conversations()
+    starts = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in made])])
+    trained = np.concatenate([np.arange(len(ids)) >= masked for ids, masked in made])
+    examples = EncodedExamples(np.concatenate([ids for ids, _ in made]).astype(np.uint32), trained, starts, np.arange(len(made)),
+                               np.zeros(len(made), np.uint64))
+    packing = mode == "packed"
+    batch_size = packed_batch(examples.lengths().tolist()) if packing else BATCH
+    turns = Turns(4)
+    before = [0]
+
+    def emit(event):
+        if isinstance(event, Metrics):
+            tokens = int(event.columns["tokens"][0])
+            turns.step_done(tokens - before[0])
+            before[0] = tokens
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = RunContext(run_dir=Path(folder), project_dir=Path(folder), run_id="1-benchmark", emitter=emit)
+        source = ExampleRows(examples, max_seq_len=CONTEXT, batch_size=batch_size, seed=0, pad=0, packing=packing)
+        parameters = lora_parameters(model) if method == "lora" else list(model.named_parameters())
+        optimizer = Optimizer(parameters, OptimizerSettings(1e-4), model.matrix_parts() if method == "full" else ())
+        Trainer(model, loss=example_loss, source=source, optimizer=optimizer, schedule=Schedule(10**6, 10),
+                settings=LoopSettings(10**6, PACKED_ROWS if packing else BATCH), context=context,
+                checkpoints=Checkpoints(context, lambda path: None)).train()
+
+
+def trl(side, mode, method):
+    import datasets
+    import tokenizers
+    import transformers
+    from peft import LoraConfig
+    from trl import SFTConfig, SFTTrainer
+
+    turns = Turns(4)
+    seen = [0]
+
+    class Told(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **rest):
+            turns.step_done(seen[0])
+            seen[0] = 0
+
+    class Counted(SFTTrainer):
+        def training_step(self, model, inputs, *rest, **more):
+            seen[0] += int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else inputs["input_ids"].numel()
+            return super().training_step(model, inputs, *rest, **more)
+
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
+        intermediate_size=MIDDLE, max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False, bos_token_id=1,
+        eos_token_id=2, pad_token_id=0))
+    vocabulary = {f"t{i}": i for i in range(VOCAB)}
+    words = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, "t3")),
+                                                 pad_token="t0", bos_token="t1", eos_token="t2")
+    data = datasets.Dataset.from_list([{"input_ids": ids.tolist(), "labels": [-100] * masked + ids[masked:].tolist()}
+                                       for ids, masked in conversations()])
+    more = {}
+    if side == "TRL, by length":
+        more["train_sampling_strategy"] = "group_by_length"
+    if side == "TRL, padding-free":
+        more.update(padding_free=True, max_length=None)
+    if mode == "packed":
+        more.update(packing=True, packing_strategy="bfd" if side == "TRL, bfd" else "wrapped")
+    lora = LoraConfig(r=LORA["rank"], lora_alpha=LORA["alpha"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(output_dir=folder, per_device_train_batch_size=PACKED_ROWS if mode == "packed" else BATCH, max_steps=10**6,
+                             learning_rate=1e-4, bf16=True, use_cpu=True, optim="adamw_torch_fused", report_to=[], save_strategy="no",
+                             logging_steps=10**5, dataloader_num_workers=0, disable_tqdm=True, lr_scheduler_type="constant",
+                             max_grad_norm=1.0, gradient_checkpointing=False, **{"max_length": CONTEXT, **more})
+        Counted(model=model, args=settings, train_dataset=data, processing_class=words, callbacks=[Told()],
+                peft_config=lora if method == "lora" else None).train()
+
+
+def run_side(side, mode, method):
+    import torch
+
+    from engine.training.devices import usable_processors
+    torch.set_num_threads(usable_processors())
+    torch.manual_seed(0)
+    if side == "ours":
+        ours(mode, method)
+    else:
+        trl(side, mode, method)
+
+
+def compare(mode, method, rounds, steps):
+    """{side: tokens a second}: processes start one after the other, then take turns."""
+    processes, done = {}, {}
+    for side in SIDES[mode]:
+        command = [sys.executable, "-m", "tests.benchmarks.sft_speed", "--side", side, "--modes", mode, "--methods", method]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if _answer(process) is None:
+            print(f"  {side}: does not run here ({process.stderr.read().strip().splitlines()[-1:]})")
+            continue
+        processes[side], done[side] = process, []
+        process.stderr.close()
+    for _ in range(rounds):
+        for side, process in processes.items():
+            process.stdin.write(f"{steps}\n")
+            process.stdin.flush()
+            done[side] += _answer(process)["steps"]
+    for process in processes.values():
+        process.stdin.write("0\n")
+        process.stdin.close()
+        process.wait(timeout=60)
+    return {side: sum(t for t, _ in steps) / sum(s for _, s in steps) for side, steps in done.items()}
+
+
+def _answer(process):
+    while line := process.stdout.readline():
+        if line.startswith('{"ready"'):
+            return json.loads(line)
+    return None
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
+    parser.add_argument("--modes", nargs="+", choices=tuple(SIDES), default=list(SIDES))
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.side:
+        run_side(asked.side, asked.modes[0], asked.methods[0])
+        return 0
+    lengths = [len(ids) for ids, _ in conversations()]
+    print(f"10M Llama, bfloat16; examples of {statistics.mean(lengths):.0f} tokens on average ({min(lengths)} to {max(lengths)}); "
+          f"{BATCH} a step unpacked, about {packed_batch(lengths)} in {PACKED_ROWS} rows of {CONTEXT} packed")
+    good = True
+    for mode in asked.modes:
+        for method in asked.methods:
+            print(f"{mode}, {method}", flush=True)
+            speeds = compare(mode, method, asked.rounds, asked.steps)
+            for side, speed in speeds.items():
+                print(f"  {side:18} {speed:8,.0f} tokens/s")
+            ratio = speeds["ours"] / max(speed for side, speed in speeds.items() if side != "ours")
+            good &= ratio >= WANTED[mode]
+            print(f"  ratio to the best {ratio:.2f} (wanted {WANTED[mode]:.2f})", flush=True)
+    print("holds" if good else "DOES NOT HOLD")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
