@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engine.contract.errors import MachineError
@@ -34,6 +34,7 @@ SAY_AFTER = 2.0
 """Seconds of waiting before anybody is told."""
 TICK = 0.1
 JOIN_SECONDS = 3.0
+SEED_STEP = 1_000_003
 
 
 class AnyRow(Protocol):
@@ -217,13 +218,13 @@ class Asking:
 
     def _ask(self, gate: Gate, ask: Ask) -> Reply:
         """The answer, however often it takes. _GivenUp when the row must do without; a FledgeError when the run must."""
-        fails = 0
+        fails, again = 0, ask
         while True:
             trying = self._pass(gate)
             try:
                 with gate.turn:
                     gate.asks += 1
-                reply = gate.provider.ask(ask)
+                reply = gate.provider.ask(again)
             except TooLong as wrong:
                 self._open(gate, trying)
                 log.warning("%s", wrong)
@@ -236,6 +237,8 @@ class Asking:
                     continue
                 self._open(gate, trying)  # something answers there
                 fails += 1
+                if wrong.reason in ("form", "server"):  # with the same seed it may do the same again
+                    again = replace(ask, seed=(ask.seed + fails * SEED_STEP) % 2**31)
                 self._failed(gate, wrong)
                 if fails >= self.retries:
                     raise _GivenUp(wrong.reason) from wrong

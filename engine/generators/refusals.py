@@ -17,6 +17,8 @@ LONGEST_WAIT = 600.0
 QUOTED = 300
 _TOO_LONG = ("context size", "context length", "context window", "context_length", "exceed_context", "maximum context", "this model sees",
              "input length exceeds", "prompt is too long", "greater than the context")
+_MALFORMED = ("does not match the expected", "failed to parse")
+"""llama.cpp's words for an answer that its own reader of answers refuses, half a character in a text say."""
 _MEMORY = ("requires more system memory", "out of memory", "insufficient memory", "not enough memory")
 
 
@@ -40,6 +42,9 @@ def of_status(status: int, text: str, headers: Mapping[str, str], place: str, mo
     if any(words in low for words in _MEMORY):
         return OutOfMemory(tr("{model} does not fit the memory of {place}: {reason}", model=model, place=place, reason=said),
                            tr("Choose a smaller model or a shorter context."))
+    if status == 500 and any(words in low for words in _MALFORMED):
+        return Unavailable("form", tr("{model} wrote what {place} cannot read: {reason}", model=model, place=place, reason=said),
+                           tr("Choose a model that follows instructions."))
     if status in (429, 503):
         return Unavailable("busy", tr("{place} is busy.", place=place), tr("Ask it for fewer answers at once."),
                            retry_after(headers.get("retry-after", "")))

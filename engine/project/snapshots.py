@@ -45,13 +45,20 @@ def _questions(library: Library, spec: Spec) -> Iterator[Example]:
     return library.examples.for_training(_sets(spec, "examples"))
 
 
+def _held_out(library: Library, spec: Spec) -> Iterator[Example]:
+    """Of what is held out the sets of the library; the rest are files, which the worker reads."""
+    known = {one.id for one in library.examples.sets()}
+    return library.examples.for_training([id for id in _sets(spec, "held_out") if id in known])
+
+
 def _sets(spec: Spec, field: str) -> Sequence[str]:
     return tuple(getattr(spec, field))
 
 
 ROWS: dict[str, Callable[[Library, Spec], Any]] = {"decisions": _decisions, "harm_labels": _harm_labels}
 """One JSON value each."""
-STREAMS: dict[str, Callable[[Library, Spec], Iterator[Example]]] = {"examples": _examples, "seeds": _seeds, "questions": _questions}
+STREAMS: dict[str, Callable[[Library, Spec], Iterator[Example]]] = {"examples": _examples, "seeds": _seeds, "questions": _questions,
+                                                                    "held_out": _held_out}
 """Examples, a line each."""
 
 
@@ -71,7 +78,7 @@ def take(project: Path, spec: Spec, folder: Path) -> None:
 
 
 def _names_sets(spec: Spec) -> bool:
-    return any(name in STREAMS and getattr(spec, "seeds" if name == "seeds" else "examples", ()) for name in spec.rows)
+    return any(name in STREAMS and getattr(spec, name if name == "seeds" else "examples", ()) for name in spec.rows)
 
 
 def _write_stream(path: Path, examples: Iterator[Example]) -> None:

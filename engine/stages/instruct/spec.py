@@ -13,7 +13,7 @@ class InstructSpec(Spec):
     "http://127.0.0.1:1234/v1 qwen3"), `gguf:PATH`."""
 
     stage: ClassVar[str] = "instruct"
-    rows: ClassVar[tuple[str, ...]] = ("seeds",)
+    rows: ClassVar[tuple[str, ...]] = ("seeds", "held_out")
 
     title: str = option("", label=tr("Name"), help=tr("How the set of examples is called."), group=RECIPE)
     responder: str = option("", label=tr("Model that writes"), group=MODELS,
