@@ -45,18 +45,24 @@ def guess(rows: Sequence[Any]) -> Mapping:
                        known=column(KNOWN, but=(conversation,)))
     if column(("chosen",)) and column(("rejected",)):
         return Mapping("preferences", prompt=column(PROMPTS), answer=column(("chosen",)), rejected=column(("rejected",)), system=system)
-    if column(("prompt",)) and column(("completion",)):
-        return Mapping("prompt_completion", prompt=column(("prompt",)), answer=column(("completion",)), system=system)
-    prompt = column(PROMPTS)
-    answer = column(ANSWERS, but=(prompt,))
+    if "prompt" in folded and "completion" in folded:
+        return Mapping("prompt_completion", prompt=folded["prompt"], answer=folded["completion"], system=system, known=column(KNOWN))
+    prompt = column(PROMPTS) or _named(folded, PROMPTS)
+    answer = column(ANSWERS, but=(prompt,)) or _named(folded, ANSWERS, prompt)
     if not (prompt and answer):
         return Mapping(prompt=prompt, answer=answer, system=system)
     if prompt.strip().casefold() == "instruction":
-        return Mapping("alpaca", prompt=prompt, input=column(INPUTS), answer=answer, system=system, history=column(("history",)))
+        return Mapping("alpaca", prompt=prompt, input=column(INPUTS), answer=answer, system=system, history=column(("history",)),
+                       known=column(KNOWN, but=(answer,)))
     known = column(KNOWN, but=(answer,))
-    if not known and _are_short(values[answer]):
+    if not known and _are_short(values.get(answer, [])):
         known = answer
     return Mapping("questions", prompt=prompt, answer=answer, input=column(("context",), but=(prompt,)), system=system, known=known)
+
+
+def _named(folded: dict[str, str], names: Sequence[str], but: str = "") -> str:
+    """The first column of these names, even where every value seen is empty."""
+    return next((folded[name] for name in names if name in folded and folded[name] != but), "")
 
 
 def _are_messages(values: Sequence[Any]) -> bool:

@@ -49,7 +49,7 @@ def make(row: Any, mapping: Mapping, origin: str) -> Example:
     messages = [m for m in messages if m.role != "system" or m.content.strip()]
     _check(messages)
     facts: dict[str, Any] = {}
-    if mapping.known:
+    if mapping.known and (mapping.known == mapping.answer or row.get(mapping.known) not in (None, "")):
         facts["answer"] = _known(row, mapping)
     if rejected:
         facts["rejected"] = {"text": rejected, "model": "", "score": None}

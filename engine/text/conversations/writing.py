@@ -172,7 +172,7 @@ def _writer(path: Path, ending: str, form: str) -> Iterator[Callable[[dict[str, 
         if ending in (".csv", ".tsv"):
             columns = list(_COLUMNS[form])
             table = csv.DictWriter(file, columns, extrasaction="raise", delimiter="\t" if ending == ".tsv" else ",",
-                                   quoting=csv.QUOTE_ALL if ending == ".tsv" else csv.QUOTE_MINIMAL, lineterminator="\n")
+                                   quoting=csv.QUOTE_ALL, lineterminator="\n")
             table.writeheader()
             yield lambda row: table.writerow({name: _cell(row.get(name, "")) for name in columns})
         elif ending == ".jsonl":
