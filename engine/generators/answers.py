@@ -24,8 +24,8 @@ _CLOSE_ONLY = re.compile(r"\A.*</(think|thinking|thought|reasoning)>\s*", re.S |
 _TRAILING = re.compile(r",(\s*[}\]])")
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*(?:/\s*\d+(?:\.0+)?|%|points?)?\s*", re.I)
 _DECODER = json.JSONDecoder(strict=False)
-LONGEST = 400_000
-"""Characters of a reply that are looked at."""
+LONGEST, LONGEST_OBJECT, TRIED = 200_000, 30_000, 200
+"""Characters of a reply that are looked at, and of an object that is put right; opening brackets of a reply that are tried."""
 
 
 class Unreadable(Exception):
@@ -100,8 +100,9 @@ def _validator(schema: str) -> Any:
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Every JSON object in a text that is not inside another one."""
-    at = text.find("{")
-    while at >= 0:
+    at, tried = text.find("{"), 0
+    while at >= 0 and tried < TRIED:
+        tried += 1
         found, end = _decoded(text, at)
         if isinstance(found, dict):
             yield found
@@ -136,7 +137,7 @@ def _straightened(piece: str) -> str:
 def _balanced(text: str, at: int) -> int:
     """Where the bracket at `at` closes, strings in straight quote marks aside; 0 if it does not."""
     depth, inside, escaped = 0, False, False
-    for place in range(at, len(text)):
+    for place in range(at, min(len(text), at + LONGEST_OBJECT)):
         sign = text[place]
         if inside:
             if escaped:

@@ -48,6 +48,7 @@ _THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>\s*", re.S | re.I)
 class CheckSettings:
     """
     language        in words, as the person wrote it; "" for that of the prompt
+    prompts_too     the prompt must be in the named language as well: for recipes that write prompts
     duplicates      similarity from which on a prompt was there before; 0: never looked
     whole           compare prompt and answer together: for recipes that answer the same prompts again
     answer_schema   JSON schema that every answer must fit, if not empty
@@ -59,6 +60,7 @@ class CheckSettings:
     refusals: bool = True
     check_language: bool = True
     language: str = ""
+    prompts_too: bool = False
     duplicates: float = 0.8
     whole: bool = False
     parrots: bool = True
@@ -91,6 +93,7 @@ class CheckSettings:
         return cls(shortest=max(int(settings.get("shortest", 1)), int(recipe_checks.get("shortest", 0))),
                    longest=int(recipe_checks.get("longest", 0)), refusals=on("refusals", bool(settings.get("refusals", True))),
                    check_language=on("language", bool(settings.get("check_language", True))), language=str(settings.get("language", "")),
+                   prompts_too=kind not in ("answers", "python"),
                    duplicates=min(1.0, max(0.0, duplicates)), whole=kind == "answers", parrots=on("parrots"), repetition=on("repetition"),
                    answer_schema=schema)
 
@@ -205,7 +208,12 @@ class Checks:
         answers_ = [_prose(_THOUGHT.sub("", _answer(e))) for e in examples]
         spoken = language.identify(answers_)
         if self.wanted:
-            return [bool(_other(code, self.wanted)) for code in _sure(answers_, spoken)]
+            off = [_other(code, self.wanted) for code in _sure(answers_, spoken)]
+            if self.settings.prompts_too:
+                prompts = [_prose(_last_prompt(e)) for e in examples]
+                asked = _sure(prompts, language.identify(prompts))
+                off = [one or _other(code, self.wanted) for one, code in zip(off, asked, strict=True)]
+            return off
         if self.settings.language:
             return [False] * len(examples)
         # The prompt's own language, unless it speaks of languages.
