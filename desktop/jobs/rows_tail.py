@@ -1,4 +1,5 @@
-"""Follows a file of JSON lines that a run appends to, a few milliseconds at a time; whole lines only. What a line means is the taker's matter.
+"""Follows a file of JSON lines that a run appends to, a few milliseconds at a time; whole lines only. What a line means is the taker's
+matter.
 
 It shares the reading turns of the events, so that all that is followed together holds the window no longer than one event file does.
 """

@@ -1,6 +1,7 @@
 """The wizard of instruction data without widgets: its steps, the models and the recipe chosen, what is in the way, what it will take.
 
-Everything that was chosen can be written down as a draft and taken up again. What is found on this machine is asked elsewhere and told here.
+Everything that was chosen can be written down as a draft and taken up again. What is found on this machine is asked elsewhere and told
+here.
 """
 
 import ipaddress
@@ -17,6 +18,8 @@ from engine.stages.instruct.spec import CHECKS, RUN, InstructSpec
 STEPS = ("models", "recipe", "amount", "preview")
 PREVIEW_ROWS = 5
 ROLES = ("responder", "second_responder", "judge")
+MODES = {"one": ROLES[:1], "scored": ("responder", "judge"), "two": ROLES}
+"""Who has a part: one model alone, one whose answers a judge scores, two of whose answers a judge keeps the better."""
 AMOUNT_FIELDS = ("count", "language", "title")
 KEPT_OUT = ("preview", "recipe_text")
 """Not part of a draft: filled in for each run."""
@@ -73,6 +76,11 @@ class RecipeChoice:
     rubric: str = ""
     problem: str = ""
 
+    @property
+    def uses(self) -> set[str]:
+        """What it starts from, whether it must or may."""
+        return {*self.needs, *self.optional} | ({"topics", "seeds"} if "topics_or_seeds" in self.needs else set())
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -114,16 +122,17 @@ def defaults() -> dict[str, Any]:
 
 @dataclass
 class InstructPlan:
-    """`values` are all settings of an InstructSpec; `step` is one of STEPS; `judged` says whether two answer and a third judges. `places`
-    and `recipes` are None until somebody has looked."""
+    """`values` are all settings of an InstructSpec; `step` is one of STEPS; `mode` says who answers (see MODES). `places`
+    and `recipes` are None until somebody has looked; `confirmed` are hosts outside this machine that the person typed twice."""
 
     step: str = STEPS[0]
     values: dict[str, Any] = field(default_factory=defaults)
-    judged: bool = False
+    mode: str = "one"
     places: list[Place] | None = None
     recipes: list[RecipeChoice] | None = None
     set_titles: dict[str, str] = field(default_factory=dict)
     corpora: list[tuple[str, str]] = field(default_factory=list)
+    confirmed: set[str] = field(default_factory=set)
     measured: Measured | None = None
     previewed: dict[str, Any] = field(default_factory=dict)
 
@@ -132,7 +141,7 @@ class InstructPlan:
     def draft(self) -> dict[str, Any]:
         """What was chosen, as plain JSON."""
         changed = {k: list(v) if isinstance(v, tuple) else v for k, v in self.values.items() if k not in KEPT_OUT and v != _DEFAULTS[k]}
-        return {"step": self.step, "judged": self.judged, "values": changed}
+        return {"step": self.step, "mode": self.mode, "values": changed}
 
     def recall(self, draft: Any) -> None:
         """As it was left; what a draft of another version holds and nobody knows is left out."""
@@ -140,7 +149,7 @@ class InstructPlan:
         given = raw.get("values")
         self.values = defaults()
         self.take_values(given if isinstance(given, Mapping) else {})
-        self.judged = bool(raw.get("judged"))
+        self.mode = str(raw.get("mode")) if raw.get("mode") in MODES else "one"
         self.step = str(raw.get("step")) if raw.get("step") in STEPS else STEPS[0]
         self.measured, self.previewed = None, {}
 
@@ -148,7 +157,7 @@ class InstructPlan:
         """The settings of an earlier run."""
         self.values = defaults()
         self.take_values({k: v for k, v in spec.items() if k not in KEPT_OUT})
-        self.judged = bool(self.values["judge"])
+        self.mode = "two" if self.values["second_responder"] else "scored" if self.values["judge"] else "one"
         self.step = STEPS[0]
 
     def take_values(self, given: Mapping[str, Any]) -> None:
@@ -161,7 +170,7 @@ class InstructPlan:
     @property
     def begun(self) -> bool:
         """Whether there is anything worth keeping."""
-        return any(self.values[n] != _DEFAULTS[n] for n in self.values if n not in KEPT_OUT) or self.judged
+        return any(self.values[n] != _DEFAULTS[n] for n in self.values if n not in KEPT_OUT and n != "corpus") or self.mode != "one"
 
     # choosing ---------------------------------------------------------------------------------------------------------
 
@@ -169,12 +178,30 @@ class InstructPlan:
         self.values.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in self.values})
 
     def choose(self, role: str, model: str) -> None:
-        """Give a model a role. A host outside this machine has to have been confirmed before."""
+        """Give a model a role. A host outside this machine is asked only when it is among the confirmed ones."""
         self.values[role] = model
+        hosts = {host_of(self.values[r]) for r in ROLES} & self.confirmed
+        if self.values["allowed_host"] not in hosts:
+            self.values["allowed_host"] = next(iter(sorted(hosts)), "")
 
-    def set_judged(self, judged: bool) -> None:
-        """One model answers, or two and a judge; what was chosen before is remembered either way."""
-        self.judged = judged
+    def set_mode(self, mode: str) -> None:
+        """Who has a part; what was chosen before is remembered either way. Two start as one model that answers twice."""
+        assert mode in MODES
+        self.mode = mode
+        if mode == "two" and not self.values["second_responder"]:
+            self.choose("second_responder", self.values["responder"])
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return MODES[self.mode]
+
+    @property
+    def judged(self) -> bool:
+        return "judge" in self.parts
+
+    @property
+    def two(self) -> bool:
+        return "second_responder" in self.parts
 
     @property
     def models(self) -> list[ModelChoice]:
@@ -185,7 +212,7 @@ class InstructPlan:
 
     def roles_of(self, model: str) -> list[str]:
         """The roles that a model has now."""
-        return [r for r in (ROLES if self.judged else ROLES[:1]) if self.values[r] == model and model]
+        return [r for r in self.parts if self.values[r] == model and model]
 
     def suggest(self) -> None:
         """Choose what nobody chose: with one model running there is nothing to ask."""
@@ -239,10 +266,10 @@ class InstructPlan:
 
     def _model_problems(self) -> list[Problem]:
         found = []
-        needed = [("responder", tr("No model was chosen to write."), tr("Choose one of the models on this machine."))]
-        if self.judged:
-            needed += [("second_responder", tr("No second model was chosen."), tr("Choose one; it may be the first again.")),
-                       ("judge", tr("Nobody judges yet."), tr("Choose a model that judges, or let one model answer."))]
+        words = {"responder": (tr("No model was chosen to write."), tr("Choose one of the models on this machine.")),
+                 "second_responder": (tr("No second model was chosen."), tr("Choose one; it may be the first again.")),
+                 "judge": (tr("Nobody judges yet."), tr("Choose a model that judges, or let one model answer alone."))}
+        needed = [(role, *words[role]) for role in self.parts]
         for role, sentence, remedy in needed:
             model = self.values[role]
             if not model:
@@ -250,6 +277,9 @@ class InstructPlan:
             elif self.places is not None and model not in {m.name for m in self.models}:
                 found.append(Problem(role, tr("{model} is not there now.", model=short_name(model)),
                                      tr("Start its server and look again, or choose another model.")))
+            elif not is_local(host_of(model)) and self.values["allowed_host"] and host_of(model) != self.values["allowed_host"]:
+                found.append(Problem(role, tr("Only one other machine can be asked in a run, and {host} is another.", host=host_of(model)),
+                                     tr("Choose a model of {host}, or of this machine.", host=self.values["allowed_host"])))
             elif not is_local(host_of(model)) and host_of(model) != self.values["allowed_host"]:
                 found.append(Problem(role, tr("{host} is outside this machine, and nobody confirmed it.", host=host_of(model)),
                                      tr("Add its address again and confirm it, or choose a model of this machine.")))
@@ -268,8 +298,12 @@ class InstructPlan:
         if "seeds" in recipe.needs and not self.values["seeds"]:
             found.append(Problem("seeds", tr("This recipe starts from examples, and none are chosen."),
                                  tr("Choose a set, import one, or choose another recipe.")))
+        if "topics_or_seeds" in recipe.needs and not (self.values["topics"] or self.values["seeds"]):
+            found.append(Problem("topics", tr("This recipe starts from topics or from examples."), tr("Write topics, or choose a set.")))
         if "topics" in recipe.needs and not self.values["topics"]:
             found.append(Problem("topics", tr("This recipe needs topics."), tr("Write some, one a line.")))
+        if "language" in recipe.needs and not self.values["language"].strip():
+            found.append(Problem("language", tr("This recipe needs a language to write in."), tr("Name one, such as “Spanish”.")))
         if recipe.python and not self.values["recipe_hash"]:
             found.append(Problem("recipe_hash", tr("This recipe is a program, and nobody has said that it is trusted."),
                                  tr("Read it and confirm it, or choose another one.")))
@@ -280,10 +314,9 @@ class InstructPlan:
     def spec_values(self) -> dict[str, Any]:
         """All values of the run that would start now."""
         recipe, made = self.recipe, dict(self.values)
-        if not self.judged:
-            made |= {"second_responder": "", "judge": "", "rubric": ""}
+        made |= {role: "" for role in ROLES if role not in self.parts} | ({} if self.judged else {"rubric": ""})
         if recipe is not None:
-            used = {*recipe.needs, *recipe.optional}
+            used = recipe.uses
             made |= {"recipe": recipe.path or recipe.id}
             made |= {} if "documents" in used else {"corpus": ""}
             made |= {} if "seeds" in used else {"seeds": ()}
@@ -312,6 +345,15 @@ class InstructPlan:
 
     # in words ---------------------------------------------------------------------------------------------------------
 
+    def number_of(self, name: str) -> float:
+        """A numeric setting; its default while what stands in the form is none."""
+        value = self.values[name]
+        return float(value) if isinstance(value, (int, float)) else float(_DEFAULTS[name])
+
+    @property
+    def rows(self) -> int:
+        return int(self.number_of("count"))
+
     @property
     def title(self) -> str:
         """The set's name where none was written."""
@@ -321,29 +363,29 @@ class InstructPlan:
 
     def requests(self) -> tuple[float, bool]:
         """Requests for all rows, and whether a preview has measured that."""
-        rows = int(self.values["count"])
+        rows = self.rows
         if self.measured is not None and not self.preview_is_stale:
             return rows * self.measured.requests, True
         asks = self.recipe.asks if self.recipe is not None else 1.0
-        return rows * (asks + (3 if self.judged else 0)), False
+        return rows * (asks + {"one": 0, "scored": 1, "two": 3}[self.mode]), False
 
     def seconds(self) -> float | None:
         """Time for all rows, None until a preview was made."""
         if self.measured is None or self.preview_is_stale:
             return None
-        return int(self.values["count"]) * self.measured.seconds
+        return self.rows * self.measured.seconds
 
     def tokens(self) -> tuple[float, bool]:
         """Tokens read and written for all rows, and whether that was measured."""
         if self.measured is not None and not self.preview_is_stale:
-            return int(self.values["count"]) * self.measured.tokens, True
-        return self.requests()[0] * (QUESTION_TOKENS + min(ANSWER_TOKENS, int(self.values["max_tokens"]))), False
+            return self.rows * self.measured.tokens, True
+        return self.requests()[0] * (QUESTION_TOKENS + min(ANSWER_TOKENS, int(self.number_of("max_tokens")))), False
 
     def goes_in(self) -> tuple[str, str]:
         recipe = self.recipe
         if recipe is None:
             return tr("Nothing yet"), tr("a recipe says what is asked")
-        used, parts = {*recipe.needs, *recipe.optional}, []
+        used, parts = recipe.uses, []
         if "documents" in used and self.values["corpus"]:
             parts.append(dict(self.corpora).get(self.values["corpus"], self.values["corpus"]))
         if "seeds" in used and self.values["seeds"]:
@@ -355,13 +397,15 @@ class InstructPlan:
 
     def will_happen(self) -> tuple[str, str]:
         model = self.values["responder"]
-        rows = trn("{count} row asked for", "{count} rows asked for", int(self.values["count"] or 0))
+        rows = trn("{count} row asked for", "{count} rows asked for", self.rows)
         if not model:
             return rows, tr("by a model of this machine")
         seconds = self.seconds()
         by = tr("by {model}", model=self.title_of(model))
         if self.judged and self.values["judge"]:
-            by = tr("two answers, judged by {model}", model=self.title_of(self.values["judge"]))
+            judge = self.title_of(self.values["judge"])
+            by = tr("two answers, judged by {model}", model=judge) if self.two else \
+                tr("by {model}, scored by {judge}", model=self.title_of(model), judge=judge)
         return rows, by if seconds is None else tr("{by}, about {time}", by=by, time=duration(seconds))
 
     def comes_out(self) -> tuple[str, str]:
@@ -372,29 +416,32 @@ class InstructPlan:
         recipe, made = self.recipe, []
         if recipe is not None:
             made.append((tr("Ask"), recipe.sentence))
-        if self.judged:
+        if self.two:
             made.append((tr("Answer twice"), tr("{first} and {second}", first=self.title_of(self.values["responder"]),
                                                 second=self.title_of(self.values["second_responder"]))))
+        if self.judged and not self.two:
+            made.append((tr("Score"), tr("{model}, by the rubric, from 1 to 10", model=self.title_of(self.values["judge"]))))
+        if self.two:
             made.append((tr("Judge"), tr("{model}, in both orders; nearer than {margin} is a tie and dropped",
-                                         model=self.title_of(self.values["judge"]), margin=f"{self.values['margin']:g}")))
+                                         model=self.title_of(self.values["judge"]), margin=f"{self.number_of('margin'):g}")))
         made.append((tr("Check"), self.checks_in_words()))
         made.append((tr("Keep"), tr("every row is on the disk when it arrives; what fails a check waits among the rejected")))
         return made
 
     def checks_in_words(self) -> str:
         v, found = self.values, [tr("form")]
-        if v["shortest"] > 1:
-            found.append(tr("at least {count} characters", count=number(v["shortest"])))
+        if (shortest := self.number_of("shortest")) > 1:
+            found.append(tr("at least {count} characters", count=number(shortest)))
         if v["refusals"]:
             found.append(tr("refusals"))
         if v["check_language"]:
             found.append(tr("language"))
-        if v["duplicates"]:
-            found.append(tr("near duplicates from {share}", share=f"{v['duplicates']:g}"))
+        if share := self.number_of("duplicates"):
+            found.append(tr("near duplicates from {share}", share=f"{share:g}"))
         if v["held_out"]:
             found.append(trn("{count} evaluation set", "{count} evaluation sets", len(v["held_out"])))
-        if v["lowest_score"] and self.judged:
-            found.append(tr("scores under {score}", score=f"{v['lowest_score']:g}"))
+        if (lowest := self.number_of("lowest_score")) and self.judged:
+            found.append(tr("scores under {score}", score=f"{lowest:g}"))
         return ", ".join(found)
 
 

@@ -31,7 +31,7 @@ class PageEntry:
 
 
 _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop.pages.tokenizer:TokenizerPage",
-              "pretrain": "desktop.pages.pretrain:PretrainPage"}
+              "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage"}
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),

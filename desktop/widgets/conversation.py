@@ -1,4 +1,5 @@
-"""A conversation as bubbles: who says what, the asker at the right, the answer at the left. Text is never markup; the keyboard selects it."""
+"""A conversation as bubbles: who says what, the asker at the right, the answer at the left. Text is never markup; the keyboard selects
+it."""
 
 from collections.abc import Sequence
 
@@ -34,7 +35,8 @@ class Bubble(QWidget):
     def __init__(self, theme: Theme, role: str, text: str, *, note: str = "", struck: bool = False, longest: int = LONGEST) -> None:
         super().__init__()
         asks = role == "user"
-        words = Text(cut(text, longest) or tr("(empty)"), tone="text2" if struck or role in ("system", "tool") or not text else "", wrap=True,
+        words = Text(cut(text, longest) or tr("(empty)"), tone="text2" if struck or role in ("system", "tool") or not text else "",
+                     wrap=True,
                      select=True)
         head = row(small(role_words(role), "text2"), "+", small(note, "text2") if note else None, gap=8)
         ground = Panel(head, words, kind="note-info" if asks else "sunken", pad=(12, 8, 12, 10), gap=3)

@@ -1,0 +1,95 @@
+"""Step 3 of the wizard: how many rows, and what a row has to pass; beside it what that takes."""
+
+from desktop.context import AppContext
+from desktop.models.instruct_plan import InstructPlan
+from desktop.pages.instruct.bodies import Body, scrolled
+from desktop.widgets.facts import Facts
+from desktop.widgets.flexible import Beside
+from desktop.widgets.layout import clear, col, fill
+from desktop.widgets.panel import Panel
+from desktop.widgets.spec_form import SpecForm
+from desktop.widgets.text import Text, small
+from engine.contract.spec import Problem
+from engine.contract.units import count, duration, number
+from engine.contract.words import tr
+from engine.stages.instruct.spec import InstructSpec
+
+SIDE = 312
+PARTS = {"margin": "second_responder", "keep_rejected": "second_responder", "lowest_score": "judge"}
+"""Settings that matter only where somebody has this part."""
+FIELDS = ("title", "count", "duplicates", "shortest", "refusals", "check_language", "margin", "lowest_score", "keep_rejected", "held_out",
+          "concurrency", "temperature", "max_tokens", "context", "think", "timeout", "retries", "seed")
+
+
+class AmountBody(Body):
+    """The form is made from the spec; what only a judge needs is left out where nobody judges."""
+
+    def __init__(self, context: AppContext, plan: InstructPlan) -> None:
+        super().__init__(context, plan)
+        self.form: SpecForm | None = None
+        self._mode = ""
+        self._room = col(gap=0)
+        self._takes = Facts(gap=6)
+        self._note = small(wrap=True)
+        self._checks = col(gap=6)
+        takes = Panel(Text(tr("What it takes"), "section"), self._takes, self._note, pad=(16, 10, 16, 14), gap=8)
+        checks = Panel(Text(tr("Each row is looked at"), "section"), self._checks, pad=(16, 10, 16, 14), gap=8)
+        form = scrolled(Panel(self._room, pad=(16, 10, 16, 8)))
+        col((Beside(self.theme, form, col(takes, checks, "+", gap=12), side_width=SIDE), 1), gap=0, host=self)
+
+    def _make(self) -> SpecForm:
+        fields = [f for f in FIELDS if f in InstructSpec.model_fields and (PARTS.get(f, "responder") in self.plan.parts)]
+        advanced = self.form is not None and bool(self.form._views.value())
+        made = SpecForm(self.theme, InstructSpec, fields=fields, artifacts=self.context.choices, title=tr("How much, and what is kept"),
+                        advanced=advanced)
+        made.changed.connect(lambda: self.put(**{n: made.values()[n] for n in made.names}))
+        return made
+
+    def fill(self) -> None:
+        if self.form is None or self._mode != self.plan.mode:
+            self._mode = self.plan.mode
+            self.form = self._make()
+            clear(self._room.layout())
+            fill(self._room.layout(), (self.form,), 0)  # type: ignore[arg-type]
+        self.form.load(self.plan.values)
+
+    def refresh(self) -> None:
+        plan = self.plan
+        if self._mode != plan.mode:
+            loading, self._loading = self._loading, True
+            self.fill()
+            self._loading = loading
+        assert self.form is not None
+        self.form.rows["title"].control.setPlaceholderText(plan.title)
+        (asks, known), (tokens, _), seconds = plan.requests(), plan.tokens(), plan.seconds()
+        self._takes.set([(tr("Requests") if known else tr("Requests, about"), number(round(asks))),
+                         (tr("Tokens") if known else tr("Tokens, about"), count(tokens)),
+                         (tr("Time"), duration(seconds) if seconds is not None else tr("after the preview"))])
+        self._note.set(tr("Measured in the preview.") if known else
+                       tr("Guessed from the recipe. Five real rows in the next step measure it."))
+        clear(self._checks.layout())
+        fill(self._checks.layout(), tuple(small(words, wrap=True) for words in self._lines()), 6)  # type: ignore[arg-type]
+
+    def _lines(self) -> list[str]:
+        plan = self.plan
+        lines = [tr("Checks: {checks}.", checks=plan.checks_in_words())]
+        if plan.two:
+            lines.append(tr("Scores nearer than {margin} are a tie, and the row is dropped.", margin=f"{plan.number_of('margin'):g}"))
+        lines.append(tr("What fails a check is set aside with its reason, and can be brought back in the review."))
+        return lines
+
+    def check(self) -> list[Problem]:
+        assert self.form is not None
+        wrong = [p for p in self.form.problems() if p.field in self.form.names]
+        found = wrong + [p for p in self.plan.problems("amount") if p.field not in {w.field for w in wrong}]
+        rest = self.form.show_problems(found)
+        first = next((p.field for p in found if p.field in self.form.rows), "")
+        if first:
+            if InstructSpec.option_of(first).advanced:
+                self.form.set_advanced(True)
+            self.form.rows[first].control.setFocus()
+        return rest
+
+    def problems(self) -> list[Problem]:
+        mine = [p for p in self.form.problems() if p.field in self.form.names] if self.form is not None else []
+        return mine + [p for p in self.plan.problems("amount") if p.field not in {m.field for m in mine}]

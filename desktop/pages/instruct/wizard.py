@@ -1,0 +1,400 @@
+"""The wizard of instruction data: the strip of steps, one body a step, and the draft that is kept of all of it. Decisions are
+desktop/models/instruct_plan.py's; what a step shows is in its own file."""
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
+
+from desktop.context import AppContext
+from desktop.jobs.inquiry import Inquiry
+from desktop.models import instruct_found, instruct_recipes
+from desktop.models.instruct_plan import STEPS, InstructPlan, ModelChoice, Place, RecipeChoice, step_title
+from desktop.pages.instruct.amount_body import AmountBody
+from desktop.pages.instruct.bodies import Body
+from desktop.pages.instruct.models_body import ModelsBody
+from desktop.pages.instruct.preview_body import PreviewBody
+from desktop.pages.instruct.recipe_body import RecipeBody
+from desktop.pages.instruct.recipe_dialog import RecipeDialog
+from desktop.pages.instruct.server_dialog import PullDialog, ServerDialog
+from desktop.widgets.buttons import Button
+from desktop.widgets.flow_strip import FlowStrip
+from desktop.widgets.layout import col, show_if
+from desktop.widgets.notes import NoteSlot
+from desktop.widgets.page_header import PageHeader
+from desktop.widgets.wizard_steps import WizardSteps
+from engine.contract.errors import FledgeError
+from engine.contract.units import number
+from engine.contract.words import tr, trn
+from engine.project import layout
+
+FIND = "engine.generators.find"
+SERVERS, FILES, TRUSTED = "instruct.servers", "instruct.files", "instruct.trusted"
+
+
+class Wizard(QWidget):
+    """`start_wanted(spec)` when all is in order; `cancelled` when the person leaves it (the draft stays until a run was started)."""
+
+    start_wanted = Signal(object)
+    cancelled = Signal()
+
+    def __init__(self, context: AppContext) -> None:
+        super().__init__()
+        self.context, self.theme = context, context.theme
+        self.plan = InstructPlan()
+        self._find = Inquiry(self)
+        self._found: list[Place] = []
+        theme = self.theme
+        self.header = PageHeader(tr("Instruction data"), tr("A local model writes examples; you look them through."))
+        self.cancel = Button(theme, tr("Cancel"), on_click=self._cancel)
+        self.back = Button(theme, tr("Back"), on_click=self._back)
+        self.now = Button(theme, tr("Start without a preview"), on_click=self._start)
+        self.forward = Button(theme, tr("Next"), "primary", on_click=self._forward)
+        self.header.set_actions(self.cancel, self.back, self.now, self.forward)
+        self.strip = WizardSteps(theme, [(s, step_title(s)) for s in STEPS])
+        self.strip.chosen.connect(self.go)
+        self.flow = FlowStrip(theme)
+        self.notes = NoteSlot(theme)
+        self.notes.layout().setContentsMargins(0, 0, 0, 12)
+        self._bodies = QStackedWidget()
+        self._built: dict[str, Body] = {}
+        for _ in STEPS:
+            self._bodies.addWidget(QWidget())
+        col(self.header, 12, self.strip, 12, self.flow, 12, self.notes, (self._bodies, 1), gap=0, host=self)
+        context.survey_changed.connect(self._survey_changed)
+        self.restore()
+
+    # parts ------------------------------------------------------------------------------------------------------------
+
+    def body(self, step: str) -> Body:
+        """The widgets of a step, made when it is first shown."""
+        if step not in self._built:
+            made = self._make(step)
+            made.edited.connect(self._edited)
+            self._built[step] = made
+            place = STEPS.index(step)
+            gone = self._bodies.widget(place)
+            self._bodies.removeWidget(gone)
+            gone.deleteLater()
+            self._bodies.insertWidget(place, made)
+            made.load()
+        return self._built[step]
+
+    def _make(self, step: str) -> Body:
+        if step == "models":
+            models = ModelsBody(self.context, self.plan)
+            models.look_wanted.connect(self.look)
+            models.add_server_wanted.connect(self.add_server)
+            models.add_file_wanted.connect(self.add_file)
+            models.pull_wanted.connect(self.get_model)
+            return models
+        if step == "recipe":
+            recipes = RecipeBody(self.context, self.plan)
+            recipes.open_wanted.connect(self.open_recipe)
+            recipes.copy_wanted.connect(self.copy_recipe)
+            return recipes
+        if step == "preview":
+            preview = PreviewBody(self.context, self.plan)
+            preview.ended.connect(self.refresh)
+            preview.wanted.connect(self._make_preview)
+            return preview
+        return AmountBody(self.context, self.plan)
+
+    @property
+    def preview(self) -> PreviewBody:
+        made = self.body("preview")
+        assert isinstance(made, PreviewBody)
+        return made
+
+    # the draft --------------------------------------------------------------------------------------------------------
+
+    def _key(self) -> str:
+        return f"instruct_draft:{self.context.project.dir if self.context.project else ''}"
+
+    def keep(self) -> None:
+        """Write down what was chosen: a crash forgets none of it."""
+        if self.context.project:
+            self.context.remember(self._key(), self.plan.draft() if self.plan.begun else None)
+
+    def restore(self) -> None:
+        self.plan.recall(self.context.settings.get(self._key(), {}) if self.context.project else {})
+        kept = self.context.settings.get(SERVERS, [])
+        self.plan.confirmed = {str(s[1]) for s in kept if isinstance(s, list) and len(s) == 3 and s[1]} if isinstance(kept, list) else set()
+        self._reload()
+
+    def forget(self) -> None:
+        """Begin anew next time."""
+        self.plan.recall({})
+        self.keep()
+        self._reload()
+
+    def take_spec(self, spec: dict[str, Any]) -> None:
+        """Begin with the settings of an earlier run."""
+        self.plan.take_spec(spec)
+        self.keep()
+        self._reload()
+
+    def _reload(self) -> None:
+        for made in self._built.values():
+            made.load()
+        self.refresh()
+
+    def rest(self) -> None:
+        """Nobody looks."""
+        self._find.stop()
+
+    # what there is ----------------------------------------------------------------------------------------------------
+
+    def look_around(self) -> None:
+        """Models, recipes and sets, as they are now."""
+        if not self._find.busy:
+            self.look()
+        self.read_recipes()
+        self.read_sets()
+
+    def look(self) -> None:
+        """Look for models on this machine."""
+        if self.context.project is None:
+            return
+        if "models" in self._built:
+            models = self._built["models"]
+            assert isinstance(models, ModelsBody)
+            models.notes.clear()
+        self.plan.places = None if not self._found else self.plan.places
+        self._find.ask(FIND, str(self.context.project.dir), {}, self._models_found, self._not_found)
+        self.refresh()
+
+    def _models_found(self, answer: Any) -> None:
+        self._found = instruct_found.places(answer if isinstance(answer, list) else answer.get("found", []))
+        self._take_places()
+
+    def _take_places(self) -> None:
+        servers = self.context.settings.get(SERVERS, [])
+        places = list(self._found)
+        for each in servers if isinstance(servers, list) else []:
+            address, host, names = str(each[0]), str(each[1]), [str(n) for n in each[2]]
+            if all(p.address != address or not p.running for p in places):
+                models = tuple(ModelChoice(instruct_found.setting_name("openai", address, n), n) for n in names)
+                places = [p for p in places if p.address != address]
+                places.append(Place("openai", host or tr("Server"), address, True, models, added=True))
+        files = self.context.settings.get(FILES, [])
+        there = [str(f) for f in files if Path(str(f)).is_file()] if isinstance(files, list) else []
+        self.plan.places = instruct_found.with_files(places, there, tr("Chosen files"))
+        self.plan.suggest()
+        self._reload_body("models")
+        self.refresh()
+
+    def _not_found(self, wrong: FledgeError) -> None:
+        self.plan.places = self.plan.places or []
+        models = self.body("models")
+        assert isinstance(models, ModelsBody)
+        models.show_error(FledgeError(tr("This machine could not be looked at for models."), wrong.remedy, code=wrong.code))
+        self.refresh()
+
+    def read_recipes(self) -> None:
+        if self.context.project is not None:
+            folder = layout.recipes(self.context.project.dir)
+            self.context.jobs.run(lambda: instruct_recipes.choices(folder), then=self._recipes_read, owner=self)
+
+    def _recipes_read(self, found: list[RecipeChoice]) -> None:
+        self.plan.recipes = found
+        recipe = self.plan.recipe
+        trusted = self.context.settings.get(TRUSTED, [])
+        if recipe is not None and recipe.python:
+            known = instruct_recipes.text_hash(recipe.text)
+            self.plan.values["recipe_hash"] = known if isinstance(trusted, list) and known in trusted else ""
+        self.refresh()
+
+    def read_sets(self) -> None:
+        project = self.context.project
+        if project is not None:
+            self.context.jobs.run(lambda: project.library.examples.sets(), then=self._sets_read, owner=self)
+
+    def _sets_read(self, sets: list[Any]) -> None:
+        self.plan.set_titles = {s.id: s.title for s in sets if s.count}
+        recipes = self.body("recipe")
+        assert isinstance(recipes, RecipeBody)
+        recipes.counts = {s.id: s.count for s in sets}
+        self.refresh()
+
+    def _survey_changed(self) -> None:
+        corpora = self.context.choices("corpus")
+        if corpora != self.plan.corpora:
+            self.plan.corpora = corpora
+            if not self.plan.values["corpus"] and corpora:
+                self.plan.values["corpus"] = corpora[0][0]
+            self.refresh()
+
+    # adding -----------------------------------------------------------------------------------------------------------
+
+    def add_server(self) -> None:
+        dialog = ServerDialog(self.theme, self)
+        dialog.found.connect(self.server_found)
+        dialog.open()
+        dialog.address.setFocus()
+
+    def server_found(self, address: str, host: str, models: list[dict[str, Any]]) -> None:
+        """A server that the person typed answered: it is kept among the places."""
+        kept = self.context.settings.get(SERVERS, [])
+        others = [s for s in kept if s[0] != address] if isinstance(kept, list) else []
+        self.context.remember(SERVERS, [*others, [address, host, [str(m["name"]) for m in models]]])
+        if host:
+            self.plan.confirmed.add(host)
+        self._take_places()
+
+    def add_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, tr("A GGUF file"), str(Path.home()), tr("GGUF (*.gguf)"))
+        if name:
+            kept = self.context.settings.get(FILES, [])
+            self.context.remember(FILES, [*(f for f in kept if f != name), name] if isinstance(kept, list) else [name])
+            self._take_places()
+            self.plan.choose("responder", f"gguf:{name}")
+            self._edited()
+            self._reload_body("models")
+
+    def get_model(self) -> None:
+        dialog = PullDialog(self.theme, self)
+        dialog.fetched.connect(self._fetched)
+        dialog.open()
+        dialog.name.setFocus()
+
+    def _fetched(self, name: str) -> None:
+        self.context.toast(tr("{model} is there", model=name))
+        self.look()
+
+    def open_recipe(self, recipe: RecipeChoice) -> None:
+        trusted = self.plan.values["recipe_hash"] if recipe is self.plan.recipe else ""
+        dialog = RecipeDialog(self.theme, recipe, trusted, parent=self)
+        dialog.saved.connect(lambda _: self.read_recipes())
+        dialog.trusted.connect(self._trust)
+        dialog.copy_wanted.connect(lambda: self.copy_recipe(recipe))
+        dialog.open()
+
+    def copy_recipe(self, recipe: RecipeChoice) -> None:
+        """An own recipe is edited as it is; of a shipped one a copy is."""
+        if recipe.path:
+            self.open_recipe(recipe)
+            return
+        assert self.context.project is not None
+        try:
+            path = instruct_recipes.copy(recipe, layout.recipes(self.context.project.dir))
+            made = instruct_recipes.judge(path, path.read_text("utf-8"))
+        except FledgeError as wrong:
+            self.notes.show_error(wrong)
+            return
+        self.plan.recipes = [*(self.plan.recipes or []), made]
+        self.plan.choose_recipe(str(path))
+        self._edited()
+        self._reload_body("recipe")
+        self.context.toast(tr("“{title}” is in the project's folder", title=made.title))
+        self.read_recipes()
+        self.open_recipe(made)
+
+    def _trust(self, hash: str) -> None:
+        kept = self.context.settings.get(TRUSTED, [])
+        self.context.remember(TRUSTED, [*(h for h in kept if h != hash), hash] if isinstance(kept, list) else [hash])
+        self.plan.values["recipe_hash"] = hash
+        self._edited()
+        self._reload_body("recipe")
+
+    def _reload_body(self, step: str) -> None:
+        if step in self._built:
+            self._built[step].load()
+
+    # acting -----------------------------------------------------------------------------------------------------------
+
+    def go(self, step: str) -> None:
+        if step == self.plan.step:
+            self.refresh()
+            return
+        if STEPS.index(step) > STEPS.index(self.plan.step) and self._stopped():
+            self.refresh()
+            return
+        self.plan.go(step)
+        self.keep()
+        self.refresh()
+
+    def _forward(self) -> None:
+        if self.plan.following:
+            self.go(self.plan.following)
+        else:
+            self._start()
+
+    def _make_preview(self) -> None:
+        if not self._in_the_way():
+            self.preview.make()
+            self.refresh()
+
+    def _back(self) -> None:
+        self.plan.back()
+        self.keep()
+        self.refresh()
+
+    def _cancel(self) -> None:
+        self.keep()
+        self.cancelled.emit()
+
+    def _stopped(self) -> bool:
+        """Whether something on this step is in the way; it is shown beside its field, or above."""
+        body = self.body(self.plan.step)
+        wrong = body.problems()
+        rest = body.check()
+        if rest:
+            self.notes.show_error(FledgeError(rest[0].sentence, rest[0].remedy))
+        elif not wrong:
+            self.notes.clear()
+        return bool(wrong)
+
+    def _in_the_way(self) -> bool:
+        """Go to the first step where something is wrong, and show it there."""
+        for step in STEPS:
+            if self.body(step).problems():
+                self.plan.go(step)
+                self.refresh()
+                self._stopped()
+                return True
+        return False
+
+    def _start(self) -> None:
+        if self._in_the_way():
+            return
+        try:
+            spec = self.plan.spec()
+        except FledgeError as wrong:
+            self.notes.show_error(wrong)
+            return
+        if not spec.title:
+            spec = type(spec).check({**spec.model_dump(), "title": self.plan.title})
+        self.keep()
+        self.start_wanted.emit(spec)
+
+    def _edited(self) -> None:
+        self.keep()
+        self._show_flow()
+        self.strip.set(self.plan.step, self.plan.reachable())
+
+    # showing ----------------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        plan, step = self.plan, self.plan.step
+        body = self.body(step)
+        self._bodies.setCurrentWidget(body)
+        body.refresh()
+        self.strip.set(step, plan.reachable())
+        self._show_flow()
+        last = step == STEPS[-1]
+        preview = self._built.get("preview")
+        rows = isinstance(preview, PreviewBody) and bool(preview._cards)
+        busy = isinstance(preview, PreviewBody) and preview.busy
+        show_if(self.back, step != STEPS[0])
+        looked = rows and not plan.preview_is_stale
+        show_if(self.forward, not last or looked)
+        show_if(self.now, last and not looked)
+        self.now.setEnabled(not busy)
+        self.forward.setEnabled(not last or not busy)
+        self.forward.set_words(trn("Start, {shown} row", "Start, {shown} rows", plan.rows, shown=number(plan.rows)) if last else
+                               tr("Next: {step}", step=step_title(plan.following).lower()))
+
+    def _show_flow(self) -> None:
+        self.flow.set(self.plan.goes_in(), self.plan.will_happen(), self.plan.comes_out(), "will")
