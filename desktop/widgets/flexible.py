@@ -29,10 +29,12 @@ class Flexible(QWidget):
 
 
 class Poured(QWidget):
-    """The content of a scroll area: as high as its wrapped text is at the width it gets, not as high as it would be at its narrowest."""
+    """The content of a scroll area: as high as its wrapped text is at the width it gets, not as high as it would be at its narrowest.
+    Without wrapped text it is as high as it needs to be."""
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(super().minimumSizeHint().width(), 0)
+        found = super().minimumSizeHint()
+        return QSize(found.width(), 0) if self.hasHeightForWidth() else found
 
 
 class Beside(Flexible):

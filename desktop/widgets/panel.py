@@ -23,6 +23,12 @@ class Panel(QFrame):
         self.setProperty("kind", "chosen" if chosen else "panel")
         self.box.setContentsMargins(*[side - 1 if chosen else side for side in self._pad])
         repolish(self)
+        self.box.invalidate()  # the border is the stylesheet's: the layout would keep the old one's inner edge
+
+
+def table_panel(head: QWidget, table: QWidget, *below: Item, gap: int = 6) -> Panel:
+    """A panel around a table, whose hairlines run nearly to its edges; head and what is below stand in line with the cells."""
+    return Panel(row((head, 1), pad=(8, 0, 8, 0)), (table, 1), *below, pad=(8, 12, 8, 8), gap=gap)
 
 
 def rule() -> QFrame:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.jobs.collector import set_aside
 from desktop.jobs.process import RunProcess
 from desktop.models.survey import RunGlance
-from desktop.pages.pretrain.run_side import RunSide
+from desktop.pages.pretrain.view import STAGE, stage_view
 from desktop.pages.pretrain.wizard import Wizard
 from desktop.widgets.buttons import Button
 from desktop.widgets.empty_state import EmptyState
@@ -15,6 +15,7 @@ from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import col
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
+from desktop.widgets.run_side import RunSide
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project.runs import Run
@@ -23,7 +24,6 @@ from engine.stages.pretrain.spec import PretrainSpec
 if TYPE_CHECKING:
     from desktop.context import AppContext
 
-STAGE = "pretrain"
 
 
 class PretrainPage(Page):
@@ -97,7 +97,7 @@ class PretrainPage(Page):
         if self.run_side is not None and self.run_side.run.id == run.id:
             self.run_side.go_on_following()
             return
-        side = RunSide(self.context, run)
+        side = RunSide(self.context, run, stage_view(self.context))
         side.edit_wanted.connect(self.show_wizard)
         side.new_wanted.connect(lambda: self.show_wizard())
         self._put("run", side)

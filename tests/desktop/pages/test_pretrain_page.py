@@ -9,8 +9,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from desktop.context import AppContext
+from desktop.models.trouble import trouble_of
 from desktop.pages.pretrain import PretrainPage
-from desktop.pages.pretrain.trouble import trouble_of
 from desktop.widgets.buttons import Button
 from engine.contract import events as ev
 from engine.contract.machine import DeviceFacts, MachineFacts

@@ -1,5 +1,10 @@
-"""One pretraining run on the page: while it goes (picture of the run), when it is done (what came of it), when something went wrong."""
+"""One training run on its stage's page: while it goes (picture of the run), when it is done (what came of it), when something went wrong.
 
+It knows no stage: a StageView says what the stage calls things, which numbers stand where, and what is shown of a finished run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QUrl, Signal
@@ -8,27 +13,58 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.jobs.process import RunProcess
 from desktop.jobs.run_follow import RunFollower
-from desktop.models.run_rows import RunRow, RunRows, inputs_words
-from desktop.pages.pretrain import numbers
-from desktop.pages.pretrain.earlier import EarlierRuns
-from desktop.pages.pretrain.trouble import Remedy, Trouble, trouble_of
+from desktop.models.run_rows import RunRow, RunRows
+from desktop.models.trouble import Remedy, StageWords, Trouble, trouble_of
 from desktop.widgets.buttons import Button
+from desktop.widgets.earlier_runs import EarlierRuns
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, col, show_if
 from desktop.widgets.log_view import LogView
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.panel import Panel, heading
-from desktop.widgets.run_panel import RunPanel
-from engine.contract.units import count, duration, number
+from desktop.widgets.run_panel import RunPanel, RunView
 from engine.contract.words import tr
 from engine.project import layout
+from engine.project.run_state import RunState
 from engine.project.runs import Run
 
 if TYPE_CHECKING:
     from desktop.context import AppContext
 
 OTHERS = 1
+OVER = ("done", "failed", "crashed", "interrupted", "stopped", "paused")
+
+
+@dataclass(frozen=True)
+class StageView:
+    """What a stage calls its runs, and what of them is shown.
+
+    going, gone     titles with {name}: "Pretraining {name}", "Pretrained {name}"
+    unnamed         what a run without a title is called, with {number}
+    goes_in, happens, came_out   the three places of the flow strip: (fact, line)
+    outcome         (title, sentence) of a finished run, None where there is nothing to say
+    report          a widget below a finished run's panel, None for none
+    runs            the heading of the table of earlier runs; `inputs` and `measured` head two of its columns
+    """
+
+    stage: str
+    going: str
+    gone: str
+    unnamed: str
+    run: RunView
+    goes_in: Callable[[Run, RunState], tuple[str, str]]
+    happens: Callable[[RunState, str], tuple[str, str]]
+    came_out: Callable[[RunState, str], tuple[str, str]]
+    outcome: Callable[[Run, RunState], tuple[str, str] | None]
+    words: StageWords
+    new: tuple[str, str]
+    runs: str
+    inputs: str = ""
+    measured: str = ""
+    report: Callable[[Run, RunState], QWidget | None] = lambda run, state: None
+    actions: Sequence[tuple[str, str, Callable[[str], object]]] = ()
+    """Further buttons of a finished run: (words, icon, what to do with the model's id)."""
 
 
 class RunSide(QWidget):
@@ -37,19 +73,19 @@ class RunSide(QWidget):
     edit_wanted = Signal(dict)
     new_wanted = Signal()
 
-    def __init__(self, context: "AppContext", run: Run) -> None:
+    def __init__(self, context: "AppContext", run: Run, view: StageView) -> None:
         super().__init__()
         assert context.project is not None
-        self.context, self.theme, self.run, self.project = context, context.theme, run, context.project
+        self.context, self.theme, self.run, self.project, self.view = context, context.theme, run, context.project, view
         self.follower = RunFollower(run, self.project.dir, self)
         self.process = RunProcess(self.follower, self)
-        self.panel = RunPanel(self.theme, self.follower, self.process, numbers.view(context.machine))
+        self.panel = RunPanel(self.theme, self.follower, self.process, view.run)
         self.rows = RunRows(self.project)
         self._others: list[RunFollower] = []
         self._trouble: Trouble | None = None
         self._state_shown: object = None
         self._looking = False
-        self._corpus_line = self._corpus_words()
+        self._report: QWidget | None = None
         self._build()
         self.panel.resume_wanted.connect(self._resume)
         self.panel.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
@@ -62,21 +98,25 @@ class RunSide(QWidget):
     def _build(self) -> None:
         theme = self.theme
         self.header = PageHeader(self._title(), "")
-        self.new = Button(theme, tr("New design"), on_click=self.new_wanted.emit, tip=tr("Pretrain another model."))
+        self.new = Button(theme, self.view.new[0], on_click=self.new_wanted.emit, tip=self.view.new[1])
         self.chat = Button(theme, tr("Chat with it"), "primary", icon="chat", on_click=self._chat)
         self.export = Button(theme, tr("Export"), icon="export", on_click=self._export)
-        self.edit = Button(theme, tr("Edit design"), on_click=lambda: self.edit_wanted.emit(dict(self.run.spec)))
-        self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.export, self.chat)
+        self.edit = Button(theme, self.view.words.edit, on_click=lambda: self.edit_wanted.emit(dict(self.run.spec)))
+        self.further = [Button(theme, words, icon=icon, on_click=lambda act=act: act(self._newest()))
+                        for words, icon, act in self.view.actions]
+        self.header.set_actions(self.new, self.edit, *self.panel.header_actions, self.export, *self.further, self.chat)
         self.flow = FlowStrip(theme)
         self.refused, self.banner = NoteSlot(theme), NoteSlot(theme)
         self.log = LogView(theme, search=False, rows=8)
         open_log = Button(theme, tr("Open log"), "quiet", on_click=self._open_log)
         self.log_panel = Panel(heading(tr("Log"), tr("the end of log.txt"), open_log), (self.log, 1), pad=(16, 8, 16, 16), gap=8)
-        self.earlier = EarlierRuns(theme, tr("Pretraining runs"), self._open_row, lambda: self.context.navigate("runs"))
+        self.earlier = EarlierRuns(theme, self.view.runs, self._open_row, lambda: self.context.navigate("runs"), self.view.inputs,
+                                   self.view.measured)
         self.facts = col(self.log_panel, self.earlier, gap=12)
         self.facts.layout().addStretch(1)
-        col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), (self.panel, 1), (self.facts, 1), gap=0,
-            host=self)
+        self._reported = col(gap=0)
+        col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), self._reported, (self.panel, 1),
+            (self.facts, 1), gap=0, host=self)
 
     def _gap(self, slot: NoteSlot) -> NoteSlot:
         slot.setContentsMargins(0, 0, 0, 12)
@@ -99,13 +139,8 @@ class RunSide(QWidget):
     # showing ----------------------------------------------------------------------------------------------------------
 
     def _title(self) -> str:
-        name = self.run.title or tr("model {number}", number=self.run.number)
-        return {"done": tr("Pretrained {name}", name=name)}.get(self._status(), tr("Pretraining {name}", name=name))
-
-    def _corpus_words(self) -> str:
-        """How much text goes in, for a run that has not told yet."""
-        found = context_corpus(self.context, self.run.inputs.get("corpus", ""))
-        return tr("about {tokens} tokens", tokens=count(found)) if found else ""
+        name = self.run.title or self.view.unnamed.format(number=self.run.number)
+        return (self.view.gone if self._status() == "done" else self.view.going).format(name=name)
 
     def _status(self) -> str:
         return self.follower.status
@@ -121,10 +156,9 @@ class RunSide(QWidget):
     def _show(self) -> None:
         follower, state, status = self.follower, self.follower.state, self.follower.status
         self.header.set(self._title(), self.panel.headline())
-        inputs = inputs_words(self.run.inputs)
         tense = "is" if follower.active else "will" if status in ("queued", "created") else "did"
-        self.flow.set(numbers.goes_in(state, inputs, self._corpus_line), numbers.happens(state, status), numbers.came_out(state, status),
-                      tense)
+        view = self.view
+        self.flow.set(view.goes_in(self.run, state), view.happens(state, status), view.came_out(state, status), tense)
         mark = (status, state.attempt, len(state.checkpoints), bool(state.step), tuple(state.artifacts), follower.loading)
         if mark == self._state_shown or (follower.loading and status not in ("queued", "created")):
             return
@@ -134,14 +168,17 @@ class RunSide(QWidget):
     def _show_status(self, status: str) -> None:
         """What changes with the status: buttons, the banner, and whether there is anything to draw."""
         state = self.follower.state
-        over = status in ("done", "failed", "crashed", "interrupted", "stopped", "paused")
+        over = status in OVER
         bare = over and status != "done" and not state.step
         show_if(self.new, over and status in ("done", "stopped", "paused"))
         show_if(self.chat, status == "done")
-        show_if(self.export, status == "done")
+        for button in (self.export, *self.further):
+            show_if(button, status == "done")
+        self._show_report(status)
         self.panel.offers_resume = status == "created"
         self.panel.show_actions()
-        self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "")
+        self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "",
+                                   self.view.words)
         offered = self._trouble is not None and any(r.act == "edit" for r in self._trouble.remedies)
         show_if(self.edit, over and status not in ("done", "stopped", "paused") and not offered)
         if self._trouble is not None:
@@ -169,17 +206,17 @@ class RunSide(QWidget):
         return Note(self.theme, trouble.kind, trouble.title, trouble.words, *buttons)
 
     def _outcome(self) -> Note | None:
-        """What came of it, in a sentence that says what the number means."""
-        outcome = self.follower.state.facts.get("outcome") or {}
-        bpb, unigram = outcome.get("bpb"), outcome.get("unigram_bpb")
-        if bpb is None:
-            return None
-        words = tr("{bpb} bits per byte on text it has not seen.", bpb=number(float(bpb), 3))
-        if unigram:
-            words += " " + tr("Knowing only how often each token occurs gives {unigram}.", unigram=number(float(unigram), 3))
-        words += " " + tr("It took {time}. A base model continues text; it does not answer questions yet.",
-                          time=duration(float(outcome.get("seconds") or 0)))
-        return Note(self.theme, "info", tr("{name} is ready", name=self.run.title or self.run.id), words, icon="check")
+        """What came of it, in a sentence that says what the numbers mean."""
+        told = self.view.outcome(self.run, self.follower.state)
+        return Note(self.theme, "info", *told, icon="check") if told is not None else None
+
+    def _show_report(self, status: str) -> None:
+        """What the stage shows of a finished run, above its charts."""
+        if status == "done" and self._report is None:
+            self._report = self.view.report(self.run, self.follower.state)
+            if self._report is not None:
+                self._reported.layout().addWidget(self._report)
+        show_if(self._reported, status == "done" and self._report is not None)
 
     def _queue_note(self) -> Note:
         place = self.follower.queue_place or 0
@@ -195,7 +232,7 @@ class RunSide(QWidget):
 
     def _find_others(self) -> None:
         """The last finished run before this one, dashed beside it."""
-        runs = [r for r in self.project.runs.list("pretrain") if r.number < self.run.number]
+        runs = [r for r in self.project.runs.list(self.view.stage) if r.number < self.run.number]
         glances = {g.id: g for g in self.context.survey.runs} if self.context.survey is not None else {}
         for run in reversed(runs):
             if len(self._others) < OTHERS and run.id in glances and glances[run.id].status == "done":
@@ -212,7 +249,7 @@ class RunSide(QWidget):
 
     def _rows_found(self, found: list[RunRow]) -> None:
         self._looking = False
-        self.earlier.set([r for r in found if r.stage == "pretrain"], self.run.id)
+        self.earlier.set([r for r in found if r.stage == self.view.stage], self.run.id)
 
     # acting -----------------------------------------------------------------------------------------------------------
 
@@ -244,7 +281,7 @@ class RunSide(QWidget):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(layout.log_file(self.run.dir))))
 
     def _open_row(self, chosen: RunRow) -> None:
-        self.context.navigate("pretrain", run=chosen.id)
+        self.context.navigate(self.view.stage, run=chosen.id)
 
     def _copy(self) -> None:
         trouble = self._trouble
@@ -252,12 +289,3 @@ class RunSide(QWidget):
                               self.follower.log_tail(60)]
         QGuiApplication.clipboard().setText("\n".join(details))
         self.context.toast(tr("Details copied"))
-
-
-
-
-def context_corpus(context: "AppContext", id: str) -> float:
-    """Tokens that a corpus is thought to have, 0 when unknown."""
-    survey = context.survey
-    corpus = next((a for a in survey.of_kind("corpus") if a.id == id), None) if survey is not None else None
-    return float(corpus.facts.get("tokens_estimate", 0)) if corpus is not None else 0.0

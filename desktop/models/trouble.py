@@ -30,10 +30,20 @@ class Trouble:
     kind: str = "danger"
 
 
-def trouble_of(state: RunState, status: str, spec: dict[str, Any], last_words: str = "") -> Trouble | None:
+@dataclass(frozen=True)
+class StageWords:
+    """How a stage is called in these sentences, and what its remedies are called."""
+
+    stage: str = tr("Pretraining")
+    edit: str = tr("Edit the design")
+    smaller: str = tr("Choose a smaller size")
+
+
+def trouble_of(state: RunState, status: str, spec: dict[str, Any], last_words: str = "", words: StageWords | None = None) -> Trouble | None:
     """None for a run that is fine. `spec` are the run's settings, `last_words` the last line of its log."""
+    words = words or StageWords()
     describe: dict[str, Callable[[], Trouble]] = {
-        "failed": lambda: _failed(state, spec), "crashed": lambda: _crashed(state, last_words),
+        "failed": lambda: _failed(state, spec, words), "crashed": lambda: _crashed(state, last_words, words),
         "interrupted": lambda: _interrupted(state), "paused": lambda: _rests(state, tr("The run is paused")),
         "stopped": lambda: _rests(state, tr("The run was stopped"))}
     return describe[status]() if status in describe else None
@@ -51,19 +61,20 @@ def _can_resume(state: RunState) -> bool:
     return any(c.step > 0 for c in state.checkpoints)
 
 
-def _failed(state: RunState, spec: dict[str, Any]) -> Trouble:
+def _failed(state: RunState, spec: dict[str, Any], words: StageWords) -> Trouble:
     said = state.finished
     code, sentence, remedy = (said.code, said.sentence, said.remedy) if said is not None else ("", "", "")
-    title = tr("Pretraining stopped: {why}", why=sentence) if state.step else tr("Pretraining could not start: {why}", why=sentence)
-    remedies = list(_by_code(code, state, spec))
+    title = tr("{stage} stopped: {why}", stage=words.stage, why=sentence) if state.step else \
+        tr("{stage} could not start: {why}", stage=words.stage, why=sentence)
+    remedies = list(_by_code(code, state, spec, words))
     if said is not None and said.field and not any(r.changes for r in remedies):
-        remedies.insert(0, Remedy(tr("Edit the design")))
+        remedies.insert(0, Remedy(words.edit))
     if not remedies:
-        remedies = [Remedy(tr("Resume") if _can_resume(state) else tr("Start again"), "resume"), Remedy(tr("Edit the design"))]
+        remedies = [Remedy(tr("Resume") if _can_resume(state) else tr("Start again"), "resume"), Remedy(words.edit)]
     return Trouble(title.rstrip("."), f"{remedy} {kept(state)}".strip(), tuple(remedies))
 
 
-def _by_code(code: str, state: RunState, spec: dict[str, Any]) -> tuple[Remedy, ...]:
+def _by_code(code: str, state: RunState, spec: dict[str, Any], words: StageWords) -> tuple[Remedy, ...]:
     plan = state.facts.get("plan") or {}
     resume = (Remedy(tr("Resume"), "resume"),) if _can_resume(state) else ()
     if code == "non_finite":
@@ -76,24 +87,24 @@ def _by_code(code: str, state: RunState, spec: dict[str, Any]) -> tuple[Remedy, 
         micro = int(plan.get("micro_batch_size") or spec.get("micro_batch_size") or 0)
         smaller = (Remedy(tr("Halve the micro batch"), "edit", (("micro_batch_size", micro // 2),)),) if micro > 1 else ()
         return (*smaller, Remedy(tr("Turn activation checkpointing on"), "edit", (("activation_checkpointing", "on"),)),
-                Remedy(tr("Choose a smaller size")))
+                Remedy(words.smaller))
     if code in ("disk_full", "device_busy"):
         return (Remedy(tr("Try again"), "resume"),)
     if code == "device_unavailable":
         return (Remedy(tr("Try again"), "resume"), Remedy(tr("Open the log"), "log"))
     if code in ("mismatch", "not_found", "input"):
-        return (Remedy(tr("Edit the design")), Remedy(tr("Start again"), "resume"))
+        return (Remedy(words.edit), Remedy(tr("Start again"), "resume"))
     if code in ("corrupt", "internal"):
         return (*(resume or (Remedy(tr("Start again"), "resume"),)), Remedy(tr("Open the log"), "log"))
     return ()
 
 
-def _crashed(state: RunState, last_words: str) -> Trouble:
+def _crashed(state: RunState, last_words: str, words: StageWords) -> Trouble:
     why = tr("Its last words were: {words}.", words=last_words.strip().rstrip(".")) if last_words.strip() else \
         tr("It left no last words; memory may have run out.")
     first = Remedy(tr("Resume") if _can_resume(state) else tr("Start again"), "resume")
     return Trouble(tr("The worker crashed"), f"{why} {kept(state)}",
-                   (first, Remedy(tr("Edit the design")), Remedy(tr("Open the log"), "log")))
+                   (first, Remedy(words.edit), Remedy(tr("Open the log"), "log")))
 
 
 def _interrupted(state: RunState) -> Trouble:

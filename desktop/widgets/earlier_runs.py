@@ -15,7 +15,9 @@ from engine.contract.words import tr
 class EarlierRuns(Panel):
     """`set(rows, here)`: newest first; `here` is the run the page is about."""
 
-    def __init__(self, theme: Theme, title: str, on_open: Callable[[RunRow], object], on_all: Callable[[], object]) -> None:
+    def __init__(self, theme: Theme, title: str, on_open: Callable[[RunRow], object], on_all: Callable[[], object],
+                 inputs: str = "", measured: str = "") -> None:
+        """`inputs` and `measured` head the columns of what went in and of the best validation."""
         self._here = ""
 
         def steps(r: RunRow) -> str:
@@ -26,8 +28,9 @@ class EarlierRuns(Panel):
                      "failed": tr("stopped, see above") if r.id == self._here else tr("failed")}.get(r.status, "")
             return state_cell(r.status, words)
         columns = [Column(tr("Run"), lambda r: str(r.number), 56), Column(tr("Model"), lambda r: Cell(r.title, strong=True), least=120),
-                   Column(tr("Corpus and tokenizer"), lambda r: r.inputs, drop=1, least=168), Column(tr("Steps"), steps, 124, right=True),
-                   Column(tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 108, right=True, drop=3),
+                   Column(inputs or tr("Corpus and tokenizer"), lambda r: r.inputs, drop=1, least=168),
+                   Column(tr("Steps"), steps, 124, right=True),
+                   Column(measured or tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 108, right=True, drop=3),
                    Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True, drop=2),
                    Column(tr("State"), state, 196)]
         self.table = Table(theme, columns, name=title, fit=True, max_rows=4)
