@@ -24,7 +24,8 @@ def stage_view(context: "AppContext") -> StageView:
 
     return StageView(stage=STAGE, going=tr("Pretraining {name}"), gone=tr("Pretrained {name}"), unnamed=tr("model {number}"),
                      run=numbers.view(context.machine), goes_in=goes_in, happens=numbers.happens, came_out=numbers.came_out,
-                     outcome=outcome, words=StageWords(), new=(tr("New design"), tr("Pretrain another model.")), runs=tr("Pretraining runs"))
+                     outcome=outcome, words=StageWords(), new=(tr("New design"), tr("Pretrain another model.")),
+                     runs=tr("Pretraining runs"))
 
 
 def outcome(run: Run, state: RunState) -> tuple[str, str] | None:
