@@ -22,23 +22,25 @@ import torch
 from torch import nn
 
 from engine.contract.context import RunContext
-from engine.contract.errors import Missing
+from engine.contract.errors import InputError
 from engine.contract.events import ArtifactMade, Facts, Notice, Sample
 from engine.contract.machine import DeviceFacts
 from engine.contract.tuning import TuningSpec
 from engine.contract.units import number
 from engine.contract.words import tr
-from engine.model import lora
+from engine.model import lora, quantized
 from engine.model.adapter_files import ADAPTER, save_adapter, save_adapter_checkpoint, weights_sha256
 from engine.model.checkpoint import GENERATION, WEIGHTS, load_config, load_into, load_model, load_tensors, save_weights, stop_ids
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
+from engine.model.quantized import load_four_bit
 from engine.project import layout
 from engine.project.artifacts import Artifact
 from engine.project.models import ModelRef, parents_of, resolve
 from engine.project.project import Project
 from engine.sampling.generate import generate
 from engine.sampling.sampling import Sampling
+from engine.text.shards import TokenShards
 from engine.text.tokenizer import Tokenizer
 from engine.training import devices, precision
 from engine.training.allocator import keep_memory
@@ -48,10 +50,10 @@ from engine.training.loop import LoopSettings, Source, Trainer
 from engine.training.optim import Optimizer, OptimizerSettings
 from engine.training.ranks import Ranks, process_group
 from engine.training.schedule import Schedule
-from engine.training.tokens import border_id
+from engine.training.tokens import border_id, maker_of, token_shards
 from engine.training.tuning_plan import TuningPlan, check_fit
 
-__all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "opened", "trainable"]
+__all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "corpus_of", "opened", "tokens_of"]
 
 
 @contextmanager
@@ -147,14 +149,19 @@ class Ending:
                 "val_loss_before": self.before.get("val_loss"), "val_loss_after": self.after.get("val_loss")}
 
 
-def trainable(spec: TuningSpec, config: ModelConfig) -> int:
-    """Parameters that a spec trains of a model, by building it without memory. Raises SettingError for what the model lacks."""
-    with torch.device("meta"):
-        model = Decoder(config, seed=None)
-    if spec.method == "full":
-        lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings)
-        return lora.trained_parameters(model.parameters())
-    return lora.adapter_parameters(config, lora.LoraSettings.of(spec))
+def tokens_of(project: Project, start: Start, context: RunContext, ranks: Ranks) -> Callable[[Artifact], TokenShards]:
+    """What gives a corpus in the starting model's tokens, made where they are missing."""
+    model = next((id for id in (start.ref.id, *start.parents) if id.startswith("model-")), start.ref.id)
+    maker = maker_of(project, start.tokenizer, model)
+    return lambda corpus: token_shards(project, corpus, start.tokenizer, start.ref.folder, maker, context, ranks)
+
+
+def corpus_of(project: Project, id: str, field: str) -> Artifact:
+    """The corpus that a setting names. Raises NotFound, InputError."""
+    made = project.artifacts.get(id)
+    if made.kind != "corpus":
+        raise InputError(tr("{id} is not a {kind}.", id=id, kind="corpus"), tr("Choose another one."), field=field)
+    return made
 
 
 class Tuner:

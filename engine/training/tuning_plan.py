@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from engine.contract.errors import OutOfMemory
+from engine.contract.errors import OutOfMemory, SettingError
 from engine.contract.machine import DeviceFacts
 from engine.contract.tuning import TuningSpec
 from engine.contract.units import count, number, size
@@ -72,6 +72,7 @@ class TuningPlan:
 
     config: ModelConfig
     method: str
+    trained: memory.Method
     trainable: int
     learning_rate: float
     weight_decay: float
@@ -107,11 +108,14 @@ class TuningPlan:
         return {**asdict(self), "config": self.config.model_dump(), "steps": self.steps}
 
 
-def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts, *, trainable: int, world_size: int = 1) -> TuningPlan:
-    """The plan of a spec for a model and what its data ask. `trainable`: parameters that are trained, out of the method."""
-    steps = load.steps
+def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts, world_size: int = 1) -> TuningPlan:
+    """The plan of a spec for a model and what its data ask. SettingError where the model has not what is to be frozen or adapted."""
+    steps, frozen = load.steps, spec.frozen_layers if spec.method == "full" else 0
+    if frozen > config.num_layers:
+        raise SettingError(tr("{layers} layers cannot be frozen: the model has {count}.", layers=frozen, count=config.num_layers),
+                           tr("Freeze fewer."), field="frozen_layers")
     plan = TuningPlan(
-        config=config, method=spec.method, trainable=trainable,
+        config=config, method=spec.method, trained=memory.Method.of(spec), trainable=memory.Method.of(spec).trained(config),
         learning_rate=spec.learning_rate or learning_rate(spec.method, config.hidden_size), weight_decay=spec.weight_decay,
         beta1=spec.beta1, beta2=spec.beta2, grad_clip=spec.grad_clip, warmup_steps=round(spec.warmup_share * steps), decay=spec.decay,
         final_lr_share=spec.final_lr_share, load=load, micro_batch_size=1, activation_checkpointing=False,
@@ -143,15 +147,7 @@ def cost(plan: TuningPlan, device: DeviceFacts, world_size: int = 1) -> Cost:
     """Memory and time of a plan on a device."""
     config, load = plan.config, plan.load
     counted = memory.training(config, micro_batch_size=plan.micro_batch_size, seq_len=load.seq_len, dtype=plan.dtype,
-                              activation_checkpointing=plan.activation_checkpointing, device=device.kind)
-    needed = counted.total
-    if plan.method != "full":  # the frozen weights have neither gradients nor optimizer state, and are kept in the arithmetic's dtype
-        half = 2 if plan.dtype != "float32" else 4
-        kept = config.parameters * (0.6 if plan.method == "qlora" else half)
-        copies = 0 if half == 4 else half * (config.matrix_parameters + config.vocab_size * config.hidden_size)
-        needed = round(kept + 16 * plan.trainable + counted.activations - copies + counted.logits)
-    elif plan.trainable < config.parameters:
-        needed -= 12 * (config.parameters - plan.trainable)
+                              activation_checkpointing=plan.activation_checkpointing, device=device.kind, method=plan.trained)
     operations = config.flops_per_token(load.seq_len) * (2 / 3 if plan.method != "full" else 1.0)
     rate = peak(device, plan.dtype) * efficiency(device.kind, plan.dtype, config.hidden_size)
     rate *= 0.75 if plan.activation_checkpointing else 1.0
@@ -159,7 +155,7 @@ def cost(plan: TuningPlan, device: DeviceFacts, world_size: int = 1) -> Cost:
     update = 28 * plan.trainable / {"cpu": 3e10, "cuda": 1.5e12, "mps": 1e11}[device.kind]
     step = (load.tokens_per_step * operations / rate + launches(device.kind, config.num_layers) * passes) / world_size + update
     limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
-    return Cost(PROCESS[device.kind] + needed, limit, step, step * load.steps, load.tokens_per_step / step)
+    return Cost(PROCESS[device.kind] + counted.total, limit, step, step * load.steps, load.tokens_per_step / step)
 
 
 def _fit(plan: TuningPlan, spec: TuningSpec, device: DeviceFacts, world_size: int) -> TuningPlan:

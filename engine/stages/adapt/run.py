@@ -9,13 +9,15 @@ from typing import Any
 
 from engine.contract.context import RunContext
 from engine.contract.events import Facts, Notice, Phases
+from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
 from engine.stages.adapt.plan import evaluated_tokens, load_of
 from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.adapt.texts import HeldOut, Texts
 from engine.training.checkpoints import resume_point
-from engine.training.tuning import Ending, Start, Tuner, Work, check_fit, opened, trainable
+from engine.training.ranks import Ranks
+from engine.training.tuning import Ending, Start, Tuner, Work, check_fit, opened, tokens_of
 from engine.training.tuning_plan import resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Tokenize")], ["prepare", tr("Prepare")], ["compile", tr("Compile")], ["train", tr("Train")],
@@ -30,19 +32,12 @@ def run(spec: AdaptSpec, context: RunContext) -> None:
         with context.phase("load", tr("Load")):
             start = Start.load(project, spec.model)
         with context.phase("tokens", tr("Tokenize")):
-            texts = Texts.load(project, spec, start, context, ranks)
+            texts = Texts.load(project, spec, start, tokens_of(project, start, context, ranks))
         with context.phase("prepare", tr("Prepare")):
-            load = load_of(spec, start.config, texts.domain.split("train").tokens, replayed=texts.general is not None,
-                           world_size=context.world_size)
-            plan = resolve(spec, start.config, load, facts, trainable=trainable(spec, start.config), world_size=context.world_size)
-            check_fit(plan, facts)
-            tuner = Tuner(spec, plan, start, facts, context, ranks)
-            rows = texts.rows(spec, load.seq_len, load.batch, context.rank, context.world_size)
-            held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec, load, plan.eval_every), ranks)
-            work = Work(rows, held_out, texts.prompts(spec), one_shape=lambda wanted: None, facts={"chat": start.ref.chat})
+            tuner, work, told = prepare(spec, texts, facts, context, ranks)
             parts = tuner.build(work, resume_point(context, ranks))
             context.emit(Phases(phases=[p for p in PHASES if p[0] != "compile" or parts.trainer.state.compiled]))
-            context.emit(Facts(facts={"replay_percent": rows.percent, "eval_tokens": held_out.tokens}))
+            context.emit(Facts(facts=told))
             if texts.general is None:
                 context.emit(Notice(level="info", code="no_replay", title=tr("What it forgets is not measured"), step=0,
                                     text=tr("No general text was chosen: none is replayed, and the loss on it stays unknown."),
@@ -53,10 +48,21 @@ def run(spec: AdaptSpec, context: RunContext) -> None:
         with context.phase("evaluate", tr("Evaluate")):
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
-            tuner.save(project, parts, texts.parents, {**report(ending), "chat": start.ref.chat,
-                                                       "epochs": rows.epoch_of(ending.state.step),
-                                                       "domain_tokens": texts.domain.split("train").tokens,
-                                                       "replay_percent": rows.percent})
+            tuner.save(project, parts, texts.parents, {**report(ending), **told, "chat": start.ref.chat,
+                                                       "epochs": work.source.epoch_of(ending.state.step)})
+
+
+def prepare(spec: AdaptSpec, texts: Texts, facts: DeviceFacts, context: RunContext, ranks: Ranks) -> tuple[Tuner, Work, dict[str, Any]]:
+    """Everything up to the model itself, and facts of the data. Raises OutOfMemory, SettingError."""
+    start = texts.start
+    load = load_of(spec, start.config, texts.domain_tokens, replayed=texts.general is not None, world_size=context.world_size)
+    plan = resolve(spec, start.config, load, facts, context.world_size)
+    check_fit(plan, facts)
+    rows = texts.rows(spec, load.seq_len, load.batch, context.rank, context.world_size)
+    held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec, load, plan.eval_every), ranks)
+    work = Work(rows, held_out, texts.prompts(spec), one_shape=lambda wanted: None, facts={"chat": start.ref.chat})
+    told = {"domain_tokens": texts.domain_tokens, "replay_percent": rows.percent, "eval_tokens": held_out.tokens}
+    return Tuner(spec, plan, start, facts, context, ranks), work, told
 
 
 def report(ending: Ending) -> dict[str, Any]:

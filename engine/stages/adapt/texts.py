@@ -2,11 +2,10 @@
 as prompts. run.py says in which order.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from engine.contract.context import RunContext
-from engine.contract.errors import InputError
-from engine.contract.words import tr
 from engine.model.decoder import Decoder
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
@@ -16,8 +15,8 @@ from engine.training.batches import TokenRows
 from engine.training.evaluate import TextEvaluation
 from engine.training.mixed_rows import MixedRows
 from engine.training.ranks import Ranks
-from engine.training.tokens import maker_of, token_bytes, token_shards
-from engine.training.tuning import Start
+from engine.training.tokens import token_bytes
+from engine.training.tuning import Start, corpus_of
 
 BORDERS_FROM_DOCUMENTS = 16
 EVALUATION_ROWS = 8
@@ -35,17 +34,17 @@ class Texts:
     general: TokenShards | None = None
 
     @classmethod
-    def load(cls, project: Project, spec: AdaptSpec, start: Start, context: RunContext, ranks: Ranks) -> "Texts":
-        """Tokens that are there already are taken. Raises NotFound, InputError (not a corpus, or no text in it), Stopped."""
-        model = next((id for id in (start.ref.id, *start.parents) if id.startswith("model-")), start.ref.id)
-        maker = maker_of(project, start.tokenizer, model)
-
-        def tokens(corpus: Artifact) -> TokenShards:
-            return token_shards(project, corpus, start.tokenizer, start.ref.folder, maker, context, ranks)
-
+    def load(cls, project: Project, spec: AdaptSpec, start: Start, tokens: Callable[[Artifact], Any]) -> "Texts":
+        """`tokens` gives a corpus in the model's tokens (tuning.tokens_of). Raises NotFound, InputError (not a corpus, or no text in it),
+        Stopped."""
         corpus = corpus_of(project, spec.corpus, "corpus")
         general = corpus_of(project, spec.replay, "replay") if spec.replay else None
         return cls(start, corpus, tokens(corpus), general, tokens(general) if general else None)
+
+    @property
+    def domain_tokens(self) -> int:
+        """Of the domain's training text; an estimate where only a taste of it is there."""
+        return int(getattr(self.domain, "total_tokens", 0) or self.domain.split("train").tokens)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -101,14 +100,6 @@ class HeldOut:
         domain, general = measured["domain"], measured.get("general")
         values = {"val_loss": domain.per_token, "bpb": domain.bits_per_byte}
         return values if general is None else {**values, "general_loss": general.per_token, "general_bpb": general.bits_per_byte}
-
-
-def corpus_of(project: Project, id: str, field: str) -> Artifact:
-    """The corpus of a setting. Raises NotFound, InputError."""
-    made = project.artifacts.get(id)
-    if made.kind != "corpus":
-        raise InputError(tr("{id} is not a {kind}.", id=id, kind="corpus"), tr("Choose another one."), field=field)
-    return made
 
 
 def _wants_borders(shards: TokenShards) -> bool:

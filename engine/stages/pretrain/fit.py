@@ -11,7 +11,6 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from engine.contract.context import RunContext
@@ -22,15 +21,13 @@ from engine.stages.pretrain import dial
 from engine.stages.pretrain.prepare import Builder, Inputs, Parts, check_fit, tell_speed
 from engine.stages.pretrain.run import FINAL_EVALUATION
 from engine.stages.pretrain.spec import PretrainSpec
-from engine.text.corpus import Corpus
 from engine.text.shards import TokenShards
 from engine.training import devices
 from engine.training.checkpoints import Checkpoints, TrainState
 from engine.training.compiling import start_compiled
 from engine.training.ranks import Ranks
+from engine.training.taste import Tastes
 from engine.training.timing import Clock, timed_steps
-
-TASTE_TOKENS = 200_000
 
 
 @dataclass(frozen=True)
@@ -53,59 +50,6 @@ class Measured:
     compiled: bool
 
 
-class Taste:
-    """The first documents of a split, tokenized in memory; or the split's shards when they are there."""
-
-    def __init__(self, inputs: Inputs, corpus: Corpus, split: str, wanted: int) -> None:
-        tokenizer = inputs.tokenizer
-        begin = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-        end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-        parts, lengths, self.bytes, tokens = [], [], 0, 0
-        for texts in corpus.texts(split):
-            for text in texts:
-                ids = np.concatenate([begin, tokenizer.encode_array(text), end]).astype(np.int64)
-                parts.append(ids)
-                lengths.append(len(ids))
-                tokens, self.bytes = tokens + len(ids), self.bytes + len(text.encode("utf-8", "replace"))
-                if tokens >= wanted:
-                    break
-            if tokens >= wanted:
-                break
-        self._ids = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-        self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-    @property
-    def tokens(self) -> int:
-        return len(self._ids)
-
-    @property
-    def documents(self) -> int:
-        return len(self.starts) - 1
-
-    def document(self, number: int) -> np.ndarray:
-        return self._ids[self.starts[number]:self.starts[number + 1]]
-
-    def slice(self, start: int, stop: int) -> np.ndarray:
-        return self._ids[start:stop]
-
-
-class Tastes:
-    """Both splits; `total_tokens` is the estimate for the whole training text."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        corpus = Corpus.open(inputs.corpus.path)
-        began = time.perf_counter()
-        self._splits = {name: Taste(inputs, corpus, name, TASTE_TOKENS) for name in ("train", "validation")}
-        taken = sum(s.bytes for s in self._splits.values())
-        whole = corpus.counts("train").bytes + corpus.counts("validation").bytes
-        self.tokenize_seconds = (time.perf_counter() - began) * whole / max(1, taken)
-        train = self._splits["train"]
-        self.total_tokens = round(train.tokens * corpus.counts("train").bytes / max(1, train.bytes))
-
-    def split(self, name: str) -> Taste:
-        return self._splits[name]
-
-
 def measure(project: Project, spec: PretrainSpec, facts: DeviceFacts) -> dict[str, Any]:
     """Measured and formula figures of a spec on a device, as plain values. Raises what a run would: OutOfMemory, NotFound, SettingError."""
     began = time.perf_counter()
@@ -114,7 +58,7 @@ def measure(project: Project, spec: PretrainSpec, facts: DeviceFacts) -> dict[st
     if found:
         shards, tokenizing, total = TokenShards.open(found.path), 0.0, TokenShards.open(found.path).split("train").tokens
     else:
-        shards = Tastes(inputs)
+        shards = Tastes(inputs.tokenizer, inputs.corpus.path)
         tokenizing, total = shards.tokenize_seconds, shards.total_tokens
     plan = dial.resolve(spec, inputs.tokenizer.vocab_size, total, 0, facts)
     check_fit(plan, facts)

@@ -2,8 +2,11 @@
 before, while and after. run.py says in which order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from engine.contract.context import RunContext
 from engine.contract.errors import InputError
@@ -20,8 +23,8 @@ from engine.text.shards import TokenShards
 from engine.training.evaluate import TextEvaluation
 from engine.training.examples import EncodedExamples, ExampleEvaluation, ExampleRows, encode_examples
 from engine.training.ranks import Ranks
-from engine.training.tokens import maker_of, token_bytes, token_shards
-from engine.training.tuning import Start
+from engine.training.tokens import token_bytes
+from engine.training.tuning import Start, corpus_of
 
 SAMPLES = 4
 ANSWER_ROOM = 16
@@ -45,8 +48,10 @@ class Conversations:
     replay: TokenShards | None = None
 
     @classmethod
-    def load(cls, project: Project, spec: SftSpec, start: Start, context: RunContext, ranks: Ranks) -> "Conversations":
-        """From the run's own copy of the library's rows. `start` of the result has the template. Raises InputError (nothing can be trained
+    def load(cls, project: Project, spec: SftSpec, start: Start, context: RunContext,
+             tokens: Callable[[Artifact], Any]) -> "Conversations":
+        """From the run's own copy of the library's rows; `tokens` gives a corpus in the model's tokens (tuning.tokens_of). `start` of the
+        result has the template. Raises InputError (nothing can be trained
         on: the cause is named), Mismatch (the template), SettingError (the context), NotFound (the replay corpus)."""
         longest = plan.longest(spec, start.config)
         chosen = templates.choose(start.tokenizer, spec.template)
@@ -57,13 +62,8 @@ class Conversations:
         if not len(encoded):
             raise _nothing(encoded, counted.count, longest)
         train, held_out = encoded.split(spec.validation_percent)
-        corpus = project.artifacts.get(spec.replay) if spec.replay else None
-        if corpus is not None and corpus.kind != "corpus":
-            raise InputError(tr("{id} is not a {kind}.", id=corpus.id, kind="corpus"), tr("Choose another one."), field="replay")
-        model = next((id for id in (start.ref.id, *start.parents) if id.startswith("model-")), start.ref.id)
-        shards = corpus and token_shards(project, corpus, start.tokenizer, start.ref.folder, maker_of(project, start.tokenizer, model),
-                                         context, ranks)
-        return cls(start, chosen, train, held_out, counted.count, longest, corpus, shards or None)
+        corpus = corpus_of(project, spec.replay, "replay") if spec.replay else None
+        return cls(start, chosen, train, held_out, counted.count, longest, corpus, tokens(corpus) if corpus else None)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Conversations:
         """What the plan starts from."""
         split = self.replay.split("train") if self.replay else None
         mean = min(self.longest, split.tokens / max(1, split.documents)) if split else 0.0
-        longest_example = int(max(self.train.lengths().max(), min(self.longest, split.lengths().max()) if split else 0))
+        longest_example = int(max(self.train.lengths().max(), min(self.longest, np.diff(split.starts).max()) if split else 0))
         return plan.load_of(spec, steps=rows.steps(spec.epochs), batch=rows.batch_size, tokens_per_step=rows.tokens_per_step,
                             replay_tokens=mean * rows.replay_documents, row=self.longest, longest_example=longest_example)
 

@@ -4,15 +4,19 @@ What it does not do: make conversations (instruct), judge answers (evaluate). Wh
 from plan.py, all the rest from engine/training/tuning.py.
 """
 
+from typing import Any
+
 from engine.contract.context import RunContext
 from engine.contract.events import Facts, Phases
+from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
 from engine.stages.sft.conversations import Conversations, HeldOut
 from engine.stages.sft.spec import SftSpec
 from engine.training.checkpoints import resume_point
 from engine.training.examples import example_loss
-from engine.training.tuning import Start, Tuner, Work, check_fit, opened, trainable
+from engine.training.ranks import Ranks
+from engine.training.tuning import Start, Tuner, Work, check_fit, opened, tokens_of
 from engine.training.tuning_plan import resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Read the examples")], ["prepare", tr("Prepare")], ["compile", tr("Compile")],
@@ -27,21 +31,12 @@ def run(spec: SftSpec, context: RunContext) -> None:
         with context.phase("load", tr("Load")):
             start = Start.load(project, spec.model)
         with context.phase("tokens", tr("Read the examples")):
-            conversations = Conversations.load(project, spec, start, context, ranks)
+            conversations = Conversations.load(project, spec, start, context, tokens_of(project, start, context, ranks))
             conversations.tell(context)
         with context.phase("prepare", tr("Prepare")):
-            rows = conversations.rows(spec, context.rank, context.world_size)
-            load = conversations.load_of(spec, rows)
-            plan = resolve(spec, start.config, load, facts, trainable=trainable(spec, start.config), world_size=context.world_size)
-            check_fit(plan, facts)
-            tuner = Tuner(spec, plan, conversations.start, facts, context, ranks)
-            work = Work(rows, HeldOut(conversations, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
-                        loss=example_loss, one_shape=rows.keep_shape if spec.packing else None, facts={"chat": True})
+            tuner, work, told = prepare(spec, conversations, facts, context, ranks)
             parts = tuner.build(work, resume_point(context, ranks))
             context.emit(Phases(phases=[p for p in PHASES if p[0] != "compile" or parts.trainer.state.compiled]))
-            told = {"examples": len(conversations.train), "held_out": len(conversations.held_out),
-                    "left_out": conversations.train.left_out.total, "longest_example": int(conversations.train.lengths().max()),
-                    "replay_documents": rows.replay_documents, "template": conversations.template.origin}
             context.emit(Facts(facts=told))
         tuner.compile(parts)
         with context.phase("train", tr("Train")):
@@ -49,8 +44,23 @@ def run(spec: SftSpec, context: RunContext) -> None:
         with context.phase("evaluate", tr("Evaluate")):
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
-            epochs = rows.epoch_of(ending.state.step)
+            epochs = work.source.epoch_of(ending.state.step)
             tuner.save(project, parts, conversations.parents, {
                 **ending.facts(), **told, "chat": True, "epochs": epochs,
                 "trained_tokens": round(epochs * conversations.train.trained_tokens),
                 "general_bpb_before": ending.before.get("general_bpb"), "general_bpb_after": ending.after.get("general_bpb")})
+
+
+def prepare(spec: SftSpec, conversations: Conversations, facts: DeviceFacts, context: RunContext,
+            ranks: Ranks) -> tuple[Tuner, Work, dict[str, Any]]:
+    """Everything up to the model itself, and facts of the data. Raises OutOfMemory, SettingError."""
+    start, left = conversations.start, conversations.train.left_out
+    rows = conversations.rows(spec, context.rank, context.world_size)
+    plan = resolve(spec, start.config, conversations.load_of(spec, rows), facts, context.world_size)
+    check_fit(plan, facts)
+    work = Work(rows, HeldOut(conversations, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
+                loss=example_loss, one_shape=rows.keep_shape if spec.packing else None, facts={"chat": True})
+    told = {"examples": len(conversations.train), "held_out": len(conversations.held_out), "left_out": left.total,
+            "longest_example": int(conversations.train.lengths().max()), "replay_documents": rows.replay_documents,
+            "template": conversations.template.origin}
+    return Tuner(spec, plan, start, facts, context, ranks), work, told
