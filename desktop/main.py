@@ -21,7 +21,7 @@ WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine
                   "engine.text.probe", "engine.text.read_child", "engine.stages.corpus.export_process", "engine.stages.pretrain.measure",
                   "engine.stages.export.probe", "engine.stages.import_model.probe",
                   "engine.stages.instruct.examples_process", "engine.generators.find", "engine.generators.pull",
-                  "engine.generators.server_models",
+                  "engine.generators.server_models", "engine.generators.gguf_child",
                   "engine.model.formats.import_child", "engine.model.formats.quantize", "engine.model.formats.runtimes",
                   "torch.distributed.run")
 CRASH_BYTES = 64_000
