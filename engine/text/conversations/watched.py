@@ -58,13 +58,14 @@ def _read(file: Any, mapping: Mapping | None, limits: Limits) -> Iterator[Exampl
     job: dict[str, Any] = {"do": "conversations", "what": "open", "file": {**dataclasses.asdict(file), "path": str(file.path)},
                            "mapping": None if mapping is None else dataclasses.asdict(mapping)}
     try:
+        child.send(job)
         while True:
-            child.send(job)
             answer, reason = _answer(child, inbox)
             if answer is None:
                 raise FormatError(tr("{name} cannot be read further.", name=file.name), reason, code="reader")
-            child.stop_clock()
             _, made, refused, wrong, ended = answer
+            if not (wrong or ended):  # the next batch is parsed while this one is used
+                child.send({"do": "conversations", "what": "next"})
             at = 0
             for place, line, why in refused:
                 yield from map(Example.model_validate_json, made[at:place])
@@ -75,7 +76,6 @@ def _read(file: Any, mapping: Mapping | None, limits: Limits) -> Iterator[Exampl
                 raise FormatError(wrong["sentence"], wrong["remedy"], code=wrong["code"], field=wrong["field"])
             if ended:
                 return
-            job = {"do": "conversations", "what": "next"}
     finally:
         child.kill()
 
@@ -83,13 +83,16 @@ def _read(file: Any, mapping: Mapping | None, limits: Limits) -> Iterator[Exampl
 def _answer(child: Child, inbox: "queue.SimpleQueue[tuple[Child, list[Any] | None]]") -> tuple[list[Any] | None, str]:
     """What the child answered, or why it did not."""
     while True:
-        if reason := child.offence():
-            return None, reason
         try:
             _, message = inbox.get(timeout=POLL)
         except queue.Empty:
+            # Only now: what lies in the inbox was said in time, however long nobody looked.
+            if reason := child.offence():
+                return None, reason
             continue
         if message is None or message[0] == "memory":
             return None, child.cause_of_death()
         if message[0] not in ("ready", "at"):
-            return message, ""
+            child.stop_clock()
+            reason = child.offence()  # of its memory: where the system has no cap, this look is the only one
+            return (None, reason) if reason else (message, "")
