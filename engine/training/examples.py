@@ -40,6 +40,8 @@ from engine.training.ranks import Ranks
 WINDOW = 4096
 """Examples that are packed together: enough for rows that are nearly full, few enough to stay shuffled."""
 
+PLACES = 8
+
 TooLong = Literal["leave_out", "cut"]
 
 
@@ -61,7 +63,8 @@ class ReplaySplit(Protocol):
 @dataclass(frozen=True)
 class LeftOut:
     """How many examples are not trained on, and why; `cut` ones are trained on without their end, `unended` ones without a token that
-    ends the answer. `refusal` is what the template said of the first example it refused, `refused_at` its number."""
+    ends the answer. `refusal` is what the template said of the first example it refused, `refused_at` its number. `places`: numbers of the
+    first few of each kind, by the names of the fields here."""
 
     too_long: int = 0
     nothing_trained: int = 0
@@ -71,6 +74,7 @@ class LeftOut:
     unended: int = 0
     refusal: FledgeError | None = None
     refused_at: int = -1
+    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -146,30 +150,29 @@ def encode_examples(tokenizer: Tokenizer, examples: Iterable[Example], *, templa
     trained: list[np.ndarray] = []
     numbers: list[int] = []
     keys: list[int] = []
-    long = nothing = refused = cut = cut_answers = unended = 0
+    places: dict[str, list[int]] = {name: [] for name in ("too_long", "nothing_trained", "refused", "cut", "cut_answers", "unended")}
     refusal: FledgeError | None = None
-    refused_at = -1
     for number, example in enumerate(examples):
         try:
             made = chat_mask.encode(tokenizer, example.messages, template=template, loss_on=loss_on, system=system)
         except FledgeError as wrong:
             if wrong.code == "no_template":
                 raise
-            refused += 1
-            if refusal is None:
-                refusal, refused_at = wrong, number
+            refusal = refusal or wrong
+            places["refused"].append(number)
             continue
         if len(made.ids) > max_seq_len and too_long == "leave_out":
-            long += 1
+            places["too_long"].append(number)
             continue
         if not made.trained[:max_seq_len].any():
-            nothing += 1
+            places["nothing_trained"].append(number)
             continue
         if len(made.ids) > max_seq_len:
-            cut += 1
-            cut_answers += bool(made.trained[max_seq_len:].any())
+            places["cut"].append(number)
+            if made.trained[max_seq_len:].any():
+                places["cut_answers"].append(number)
         elif loss_on != "all" and not all(span.ended for span in made.spans):
-            unended += 1
+            places["unended"].append(number)
         ids.append(made.ids[:max_seq_len])
         trained.append(made.trained[:max_seq_len])
         numbers.append(number)
@@ -177,7 +180,9 @@ def encode_examples(tokenizer: Tokenizer, examples: Iterable[Example], *, templa
     starts = np.concatenate([[0], np.cumsum([len(x) for x in ids])]).astype(np.int64)
     return EncodedExamples(np.concatenate(ids) if ids else np.zeros(0, np.uint32), np.concatenate(trained) if ids else np.zeros(0, bool),
                            starts, np.array(numbers, np.int64), np.array(keys, np.uint64),
-                           LeftOut(long, nothing, refused, cut, cut_answers, unended, refusal, refused_at))
+                           LeftOut(**{name: len(found) for name, found in places.items()}, refusal=refusal,
+                                   refused_at=places["refused"][0] if refusal else -1,
+                                   places={name: tuple(found[:PLACES]) for name, found in places.items()}))
 
 
 def prompt_key(example: Example) -> int:
