@@ -40,6 +40,7 @@ _MARKS = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|end|user|assistant|system|start_header_id|end_header_id|begin_of_text|end_of_text|eom_id)\|>|"
     r"<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</s>|<\|?(?:EOT|eos|bos|pad)\|?>|^#{2,3} ?(?:Instruction|Response|Human|Assistant):\s*$|"
     r"^(?:Human|Assistant|User|ASSISTANT|USER):[ \n]|<\|end\|>", re.M)
+_STRUCK = re.compile(r"<s>[^<]*</s>")      # HTML, where </s> by itself ends a text
 _ONE_SIGN = re.compile(r"([^\W\d_])\1{39,}")
 _THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>\s*", re.S | re.I)
 
@@ -195,7 +196,7 @@ class Checks:
             flags.append("refusal")
         if example.facts.get("document") and says_it_is_not_there(bare):
             flags.append("no_answer")
-        prose = _FENCED.sub(" ", bare)
+        prose = _STRUCK.sub(" ", _FENCED.sub(" ", bare))
         if _MARKS.search(prose) and not _MARKS.search(prompt):
             flags.append("markup")
         if settings.parrots and parrots(prompt, bare):

@@ -122,7 +122,7 @@ def shuffled(count: int, *parts: object) -> np.ndarray:
 
 
 def picks(seeds: Sequence[Any], number: int, count: int, seed: int) -> list[Any]:
-    """`count` of the seeds for the row of this number. All are used equally often over many rows, in ever new company."""
+    """`count` of the seeds for the row of this number. All are used about equally often, in ever new company."""
     if not seeds:
         return []
     count = min(count, len(seeds))
