@@ -174,7 +174,8 @@ def test_questions_must_be_in_the_language_too_where_the_recipe_writes_them() ->
 
 
 @pytest.mark.parametrize(("name", "code"), [("Spanish", "es"), ("español", "es"), ("Brazilian Portuguese", "pt"),
-                                            ("German (Austria)", "de"), ("中文", "zh"), ("simplified Chinese", "zh"), ("fr", "fr"), ("Klingon", ""), ("", ""),
+                                            ("German (Austria)", "de"),
+                                            ("中文", "zh"), ("simplified Chinese", "zh"), ("fr", "fr"), ("Klingon", ""), ("", ""),
                                             ("English and French", ""), ("formal Polish", "pl")])
 def test_languages_are_known_by_what_people_call_them(name: str, code: str) -> None:
     assert code_of(name) == code
