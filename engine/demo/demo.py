@@ -1,34 +1,29 @@
 """Runs the guided demo: a list of steps, each a run of the project like any other, or a look at what came out. Called again on the same
 folder it goes on where it was left: finished steps are kept, runs cut short are resumed, nothing is ever removed.
 
-It trains and measures nothing itself. Later stages are further entries of STEPS.
+It trains and measures nothing itself. The steps up to the base model stand here, those that teach it to answer in answering.py. Later
+stages are further entries of STEPS.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engine import __version__
 from engine.contract import units
-from engine.contract.errors import FledgeError, InputError, Locked, MachineError, ProjectError, Stopped
-from engine.contract.events import Event
-from engine.contract.spec import Spec
+from engine.contract.errors import InputError, Locked, ProjectError
 from engine.contract.words import tr
-from engine.demo import knowledge, report, settings
-from engine.project import files, launch, layout
+from engine.demo import answering, knowledge, report, settings
+from engine.demo.walk import Demo, Reporter, Silent, Step, stage
+from engine.project import files, layout
 from engine.project.artifacts import Artifact
-from engine.project.follow import follow
 from engine.project.locks import FileLock
 from engine.project.models import resolve
 from engine.project.project import Project
 from engine.project.run_state import RunState
-from engine.project.runs import Run
 from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 from engine.world import World
@@ -37,63 +32,6 @@ ORIGIN = "demo"
 SEED = 42
 VALIDATION_PERCENT = 4.0
 SAMPLES_KEPT = 4
-
-
-class Reporter(Protocol):
-    """What shows the demo to a person: a line now and then, and one watcher for each run."""
-
-    def say(self, words: str) -> None: ...
-
-    def watch(self, run: Run, pid: int) -> AbstractContextManager[Callable[[RunState, Event], None]]: ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def say(self, words: str) -> None:
-        return None
-
-    def watch(self, run: Run, pid: int) -> AbstractContextManager[Callable[[RunState, Event], None]]:
-        return nullcontext(lambda state, event: None)
-
-
-@dataclass
-class Demo:
-    """One demo under way. `asked` is what it was begun with, `seconds` and `cpu_seconds` what each step took so far (kept in demo.json)."""
-
-    project: Project
-    quick: bool
-    corpus: str
-    seed: int
-    device: str
-    reporter: Reporter
-    seconds: dict[str, float] = field(default_factory=dict)
-    cpu_seconds: dict[str, float] = field(default_factory=dict)
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    made: dict[str, Artifact] = field(default_factory=dict)
-
-    @property
-    def size(self) -> settings.Size:
-        return settings.QUICK if self.quick else settings.FULL
-
-    def world(self) -> World:
-        return World(self.seed, self.size.people)
-
-    def save(self) -> None:
-        files.write_json(layout.demo_file(self.project.dir), {
-            "version": 1, "quick": self.quick, "corpus": self.corpus, "seed": self.seed, "engine_version": __version__,
-            "seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "results": self.results})
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step. `run` makes (or finds) its results, a plain dict; `needs_world` leaves it out for a person's own text, with `reason`."""
-
-    id: str
-    title: str
-    run: Callable[[Demo], dict[str, Any]]
-    needs_world: bool = False
-    reason: str = ""
 
 
 def run_demo(dir: Path | str, quick: bool = False, corpus: Path | str | None = None, seed: int = SEED, report: Reporter | None = None,
@@ -182,6 +120,7 @@ def _conclude(demo: Demo) -> dict[str, Any]:
         "project": str(demo.project.dir), "quick": demo.quick, "seed": demo.seed, "corpus": demo.corpus, "generated": not demo.corpus,
         "people": 0 if demo.corpus else demo.size.people, "device": demo.results["pretrain"].get("device", ""),
         "engine_version": __version__}
+    made |= answering.conclusion(demo.results)
     files.write_json(layout.demo_report(demo.project.dir, "json"), made)
     files.write_bytes(layout.demo_report(demo.project.dir, "md"), report.page(made).encode())
     demo.reporter.say(tr("The report is in {file}.", file=str(layout.demo_report(demo.project.dir, "md"))))
@@ -202,14 +141,14 @@ def _corpus(demo: Demo) -> dict[str, Any]:
             files.write_bytes(text, ("\n".join(lines) + "\n").encode())
         title = tr("Generated world of {people} people", people=demo.size.people)
         spec = CorpusSpec(sources=(str(text),), title=title, validation_percent=VALIDATION_PERCENT, seed=demo.seed)
-    _, artifact = _stage(demo, spec)
+    _, artifact = stage(demo, spec)
     return {key: artifact.facts[key] for key in ("documents", "bytes") if key in artifact.facts} | {"artifact": artifact.id}
 
 
 def _tokenizer(demo: Demo) -> dict[str, Any]:
     corpus = demo.made["corpus"]
     vocabulary = settings.vocabulary_for(int(corpus.facts["bytes"])) if demo.corpus else demo.size.vocab_size
-    _, artifact = _stage(demo, TokenizerSpec(corpus=corpus.id, title=tr("Tokenizer of the demo"), vocab_size=vocabulary, seed=demo.seed))
+    _, artifact = stage(demo, TokenizerSpec(corpus=corpus.id, title=tr("Tokenizer of the demo"), vocab_size=vocabulary, seed=demo.seed))
     facts = {key: artifact.facts[key] for key in ("bytes_per_token",) if key in artifact.facts}
     return {"vocab_size": artifact.facts.get("vocab_size", vocabulary), **facts, "artifact": artifact.id}
 
@@ -230,7 +169,7 @@ def _pretrain(demo: Demo) -> dict[str, Any]:
             spec = settings.world_spec(demo.quick)
             chosen["sample_prompts"] = _world_prompts(demo.world())
         spec = spec.model_copy(update=chosen)
-    state, artifact = _stage(demo, spec)
+    state, artifact = stage(demo, spec)
     return _learned(state, artifact)
 
 
@@ -278,40 +217,5 @@ STEPS: tuple[Step, ...] = (
     Step("pretrain", tr("Pretraining"), _pretrain),
     Step("knowledge", tr("What it knows"), _knowledge, needs_world=True,
          reason=tr("it asks for the facts and sums of the generated world, which your text does not have.")),
+    *answering.STEPS,
 )
-
-
-# ------------------------------------------------------------------------------------------------------------------ runs
-
-
-def _stage(demo: Demo, spec: Spec) -> tuple[RunState, Artifact]:
-    """Bring the run of this spec to its end: made if there is none, followed if it is under way, resumed if it was cut short."""
-    wanted = json.loads(spec.model_dump_json())
-    run = next((run for run in reversed(demo.project.runs.list(spec.stage)) if run.spec == wanted), None) or demo.project.runs.create(spec)
-    state = run.state()
-    if state.status != "done":
-        if run.alive():
-            pid = state.pid
-        else:
-            pid = launch.start(run, demo.device, wait_for_device=True)
-        with demo.reporter.watch(run, pid) as on_event:
-            state = follow(run, pid, on_event)
-    if state.status != "done":
-        raise _ending(run, state)
-    artifact = demo.project.artifacts.get(state.artifacts[-1])
-    demo.made[spec.stage] = artifact
-    return state, artifact
-
-
-def _ending(run: Run, state: RunState) -> FledgeError:
-    """The error a run ended with, as this process's own."""
-    if state.status in ("stopped", "paused"):
-        return Stopped(tr("The demo was stopped in {run}. Give the same command to go on.", run=run.id), saved=True)
-    if state.status == "failed" and state.finished:
-        kinds = [FledgeError]
-        for kind in kinds:
-            kinds += kind.__subclasses__()
-        kind = next((kind for kind in kinds if kind.code == state.finished.code), FledgeError)
-        return kind(state.finished.sentence, state.finished.remedy, code=state.finished.code, field=state.finished.field)
-    return MachineError(tr("The worker of {run} died without a last word.", run=run.id) + "\n" + run.log_tail(20),
-                        tr("Give the same command to go on from the last checkpoint."), code="crashed")

@@ -26,6 +26,8 @@ def page(report: dict[str, Any]) -> str:
         for sample in pretrain["samples"]:
             lines += [f"**{sample['prompt'].strip()}**", "", f"- {tr('untrained')}: {_inline(sample['before'])}",
                       f"- {tr('trained')}: {_inline(sample['after'])}", ""]
+    if "evaluate" in stages:
+        lines += answers(stages["evaluate"])
     lines += [f"## {tr('Go on')}", "", f"- {tr('Chat with it:')} `fledge chat {report['project']}`",
               f"- {tr('Look at it in the window:')} `fledge app {report['project']}`", ""]
     return "\n".join(lines)
@@ -48,7 +50,43 @@ def result(name: str, facts: dict[str, Any]) -> str:
             return tr("{facts} of known facts completed; sums never seen: {direct} right at once, {worked} worked out",
                       facts=units.percent(facts["facts_completed"]), direct=units.percent(facts["sums_direct"]),
                       worked=units.percent(facts["sums_worked"]))
+        case "questions":
+            return tr("{examples} to learn from, {held_out} held out", examples=units.number(facts["examples"]),
+                      held_out=units.number(facts["held_out"]))
+        case "instruct":
+            return tr("{true} of {asked} answers of the base model are true; the others are set aside", true=units.number(facts["true"]),
+                      asked=units.number(facts["asked"]))
+        case "sft":
+            return tr("{examples} examples, {steps} steps", examples=units.number(facts["examples"]), steps=units.number(facts["steps"]))
+        case "evaluate":
+            return tr("{before} of {questions} answered by the base model, {after} by the tuned one",
+                      before=units.percent(facts["accuracy_before"], 1), after=units.percent(facts["accuracy_after"], 1),
+                      questions=units.number(facts["questions"]))
     return ", ".join(f"{key} {value}" for key, value in facts.items() if isinstance(value, (int, float)) and key != "seconds")
+
+
+def answers(facts: dict[str, Any]) -> list[str]:
+    """The same held-out questions to the base and the tuned model, and what the figures mean."""
+    lines = [f"## {tr('The same questions to both models')}", "",
+             tr("{questions} questions that no training question asks, in any wording; the facts stand in the text. Only exactly the known "
+                "answer is right.", questions=units.number(facts["questions"])), "",
+             f"| | {tr('base model')} | {tr('tuned model')} |", "|---|---|---|"]
+    for name, title in (("people", tr("people whom no training question names")), ("pairs", tr("other people, facts never asked for")),
+                        ("accuracy", tr("together"))):
+        lines.append(f"| {title} | {units.percent(facts[f'{name}_before'], 1)} | {units.percent(facts[f'{name}_after'], 1)} |")
+    lines.append(f"| {tr('bits per byte on held-out text')} | {units.number(facts['text_bpb_before'], 3)} | "
+                 f"{units.number(facts['text_bpb_after'], 3)} |")
+    how = {"plain": tr("when asked plainly"), "few_shot": tr("after solved questions"), "chat": tr("as a chat")}[facts["form_before"]]
+    lines += ["", tr("The base model does best {how}: that is shown. It goes on writing instead of answering; the known answer stands "
+                     "somewhere in {contains} of what it writes.", how=how, contains=units.percent(facts["contains_before"])), "",
+              f"| {tr('question')} | {tr('base model')} | {tr('tuned model')} |", "|---|---|---|"]
+    for row in facts["side_by_side"]:
+        lines.append(f"| {row['question']} | {_cell(row['before'])} | {_cell(row['after'])} |")
+    return [*lines, ""]
+
+
+def _cell(text: str) -> str:
+    return _inline(text).replace("|", "\\|") if text.strip() else "–"
 
 
 def explain(pretrain: dict[str, Any]) -> str:

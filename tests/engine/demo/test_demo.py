@@ -11,47 +11,163 @@ import pytest
 
 from engine.contract.errors import FledgeError, InputError, Locked, MachineError, ProjectError
 from engine.contract.events import Metrics
+from engine.contract.rows import Example, Message
+from engine.demo import answering, run_demo, settings
 from engine.demo import demo as guided
-from engine.demo import run_demo, settings
-from engine.project import layout
+from engine.project import layout, snapshots
 from engine.project.locks import FileLock
 from engine.project.project import Project
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.sft.spec import SftSpec
 from engine.world import World
 
-TINY = PretrainSpec(depth=1, width=32, num_heads=2, intermediate_size=64, max_seq_len=64, steps=12, tokens_per_step=256, compile="off",
+TINY = PretrainSpec(depth=1, width=32, num_heads=2, intermediate_size=64, max_seq_len=128, steps=12, tokens_per_step=256, compile="off",
                     dtype="float32", eval_every=6, eval_tokens=2_000, sample_every=6, sample_tokens=8, checkpoint_every_steps=2)
+TINY_SFT = SftSpec(epochs=2.0, batch_size=32, replay_documents=2, learning_rate=1e-3, validation_percent=5.0, dtype="float32",
+                   compile="off", eval_every=0, sample_every=0, sample_tokens=4, checkpoint_every_steps=2)
+HELD_OUT = ("held_out_people", "held_out_pairs")
+
+
+def shrink(monkeypatch, home):
+    monkeypatch.setenv("FLEDGE_HOME", str(home))
+    monkeypatch.setattr(settings, "QUICK", settings.Size(seconds=1, vocab_size=512, people=8, text_bytes=120_000))
+    monkeypatch.setattr(settings, "world_spec", lambda quick: TINY)
+    monkeypatch.setattr(settings, "sft_spec", lambda quick: TINY_SFT)
+    monkeypatch.setattr(settings, "own_text_spec", lambda text_bytes, seconds, device: (TINY, 512))
+    monkeypatch.setattr(answering, "GENERATED", 4)
 
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
-    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(settings, "QUICK", settings.Size(seconds=1, vocab_size=320, people=8, text_bytes=120_000))
-    monkeypatch.setattr(settings, "world_spec", lambda quick: TINY)
-    monkeypatch.setattr(settings, "own_text_spec", lambda text_bytes, seconds, device: (TINY, 512))
+    shrink(monkeypatch, tmp_path / "home")
 
 
-def test_the_demo_ends_with_a_report_and_a_second_call_changes_nothing(tmp_path):
-    made = run_demo(tmp_path / "demo", quick=True)
-    assert list(made["stages"]) == ["corpus", "tokenizer", "pretrain", "knowledge"] and made["left_out"] == []
+class Killer:
+    """Kills the worker of a stage once, as soon as it has a checkpoint."""
+
+    def __init__(self, stage):
+        self.stage, self.done = stage, False
+
+    def say(self, words):
+        pass
+
+    @contextmanager
+    def watch(self, run, pid):
+        def on_event(state, event):
+            if not self.done and run.stage == self.stage and isinstance(event, Metrics) and run.checkpoint_steps():
+                self.done = True
+                os.kill(pid, signal.SIGKILL)
+        yield on_event
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A whole demo whose fine-tuning was killed once: (folder, report)."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch, folder / "home")
+        with pytest.raises(MachineError) as wrong:
+            run_demo(folder / "demo", quick=True, report=Killer("sft"))
+        assert wrong.value.code == "crashed"
+        before = [run.id for run in Project.open(folder / "demo").runs.list()]
+        made = run_demo(folder / "demo")
+    project = Project.open(folder / "demo")
+    assert [run.id for run in project.runs.list()][: len(before)] == before
+    assert project.runs.list("sft")[0].state().attempt == 2
+    return folder / "demo", made
+
+
+def test_the_demo_ends_with_a_report_and_a_second_call_changes_nothing(whole):
+    folder, made = whole
+    assert list(made["stages"]) == ["corpus", "tokenizer", "pretrain", "knowledge", "questions", "instruct", "sft", "evaluate"]
+    assert made["left_out"] == []
     pretrain, knowledge = made["stages"]["pretrain"], made["stages"]["knowledge"]
     assert 0 < pretrain["bpb_after"] < pretrain["bpb_before"] < 9
     assert pretrain["seconds"] > 0 and made["seconds"] >= sum(stage["seconds"] for stage in made["stages"].values()) - 0.1
     assert len(pretrain["samples"]) == 4 and all(sample["before"] != sample["after"] for sample in pretrain["samples"])
     assert 0 <= knowledge["facts_completed"] <= 1 and knowledge["sums"] == 153
-    assert json.loads(layout.demo_report(tmp_path / "demo", "json").read_text()) == json.loads(json.dumps(made))
-    page = layout.demo_report(tmp_path / "demo", "md").read_text()
-    assert "generated world" in page and "fledge chat" in page
+    assert json.loads(layout.demo_report(folder, "json").read_text()) == json.loads(json.dumps(made))
+    page = layout.demo_report(folder, "md").read_text()
+    assert "generated world" in page and "fledge chat" in page and "The same questions to both models" in page
 
-    project = Project.open(tmp_path / "demo")
+    project = Project.open(folder)
     runs, artifacts = [run.id for run in project.runs.list()], [artifact.id for artifact in project.artifacts.list()]
-    again = run_demo(tmp_path / "demo")
+    rows = [row.example for row in project.library.examples.rows(count=10_000)]
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch, folder.parent / "home")
+        again = run_demo(folder)
     assert [run.id for run in project.runs.list()] == runs
     assert [artifact.id for artifact in project.artifacts.list()] == artifacts
-    assert again["quick"] and again["stages"]["pretrain"]["bpb_after"] == pretrain["bpb_after"]
+    assert [row.example for row in project.library.examples.rows(count=10_000)] == rows
+    assert again["quick"] and again["stages"]["pretrain"]["bpb_after"] == pretrain["bpb_after"] and again["sft"] == made["sft"]
     with pytest.raises(ProjectError) as wrong:
-        run_demo(tmp_path / "demo", seed=7)
+        run_demo(folder, seed=7)
     assert wrong.value.code == "other_demo"
+
+
+def test_the_report_has_the_accuracy_before_and_after_as_the_evaluation_measured_it(whole):
+    folder, made = whole
+    project, measured = Project.open(folder), made["stages"]["evaluate"]
+    world = World(guided.SEED, 8)
+    asked = {split: len(world.questions(split)) for split in HELD_OUT}
+    artifact = project.artifacts.get(measured["artifact"])
+    rows = [json.loads(line) for line in (artifact.path / "rows.jsonl").read_text().splitlines()]
+    tuned = [row for row in rows if row["model"] == made["stages"]["sft"]["artifact"] and row["suite"] in HELD_OUT]
+    assert len(tuned) == sum(asked.values()) == measured["questions"] == made["sft"]["questions"]
+    assert made["sft"]["accuracy_after"] == measured["accuracy_after"] == round(sum(r["grades"]["exact"] for r in tuned) / len(tuned), 4)
+    base = [r for r in rows if r["model"] == "model-1" and r["suite"] in HELD_OUT and r["form"] == measured["form_before"]]
+    assert len(base) == len(tuned)
+    assert made["sft"]["accuracy_before"] == round(sum(r["grades"]["exact"] for r in base) / len(base), 4) < 0.05
+    assert {r["form"] for r in rows if r["model"] == "model-1" and r["suite"] in HELD_OUT} == {"plain", "few_shot"}
+    for row in measured["side_by_side"]:
+        assert any(r["prompt"] == row["question"] and r["said"] == row["after"] for r in tuned)
+        assert any(r["prompt"] == row["question"] and r["said"] == row["before"] for r in base)
+    assert artifact.parents == ("model-1", "model-2", "corpus-1") and measured["text_bpb_after"] > 0
+
+
+def test_no_held_out_question_nor_a_paraphrase_of_one_is_in_any_training_row(whole):
+    folder, made = whole
+    project, world = Project.open(folder), World(guided.SEED, 8)
+    held = {split: world.questions(split) for split in (*HELD_OUT, "development")}
+    texts = {question.text for questions in held.values() for question in questions}
+    pairs = {(question.person, question.fact) for questions in held.values() for question in questions}
+    people = {question.person for question in held["held_out_people"]}
+    trained = list(snapshots.rows(project.runs.list("sft")[0].dir, "examples"))
+    assert len(trained) == len(world.questions("train")) == made["stages"]["questions"]["examples"]
+    known = {question.text: question for question in world.questions("train")}
+    for row in trained:
+        asked, said = row.messages
+        question = known[asked.content]
+        assert asked.content not in texts and (question.person, question.fact) not in pairs
+        assert not any(name in re.findall(r"\w+", asked.content) for name in people)
+        assert said.content == question.answer and row.facts["answer"] == world.person(question.person).facts[question.fact]
+    generated = [json.loads(line) for line in layout.rows_file(project.runs.list("instruct")[0].dir).read_text().splitlines()]
+    assert generated and all(row["messages"][0]["content"] in known for row in generated)
+    for suite in HELD_OUT:  # what the suites ask is what is held out, all of it
+        asked_there = [json.loads(line)["prompt"] for line in (layout.suites(folder) / f"{suite}.jsonl").read_text().splitlines()]
+        assert asked_there == [question.text for question in held[suite]]
+        assert not any(f'prompt = "{text}"' in (layout.suites(folder) / f"{suite}.toml").read_text() for text in texts)
+
+
+def test_what_the_base_model_wrote_is_kept_apart_and_held_against_the_world(whole):
+    folder, made = whole
+    project = Project.open(folder)
+    sets = {one.title: one for one in project.library.examples.sets()}
+    mine, theirs = sets["Questions of the world"], sets["Answers of the base model"]
+    assert (theirs.rejected, theirs.accepted, theirs.new) == (made["stages"]["instruct"]["asked"], 0, 0)
+    assert mine.rejected == 0 and project.runs.list("sft")[0].spec["examples"] == [mine.id]
+
+
+def test_a_true_answer_is_accepted_and_a_false_one_is_not(tmp_path):
+    project, world = Project.create(tmp_path / "p", "P"), World(guided.SEED, 8)
+    library, questions = project.library.examples, world.questions("train")
+    id = library.set_of_run("9-instruct", "Answers")
+    said = [questions[0].answer, questions[1].value, "Nonsense.", questions[0].answer]
+    asked = [questions[0].text, questions[1].text, questions[2].text, "Something else?"]
+    library.ingest(id, [Example(id=f"r{i}", messages=(Message(role="user", content=q), Message(role="assistant", content=a)))
+                        for i, (q, a) in enumerate(zip(asked, said, strict=True))])
+    assert answering.judge(project, world, "9-instruct") == 2 == answering.judge(project, world, "9-instruct")
+    assert [row.status for row in library.rows()] == ["accepted", "accepted", "rejected", "rejected"]
 
 
 def test_the_imported_text_keeps_its_spaces_and_holds_no_question(tmp_path, monkeypatch):
@@ -71,23 +187,10 @@ def test_the_imported_text_keeps_its_spaces_and_holds_no_question(tmp_path, monk
     assert not any("?" in text for text in texts)
 
 
-def test_after_a_killed_worker_the_same_command_goes_on_with_the_same_run(tmp_path):
-    class Killer:
-        done = False
-
-        def say(self, words):
-            pass
-
-        @contextmanager
-        def watch(self, run, pid):
-            def on_event(state, event):
-                if not self.done and run.stage == "pretrain" and isinstance(event, Metrics) and run.checkpoint_steps():
-                    self.done = True
-                    os.kill(pid, signal.SIGKILL)
-            yield on_event
-
+def test_after_a_killed_worker_the_same_command_goes_on_with_the_same_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(guided, "STEPS", guided.STEPS[:4])
     with pytest.raises(MachineError) as wrong:
-        run_demo(tmp_path / "demo", quick=True, report=Killer())
+        run_demo(tmp_path / "demo", quick=True, report=Killer("pretrain"))
     assert wrong.value.code == "crashed"
     project = Project.open(tmp_path / "demo")
     before = [run.id for run in project.runs.list()]
@@ -101,8 +204,8 @@ def test_own_text_leaves_out_by_name_what_needs_the_world(tmp_path):
     text = tmp_path / "poem.txt"
     text.write_text("\n\n".join(f"The {thing} of number {n} sings in the rain." for n in range(600) for thing in ("bird", "tree")))
     made = run_demo(tmp_path / "demo", quick=True, corpus=text)
-    assert [left["stage"] for left in made["left_out"]] == ["knowledge"]
-    assert made["left_out"][0]["reason"] and made["corpus"] == str(text) and not made["generated"]
+    assert [left["stage"] for left in made["left_out"]] == ["knowledge", "questions", "instruct", "sft", "evaluate"]
+    assert all(left["reason"] for left in made["left_out"]) and "sft" not in made and made["corpus"] == str(text) and not made["generated"]
     assert "knowledge" not in made["stages"] and made["stages"]["pretrain"]["bpb_after"] < made["stages"]["pretrain"]["bpb_before"]
     assert "left out" in layout.demo_report(tmp_path / "demo", "md").read_text()
 

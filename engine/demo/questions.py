@@ -1,0 +1,72 @@
+"""What the demo asks about its world: training conversations for the library, held-out questions as suites of the project.
+
+Held out are people that no training question names, and person/fact pairs that no training question asks for; of neither is there a
+paraphrase in training, since a split holds all wordings of a question. The facts themselves stand in the corpus: asking is held out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from engine.contract.rows import Example, Message
+from engine.contract.words import tr
+from engine.project import files, layout
+from engine.project.project import Project
+from engine.world import Question, World
+
+AUTHOR = "world"
+ORIGIN = "world"
+PEOPLE, PAIRS = "held_out_people", "held_out_pairs"
+SUITES = (PEOPLE, PAIRS)
+SHOTS = 3
+
+
+def conversation(question: Question) -> Example:
+    """One question and its answer. The known answer is kept beside, with what it asks for."""
+    id = hashlib.sha256(f"{question.person} {question.fact} {question.wording}".encode()).hexdigest()[:24]
+    return Example(id=f"world-{id}", messages=(Message(role="user", content=question.text),
+                                               Message(role="assistant", content=question.answer)), origin=ORIGIN,
+                   facts={"answer": question.value, "group": {"fact": question.fact, "person": question.person}})
+
+
+def training(world: World) -> Iterator[Example]:
+    """Every training question in every wording."""
+    return (conversation(question) for question in world.questions("train"))
+
+
+def training_set(project: Project, world: World) -> str:
+    """The id of the library's set of training questions, made and filled where it is not; a fill that was cut short is completed."""
+    library = project.library.examples
+    known = next((one for one in library.sets() if one.origin == ORIGIN), None)
+    id = known.id if known else library.create_set(tr("Questions of the world"), origin=ORIGIN).id
+    library.add(id, training(world), AUTHOR)  # those that are there already are not added again
+    return id
+
+
+def write_suites(project: Project, world: World) -> dict[str, int]:
+    """The held-out questions as suites of the project, {name: how many}. Those solved before the few-shot form are training ones."""
+    told = {PEOPLE: (tr("Held-out people"), tr("Facts about people whom no training question names.")),
+            PAIRS: (tr("Held-out facts"), tr("Facts that no training question asks for, about people whom other ones name."))}
+    shots = world.questions("train")
+    shots = [shots[i * len(shots) // SHOTS] for i in range(SHOTS)]
+    counts = {}
+    for name in SUITES:
+        held = world.questions(name)  # type: ignore[arg-type]
+        counts[name] = len(held)
+        if (layout.suites(project.dir) / f"{name}.toml").exists():  # perhaps edited by the person meanwhile
+            continue
+        lines = [json.dumps({"prompt": q.text, "answers": [q.answer, q.value], "fact": q.fact, "person": q.person}) for q in held]
+        files.write_bytes(layout.suites(project.dir) / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
+        title, sentence = told[name]
+        files.write_bytes(layout.suites(project.dir) / f"{name}.toml", _toml(name, title, sentence, shots).encode())
+    return counts
+
+
+def _toml(name: str, title: str, sentence: str, shots: Sequence[Question]) -> str:
+    """The world's text has a space before every line, so its models are asked with one where they continue text."""
+    lines = [f"title = {json.dumps(title)}", f"sentence = {json.dumps(sentence)}", 'kind = "questions"', 'graders = ["exact", "contains"]',
+             'plain = " {prompt}"', f"shot = {json.dumps(' {prompt}' + chr(10) + '{answer}')}", 'groups = ["fact"]', "max_tokens = 24",
+             f'file = "{name}.jsonl"', ""]
+    for shot in shots:
+        lines += ["[[shots]]", f"prompt = {json.dumps(shot.text)}", f"answer = {json.dumps(shot.answer)}"]
+    return "\n".join(lines) + "\n"
