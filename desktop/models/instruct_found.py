@@ -22,7 +22,7 @@ def places(found: Sequence[Mapping[str, Any]]) -> list[Place]:
                                    bool(m.get("loaded"))) for m in each.get("models") or () if m.get("name"))
         made.append(Place(kind, str(each.get("title") or kind), address, bool(each.get("running")), models,
                           str(each.get("what_to_do") or "")))
-    return sorted(made, key=lambda p: not p.running)
+    return sorted(made, key=lambda p: not (p.running and p.models))
 
 
 def with_files(found: Sequence[Place], files: Sequence[str], title: str) -> list[Place]:

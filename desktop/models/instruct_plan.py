@@ -406,7 +406,7 @@ class InstructPlan:
             judge = self.title_of(self.values["judge"])
             by = tr("two answers, judged by {model}", model=judge) if self.two else \
                 tr("by {model}, scored by {judge}", model=self.title_of(model), judge=judge)
-        return rows, by if seconds is None else tr("{by}, about {time}", by=by, time=duration(seconds))
+        return rows, by if seconds is None else tr("{time}, {by}", by=by, time=duration(seconds))
 
     def comes_out(self) -> tuple[str, str]:
         return tr("Nothing yet"), tr("a set of examples to review")
@@ -422,7 +422,7 @@ class InstructPlan:
         if self.judged and not self.two:
             made.append((tr("Score"), tr("{model}, by the rubric, from 1 to 10", model=self.title_of(self.values["judge"]))))
         if self.two:
-            made.append((tr("Judge"), tr("{model}, in both orders; nearer than {margin} is a tie and dropped",
+            made.append((tr("Judge"), tr("{model}, in both orders; nearer than {margin} is a tie, and set aside",
                                          model=self.title_of(self.values["judge"]), margin=f"{self.number_of('margin'):g}")))
         made.append((tr("Check"), self.checks_in_words()))
         made.append((tr("Keep"), tr("every row is on the disk when it arrives; what fails a check waits among the rejected")))

@@ -45,9 +45,9 @@ def counts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 def measured(state: RunState, arrived: Arrived) -> Measured | None:
     """What each row of a preview took; None when nothing came."""
     told = counts(state.facts)
-    rows = max(fact(told, "rows"), 1.0)
     if not arrived.count:
         return None
+    rows = float(arrived.count)  # one thing that is asked can give several
     seconds = sum(p.seconds for p in state.phases if p.id == "rows") or (state.ended - state.attempt_started)
     tokens = fact(told, "tokens_in") + fact(told, "tokens_out")
     return Measured(max(0.01, seconds) / rows, max(1.0, fact(told, "asked") / rows), tokens / rows, arrived.kept / rows)

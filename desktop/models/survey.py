@@ -89,7 +89,8 @@ class Survey:
     @property
     def model_title(self) -> str:
         """The newest model's name (of the one in the making while there is none), for the top of the rail."""
-        models, running = self.of_kind("model"), self.running
+        models = self.of_kind("model")
+        running = next((r for r in reversed(self.runs) if r.active and r.stage in STAGES and STAGES[r.stage].makes == "model"), None)
         return models[0].title if models else running.title if running is not None else ""
 
 

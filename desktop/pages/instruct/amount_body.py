@@ -74,7 +74,7 @@ class AmountBody(Body):
         plan = self.plan
         lines = [tr("Checks: {checks}.", checks=plan.checks_in_words())]
         if plan.two:
-            lines.append(tr("Scores nearer than {margin} are a tie, and the row is dropped.", margin=f"{plan.number_of('margin'):g}"))
+            lines.append(tr("Scores nearer than {margin} are a tie, and the row is set aside.", margin=f"{plan.number_of('margin'):g}"))
         lines.append(tr("What fails a check is set aside with its reason, and can be brought back in the review."))
         return lines
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from desktop.models.instruct_words import flag_words, score_words
+from desktop.models.instruct_plan import short_name
+from desktop.models.instruct_words import flag_sentence, flag_words, score_words
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.conversation import Conversation
@@ -18,11 +19,11 @@ TEXT = 3_000
 
 
 class ExampleView(QWidget):
-    """`show_example(example)`; None empties it."""
+    """`show_example(example)`; None empties it. Without `marks` it is not said whether it is kept, and who wrote it."""
 
-    def __init__(self, theme: Theme, example: Example | None = None) -> None:
+    def __init__(self, theme: Theme, example: Example | None = None, marks: bool = True) -> None:
         super().__init__()
-        self.theme = theme
+        self.theme, self._marks = theme, marks
         self._shown: Example | None = None
         col(gap=8, host=self)
         self.show_example(example)
@@ -36,7 +37,7 @@ class ExampleView(QWidget):
             return
         theme, facts = self.theme, example.facts
         rejected: Any = facts.get("rejected") if isinstance(facts.get("rejected"), dict) else {}
-        marks: list[Item] = [Badge(flag_words(f), "warn") for f in example.flags]
+        marks: list[Item] = [Badge(flag_words(f), "warn", flag_sentence(f)) for f in example.flags]
         if not example.flags:
             marks.append(Badge(tr("kept"), "ok"))
         if example.score is not None:
@@ -47,7 +48,9 @@ class ExampleView(QWidget):
             loser_note = tr("not kept, {score}", score=score_words(rejected["score"])) if isinstance(rejected.get("score"), (int, float)) \
                 else tr("not kept")
         talk.set(example.messages, loser=str(rejected.get("text", "")), loser_note=loser_note)
-        parts: list[Item] = [row(*marks, "+", small(example.origin, "text2"), gap=6), talk]
+        by = small(short_name(example.origin), "text2")
+        by.setToolTip(example.origin)
+        parts: list[Item] = [row(*marks, "+", by, gap=6) if self._marks else None, talk]
         if facts.get("rationale"):
             parts.append(col(Text(tr("The judge"), "small_strong", "text2"), small(str(facts["rationale"])[:TEXT], wrap=True, select=True),
                              gap=2))
@@ -61,6 +64,6 @@ class ExampleView(QWidget):
         fill(self.layout(), tuple(parts), 8)  # type: ignore[arg-type]
 
 
-def example_card(theme: Theme, example: Example) -> Panel:
+def example_card(theme: Theme, example: Example, marks: bool = True) -> Panel:
     """The view in a panel of its own."""
-    return Panel(ExampleView(theme, example), pad=(16, 12, 16, 14))
+    return Panel(ExampleView(theme, example, marks), pad=(16, 12, 16, 14))

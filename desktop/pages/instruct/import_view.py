@@ -15,12 +15,11 @@ from desktop.pages.instruct.bodies import scrolled
 from desktop.pages.instruct.example_card import example_card
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
-from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice, Lines, TextField, set_wrong
 from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import Item, clear, col, fill, row, show_if
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.panel import Panel, heading
+from desktop.widgets.panel import Panel, heading, table_panel
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
@@ -67,7 +66,8 @@ class ImportView(QWidget):
                               pad=(16, 12, 16, 14), gap=8)
         self._looking = small(tr("Looking into the file…"))
         self._rows = col(gap=12)
-        self._head = row(Text(tr("The first rows"), "section"), self._looking, "+", gap=10)
+        self._facts = small(elide=True)
+        self._head = row(Text(tr("The first rows"), "section"), self._looking, (self._facts, 1), gap=10, pad=(0, 0, 8, 0))
         main = col(self.notes, self._running, self._head, (scrolled(self._rows), 1), gap=10)
         self.title = TextField(name=tr("Name of the set"))
         self.title.changed.connect(self._titled)
@@ -85,18 +85,16 @@ class ImportView(QWidget):
         self.roles = Lines(name=tr("Other speakers"), rows=3, theme=theme, placeholder=tr("narrator = user"))
         self.roles.changed.connect(self._roles_edited)
         self._roles_row = col(row(Text(tr("Other speakers"), "medium"), (small(tr("one a line"), "text3"), 1), gap=8), self.roles, gap=4)
-        self._facts = Facts(gap=6)
         form = Panel(heading(tr("How it is read")), col(Text(tr("Name of the set"), "medium"), self.title, gap=4),
                      col(Text(tr("Kind of file"), "medium"), self.kind, gap=4), *self._column_rows.values(), self._roles_row,
                      pad=(16, 10, 16, 14), gap=10)
-        facts = Panel(Text(tr("What is in it"), "section"), self._facts, pad=(16, 10, 16, 14), gap=8)
         self._bad = Table(theme, [Column(tr("Row"), lambda p: number(p.line), 64, right=True),
                                   Column(tr("Why it is left out"), lambda p: Cell(p.reason,
                                                                                   tip=p.reason))], name=tr("Rows that are left out"),
                           fit=True, max_rows=6)
         self._bad_note = small()
-        self._bad_panel = Panel(heading(tr("Left out"), "", self._bad_note), self._bad, pad=(16, 10, 5, 8), gap=6)
-        side = scrolled(form, facts, self._bad_panel)
+        self._bad_panel = table_panel(heading(tr("Left out"), "", self._bad_note), self._bad)
+        side = scrolled(form, self._bad_panel)
         side.setMinimumWidth(theme.px(SIDE))
         col((Beside(theme, main, side, side_width=SIDE + 10), 1), gap=0, host=self)
         show_if(self._running, False)
@@ -161,11 +159,15 @@ class ImportView(QWidget):
         show_if(self._roles_row, speakers and (bool(mapping.roles) or any("role" in p.reason for p in look.problems)))
         self._loading = False
         clear(self._rows.layout())
-        fill(self._rows.layout(), tuple(example_card(self.theme, e) for e in look.preview), 12)  # type: ignore[arg-type]
+        fill(self._rows.layout(), tuple(example_card(self.theme, e, marks=False) for e in look.preview), 12)  # type: ignore[arg-type]
         share = look.bad / look.seen if look.seen else 0.0
-        self._facts.set([(tr("Rows") if look.exact else tr("Rows, about"), number(look.rows)), (tr("Looked at"), number(look.seen)),
-                         (tr("Left out of these"), tr("{count}, {share}", count=number(look.bad), share=percent(share)) if look.bad else
-                          number(0)), (tr("Size"), size(look.size))])
+        rows = trn("{shown} row", "{shown} rows", look.rows, shown=number(look.rows)) if look.exact else \
+            trn("about {shown} row", "about {shown} rows", look.rows, shown=number(look.rows))
+        parts = [tr("of {rows}, {size}", rows=rows, size=size(look.size))]
+        if look.bad:
+            parts.append(tr("{count} of {seen} looked at would be left out, {share}", count=number(look.bad), seen=number(look.seen),
+                            share=percent(share)))
+        self._facts.set("; ".join(parts))
         self._bad.set_rows(look.problems)
         self._bad_note.set(trn("{shown} of those looked at", "{shown} of those looked at", look.bad, shown=number(look.bad)))
         show_if(self._bad_panel, bool(look.problems))
@@ -197,7 +199,7 @@ class ImportView(QWidget):
     def answers(self) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str], str]:
         """For the flow strip."""
         file = Path(self.plan.file)
-        return ((file.name, str(file.parent)), (tr("Each row becomes a conversation"), tr("nothing is changed in the file")),
+        return ((file.name, str(file.parent)), (tr("Rows become conversations"), tr("nothing is changed in the file")),
                 (tr("Nothing yet"), tr("a set of examples to review")), "will")
 
     # acting -----------------------------------------------------------------------------------------------------------

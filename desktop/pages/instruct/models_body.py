@@ -47,7 +47,7 @@ class PlaceCard(Panel):
         self.place, self._plan = place, plan
         state = Badge(state_words(place), "ok" if place.running and place.models else "")
         head = row(Icon(theme, ICONS.get(place.kind, "chip"), "accent"), Text(place.title, "strong"), state,
-                   (small(place.address, elide=True, align=Qt.AlignmentFlag.AlignRight), 1), *actions, gap=10)
+                   (small(place.address, elide=True, align=Qt.AlignmentFlag.AlignRight), 1), *actions, gap=10, pad=(8, 0, 8, 0))
         parts: list[Item] = [head]
         self.table: Table | None = None
         if place.models:
@@ -59,9 +59,9 @@ class PlaceCard(Panel):
             self.table.opened.connect(lambda m: self.chosen.emit(m.name))
             parts.append(self.table)
         if place.what_to_do and not place.models:
-            parts.append(small(place.what_to_do, wrap=True))
+            parts.append(row((small(place.what_to_do, wrap=True), 1), pad=(8, 0, 8, 0)))
         parts.append(extra)
-        super().__init__(*parts, pad=(16, 12, 8 if place.models else 16, 12), gap=8)
+        super().__init__(*parts, pad=(8, 12, 8, 10), gap=8)
         self.setAccessibleName(f"{place.title}, {state.text()}. {place.what_to_do}".strip())
 
     def _model_cell(self, model: ModelChoice) -> Cell:

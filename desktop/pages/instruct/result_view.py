@@ -13,7 +13,7 @@ from desktop.widgets.facts import Facts
 from desktop.widgets.histogram import Histogram, ShareLines
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.notes import NoteSlot
-from desktop.widgets.panel import Panel, heading, rule
+from desktop.widgets.panel import Panel, heading, rule, table_panel
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
@@ -61,7 +61,7 @@ class ResultView(QWidget):
                                      Column(tr("Asked"), lambda m: m[1], 64, right=True), Column(tr("Tokens"), lambda m: m[3], 76,
                                                                                                  right=True)],
                              name=tr("Models"), fit=True, selectable=False)
-        self._models_panel = Panel(heading(tr("Models")), self._models, pad=(16, 10, 5, 8), gap=6)
+        self._models_panel = table_panel(heading(tr("Models")), self._models)
         main = col(self.notes, what, row((scores, 1), (self._variety_panel, 1), gap=12), "+", gap=12)
         side = col(facts, self._models_panel, self._bias_panel, "+", gap=12)
         col((Columns(theme, main, side, side_width=SIDE, gap=12, room=560), 1), gap=0, host=self)

@@ -23,7 +23,7 @@ from desktop.widgets.histogram import ShareLines
 from desktop.widgets.layout import Item, Scroll, clear, col, fill, row, show_if
 from desktop.widgets.log_view import LogView
 from desktop.widgets.notes import Note, NoteSlot, error_note
-from desktop.widgets.panel import Panel, heading
+from desktop.widgets.panel import Panel, heading, table_panel
 from desktop.widgets.run_panel import KINDS, PhaseSteps
 from desktop.widgets.table import Cell, Column, PagedModel, Table
 from desktop.widgets.text import small
@@ -113,8 +113,11 @@ class RunningView(QWidget):
         self.table.verticalScrollBar().valueChanged.connect(self._scrolled)
         self._waiting = small(tr("The first rows come when the models have answered."))
         self._count = small()
-        main = Panel(heading(tr("Rows"), "", self._count), self._waiting, (self.table, 1), pad=(16, 12, 6, 8), gap=8)
+        self._empty = col(self._waiting, "+", pad=(8, 4, 8, 0))
+        main = table_panel(heading(tr("Rows"), "", self._count), self.table)
+        main.box.insertWidget(1, self._empty, 1)
         main.setMinimumHeight(theme.px(220))
+        show_if(self.table, False)
         self.detail = ExampleView(theme)
         self._detail_panel = Panel(row(small(tr("The row")), "+", Button(theme, kind="icon", icon="close", name=tr("Close the row"),
                                                                          on_click=self._close_row), gap=4),
@@ -126,7 +129,7 @@ class RunningView(QWidget):
                                      Column(tr("Asked"), lambda m: m[1], 64, right=True), Column(tr("Kept"), lambda m: m[2], 60,
                                                                                                  right=True),
                                      Column(tr("Tokens"), lambda m: m[3], 76, right=True)], name=tr("Models"), fit=True, selectable=False)
-        self._models_panel = Panel(heading(tr("Models")), self._models, pad=(16, 10, 5, 8), gap=6)
+        self._models_panel = table_panel(heading(tr("Models")), self._models)
         self._notices = col(gap=8)
         self._overview = col(self._notices, self._reasons_panel, self._models_panel, "+", gap=12)
         side = col((self._overview, 1), (self._detail_panel, 1), gap=0)
@@ -148,7 +151,7 @@ class RunningView(QWidget):
         self.model.grow(self.arrived.count)
         if self._follow_end and self.arrived.count:
             self.table.scrollToBottom()
-        show_if(self._waiting, not self.arrived.count)
+        show_if(self._empty, not self.arrived.count)
         show_if(self.table, bool(self.arrived.count))
         self._count.set(trn("{shown} row", "{shown} rows", self.arrived.count, shown=number(self.arrived.count)))
         self.refresh()
@@ -173,7 +176,7 @@ class RunningView(QWidget):
         values = [(number(done), tr("of {total}", total=number(total))),
                   (number(arrived.kept), percent(arrived.kept / arrived.count) if arrived.count else ""),
                   (number(arrived.set_aside), percent(arrived.set_aside / arrived.count) if arrived.count else ""),
-                  (number(arrived.flags["tie"]), tr("set aside, too")),
+                  (number(arrived.flags["tie"]), tr("of those set aside")),
                   (significant(rate * 60, 3) if rate else "–", tr("rows a minute")),
                   (duration(eta) if eta >= 0 else "–", ""),
                   (count(tokens_in + tokens_out) if tokens_in + tokens_out else "–",

@@ -13,7 +13,7 @@ from desktop.widgets.columns import Columns
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.facts import Facts
 from desktop.widgets.layout import col, row, show_if
-from desktop.widgets.panel import Panel, heading, rule
+from desktop.widgets.panel import Panel, heading, rule, table_panel
 from desktop.widgets.run_panel import clock
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
@@ -52,14 +52,14 @@ class StartView(QWidget):
         self.table.chosen.connect(self._show)
         self.table.opened.connect(lambda s: self.wanted.emit("review" if self.review.isEnabled() else "result", s))
         self._count = small()
-        main = Panel(heading(tr("Sets of examples"), "", self._count), (self.table, 1), pad=(16, 12, 6, 8), gap=8)
+        main = table_panel(heading(tr("Sets of examples"), "", self._count), self.table)
         self._name = Text("", "section", elide=True)
         self._where = small(wrap=True)
         self._share = Bar(theme, name=tr("Looked through"))
         self._share_words = small()
         self._facts = Facts(gap=6)
         self.review = Button(theme, tr("Review"), "primary", icon="list", on_click=lambda: self._want("review"))
-        self.result = Button(theme, tr("What came out"), icon="scale", on_click=lambda: self._want("result"))
+        self.result = Button(theme, tr("What came out"), icon="evaluate", on_click=lambda: self._want("result"))
         self.tune = Button(theme, tr("Fine-tune on it"), icon="seed", on_click=lambda: self._want("tune"))
         self.export = Button(theme, tr("Export"), on_click=lambda: self._want("export"))
         self.rename = Button(theme, tr("Rename"), on_click=lambda: self._want("rename"))
