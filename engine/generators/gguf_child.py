@@ -23,7 +23,7 @@ def main() -> None:
     out.write(json.dumps({"url": address}) + "\n")
     out.flush()
     sys.stdin.read()  # until the parent is gone
-    del keep
+    assert keep  # to the very end
     os._exit(0)
 
 
@@ -68,6 +68,7 @@ def _llama_cpp(asked: dict[str, Any]) -> tuple[str, Any]:
     import socket
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen(128)  # who asks before the loop runs waits
     web = uvicorn.Server(uvicorn.Config(Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])]), log_level="warning",
                                         lifespan="off", ws="none"))
     threading.Thread(target=lambda: web.run(sockets=[listening]), daemon=True).start()

@@ -39,7 +39,7 @@ def how_to_install() -> str:
     return tr("Install one into Fledge's Python: pip install xllamacpp (prebuilt), or pip install fledge[llama-cpp].")
 
 
-@dataclass
+@dataclass(eq=False)
 class GgufProvider(OpenAIProvider):
     """One file. `log` keeps the last of what the binding said."""
 

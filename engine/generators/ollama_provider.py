@@ -47,11 +47,12 @@ def address(allowed_host: str = "") -> str:
     return reach.checked(f"{parts.scheme}://{login}{where}:{port or default}{parts.path.rstrip('/')}", allowed_host)
 
 
-@dataclass
+@dataclass(eq=False)
 class OllamaProvider(Provider):
     """One model of one Ollama. `thinks` turns false when the server says that the model does not."""
 
     thinks: bool = True
+    loaded_here: bool = False
     _clients: dict[float, ollama.Client] = field(default_factory=dict, repr=False)
     _lines: reach.Lines = field(default_factory=reach.Lines, repr=False)
     _heard: threading.local = field(default_factory=threading.local, repr=False)
@@ -66,6 +67,8 @@ class OllamaProvider(Provider):
             shown = self._client(self._soon).show(self.model)
         except Exception as wrong:
             raise self._missing(self._error(wrong)) from wrong
+        with suppress(Exception):  # only to know whether to let it go afterwards
+            self.loaded_here = self.model not in {str(m.model).removesuffix(":latest") for m in self._client(self._soon).ps().models}
         lengths = [v for k, v in (shown.modelinfo or {}).items() if k.endswith(".context_length") and isinstance(v, int)]
         if lengths and min(lengths) < self.context:
             self.context = min(lengths)
@@ -113,10 +116,11 @@ class OllamaProvider(Provider):
         return Reply(text, taken, int(said.eval_count or 0), "length" if said.done_reason == "length" else "stop", thought,
                      time.monotonic() - began, self.name)
 
-    def unload(self) -> None:
-        """Let the model leave memory: the run is over."""
-        with suppress(Exception):
-            self._client(self._soon).generate(self.model, keep_alive=0)
+    def finished(self) -> None:
+        """The model leaves memory, unless it was there before: training wants the room."""
+        if self.loaded_here:
+            with suppress(Exception):
+                self._client(self._soon).generate(self.model, keep_alive=0)
 
     def close(self) -> None:
         with self._lock:

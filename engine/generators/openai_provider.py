@@ -26,7 +26,7 @@ _EXTRAS = {"response_format": ("response_format", "json_schema", "grammar", "str
            "chat_template_kwargs": ("chat_template_kwargs", "enable_thinking"), "seed": ("seed",)}
 
 
-@dataclass
+@dataclass(eq=False)
 class OpenAIProvider(Provider):
     """One model of one server. `unknown` are the fields it has refused."""
 
@@ -62,23 +62,23 @@ class OpenAIProvider(Provider):
                           tr("The address mostly ends with /v1: http://127.0.0.1:1234/v1."), code="no_server") from wrong
 
     def ask(self, ask: Ask) -> Reply:
-        began = time.monotonic()
+        began, body = time.monotonic(), self._body(ask)
         try:
-            said = self._client().post(f"{self.address}/chat/completions", json=self._body(ask))
+            said = self._client().post(f"{self.address}/chat/completions", json=body)
         except (httpx.HTTPError, RuntimeError) as wrong:
             raise self._lost(wrong) from wrong
-        if said.status_code in (400, 422) and self._learn(said.text, ask):
+        if said.status_code in (400, 422) and self._learn(said.text, body):
             return self.ask(ask)
         if said.status_code != 200:
             raise self._refused(said)
         try:
-            body = said.json()
-            choice = body["choices"][0]
+            told = said.json()
+            choice = told["choices"][0]
             message = choice["message"]
             content, beside = message.get("content") or "", message.get("reasoning_content") or message.get("reasoning") or ""
             if not isinstance(content, str) or not isinstance(beside, str):
                 raise TypeError(type(content).__name__)
-            usage = body.get("usage") or {}
+            usage = told.get("usage") or {}
             counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as wrong:
             raise refusals.of_form(self.title, f"{type(wrong).__name__}: {said.text[:80]}") from wrong
@@ -119,11 +119,11 @@ class OpenAIProvider(Provider):
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return {k: v for k, v in body.items() if k not in self.unknown}
 
-    def _learn(self, text: str, ask: Ask) -> bool:
-        """Whether the server refused a field that can be left out; it is, from now on."""
+    def _learn(self, text: str, sent: dict[str, Any]) -> bool:
+        """Whether the server refused a field of what was sent that can be left out; it is, from now on."""
         low = text.lower()
         for name, words in _EXTRAS.items():
-            if name not in self.unknown and name in self._body(ask) and any(word in low for word in words):
+            if name in sent and any(word in low for word in words):
                 self.unknown.add(name)
                 if name == "response_format":
                     self.say_once(Notice(level="warning", code="no_schemas", title=tr("{place} knows no schemas.", place=self.title),

@@ -36,12 +36,13 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     users: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    closing: threading.Event = field(default_factory=threading.Event)
 
     def where(self) -> Address:
         """Its address, ready to answer; started if there is none. MachineError when it cannot be."""
         with self.lock:
             until = time.monotonic() + START_SECONDS
-            while time.monotonic() < until:
+            while time.monotonic() < until and not self.closing.is_set():
                 found = address.read(self.project_dir)
                 if found is not None:
                     if self._ready(found):
@@ -80,6 +81,7 @@ class Server:
         return tr("It said: {line}", line=next((line.strip() for line in reversed(lines) if line.strip()), tr("nothing")))
 
     def end(self) -> None:
+        self.closing.set()  # whoever waits for the start waits no longer
         with self.lock:
             if self.process is not None and self.process.poll() is None:
                 self.process.terminate()
@@ -95,7 +97,7 @@ _servers: dict[Path, Server] = {}
 _lock = threading.Lock()
 
 
-@dataclass
+@dataclass(eq=False)
 class ProjectProvider(OpenAIProvider):
     """One model of the project; `model` is its id."""
 

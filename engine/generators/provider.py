@@ -75,7 +75,7 @@ def _log(notice: Notice) -> None:
     log.warning("%s %s", notice.title, notice.text)
 
 
-@dataclass
+@dataclass(eq=False)
 class Provider(ABC):
     """One model at one place. `ask` may be called from many threads at once. `tell` gets what the person should know (a server that knows
     no schemas, say), each thing once."""
@@ -106,6 +106,9 @@ class Provider(ABC):
     @abstractmethod
     def ask(self, ask: Ask) -> Reply:
         """Answer once. Raises Unavailable (may be asked again), TooLong, NotFound, and MachineError (refused for good)."""
+
+    def finished(self) -> None:  # noqa: B027
+        """The run is over: memory that was taken for it may be freed."""
 
     def close(self) -> None:  # noqa: B027 -- most have nothing to let go of
         """Break off what is under way, let go of connections and of processes that this provider started. Callable from any thread."""

@@ -6,15 +6,17 @@ from where the library takes them. A preview makes a few rows and no artifact.
 """
 
 import logging
+import queue
 import re
 import shutil
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
 from engine.contract.context import RunContext
-from engine.contract.errors import FormatError, SettingError, Stopped
+from engine.contract.errors import FormatError, Mismatch, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phase, Phases
 from engine.contract.rows import Example
 from engine.contract.words import tr
@@ -32,7 +34,8 @@ from engine.text.corpus import Corpus
 
 FINISH_SECONDS = 10.0
 """How long a stop or a pause waits for answers under way."""
-TELL_SECONDS = 0.5
+TELL_SECONDS, TELL_LATER = 0.5, 3.0
+"""Between two lines about progress: a run of days should not fill the disk with them."""
 SET = re.compile(r"set-[0-9]+")
 """A set of the library, among files."""
 RATE_SECONDS = 60.0
@@ -64,10 +67,11 @@ def run(spec: InstructSpec, context: RunContext) -> None:
         try:
             if rows.left:
                 with context.phase("models", tr("Looking for the models")):
-                    for each in {id(p): p for p in providers.values()}.values():
-                        each.check()
+                    _check_models(list(dict.fromkeys(providers.values())), context)
             with context.phase("rows", tr("Asking")):
                 _ask(spec, context, asking, rows, frozen, inputs)
+            for each in providers.values():
+                each.finished()
         finally:
             rows.tell(now=True)
             asking.close()
@@ -83,6 +87,31 @@ def run(spec: InstructSpec, context: RunContext) -> None:
                                  seconds=round(time.monotonic() - began, 1), asking_seconds=round(rows.seconds(), 1))
     context.emit(ArtifactMade(id=made.id, kind="examples"))
     shutil.rmtree(layout.work(context.run_dir), ignore_errors=True)
+
+
+def _check_models(providers: list[Provider], context: RunContext) -> None:
+    """Each could answer. Loading one may take minutes: a stop is heeded meanwhile."""
+    found: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            for each in providers:
+                each.check()
+            found.put(None)
+        except Exception as wrong:  # raised where it is waited for
+            found.put(wrong)
+    threading.Thread(target=look, name="models", daemon=True).start()
+    while True:
+        try:
+            wrong = found.get(timeout=0.1)
+        except queue.Empty:
+            command = context.command()
+            if command and command.word in ("stop", "stop_save", "pause"):
+                raise Stopped(saved=True, paused=command.word == "pause") from None
+            continue
+        if wrong is not None:
+            raise wrong
+        return
 
 
 def _ask(spec: InstructSpec, context: RunContext, asking: Asking, rows: "_Rows", frozen: Recipe, inputs: RecipeInputs) -> None:
@@ -116,7 +145,7 @@ class _Rows:
         self._times: deque[tuple[float, int]] = deque([(time.monotonic(), journal.wanted)])
         self._streak: Counter[str] = Counter()
         self._useful: dict[str, bool] = {}
-        self._told = 0.0
+        self._told, self._began, self._changed = 0.0, time.monotonic(), (-1, -1)
         path = layout.rows_file(context.run_dir)
         before = [Example.model_validate_json(line) for line in lines(path)]
         for example in before:
@@ -159,11 +188,14 @@ class _Rows:
         if self._useful.pop(event.row, False):
             self._streak.clear()
             return
-        self._streak.update(rows=1)
+        self._streak.update(["rows", event.reason])
         if self._streak["rows"] == WARN_AFTER:
             self.context.emit(Notice(level="warning", code="nothing_fits", title=tr("Nothing fits"), text=tr(
                 "{count} rows in a row came to nothing: the answers of {model} do not have the form they were asked for.", count=WARN_AFTER,
                 model=self.spec.responder), remedy=tr("Look at the rows. A larger model, or longer answers, may do.")))
+        if self._streak["rows"] >= FAIL_AFTER and self._streak["too_long"] > FAIL_AFTER // 2:
+            raise Mismatch(tr("{count} rows in a row do not fit the context of {model}.", count=FAIL_AFTER, model=self.spec.responder),
+                           tr("Choose a model with a longer context, or shorter passages."), code="context_too_small", field="context")
         if self._streak["rows"] >= FAIL_AFTER:
             raise FormatError(tr("{count} rows in a row came to nothing: {model} does not answer in the form it is asked for.",
                                  count=FAIL_AFTER, model=self.spec.responder),
@@ -172,9 +204,10 @@ class _Rows:
 
     def tell(self, now: bool = False) -> None:
         moment = time.monotonic()
-        if not now and moment - self._told < TELL_SECONDS:
+        changed = (len(self.made), self.journal.wanted)
+        if not now and (changed == self._changed or moment - self._told < (TELL_SECONDS if moment - self._began < 60 else TELL_LATER)):
             return
-        self._told = moment
+        self._told, self._changed = moment, changed
         while len(self._times) > 2 and moment - self._times[0][0] > RATE_SECONDS:
             self._times.popleft()
         then, count = self._times[0]
