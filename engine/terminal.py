@@ -127,6 +127,8 @@ class RunProgress:
             tell(out, tr("Run {run}: {status}.", run=result["run"], status=result["status"]))
         if result.get("funnel"):
             out.print(_funnel(result))
+        if state.stage == "evaluate" and result.get("suites"):
+            out.print(_evaluation(result))
         if result.get("sentence"):
             tell(self.console, result["sentence"], style="red")
             if result.get("remedy"):
@@ -248,6 +250,30 @@ def _funnel(report: dict[str, Any]) -> Table:
         if row["step"] == "kept":
             note = tr("{size}, about {tokens} tokens", size=units.size(report["bytes"]), tokens=units.count(report["tokens_estimate"]))
         table.add_row(row["title"], f"−{units.number(row['removed'])}" if row["removed"] else "", units.number(row["left"]), note)
+    return table
+
+
+def _evaluation(report: dict[str, Any]) -> Table:
+    """What an evaluation measured: a suite, a model and a form a line, with its interval; then the win rates."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in (tr("Suite"), tr("Model"), tr("Asked")):
+        table.add_column(name)
+    for name in (tr("Result"), tr("95 % interval"), tr("Questions")):
+        table.add_column(name, justify="right", no_wrap=True)
+    suites = {suite["id"]: suite for suite in report["suites"]}
+    forms = {"chat": tr("as a chat"), "plain": tr("plainly"), "few_shot": tr("after solved questions")}
+    for row in report["results"]:
+        suite = suites[row["suite"]]
+        if suite["kind"] in ("text_loss", "example_loss"):
+            unit = tr("bits a byte") if suite["kind"] == "text_loss" else tr("nats a token")
+            table.add_row(suite["title"], row["model"], "", f"{units.number(row['value'], 3)} {unit}", "", "")
+            continue
+        table.add_row(suite["title"], row["model"], forms.get(row["form"], row["form"]), units.percent(row["value"], 1),
+                      f"{units.percent(row['low'])} – {units.percent(row['high'])}", units.number(row["n"]))
+    for rate in report["win_rates"]:
+        table.add_row(suites[rate["suite"]]["title"], rate["second"], tr("against {model}", model=rate["first"]),
+                      units.percent(rate["value"], 1), f"{units.percent(rate['low'])} – {units.percent(rate['high'])}",
+                      units.number(rate["n"]))
     return table
 
 

@@ -15,7 +15,7 @@ import orjson
 from engine.contract import units
 from engine.contract.context import RunContext
 from engine.contract.errors import FledgeError, InputError, SettingError, Stopped
-from engine.contract.events import Evaluation, Facts, Notice, Sample
+from engine.contract.events import Facts, Notice, Sample
 from engine.contract.rows import Example
 from engine.contract.words import tr
 from engine.evaluation import losses, questions, report, suites, win_rate
@@ -134,8 +134,6 @@ class Job:
             if rows and suite.kind not in ("win_rate", "blind"):
                 self.results.append({"suite": suite.id, "model": ref.id, "form": form, **report.result(rows, suite)})
                 self.context.emit(Facts(facts={"results": self.results}))
-                self.context.emit(Evaluation(step=len(self.results), values={f"{suite.id}/{ref.id}/{form}".rstrip("/"):
-                                                                             self.results[-1]["value"]}))
 
     def _forms(self, suite: Suite, examinee: Examinee) -> tuple[str, ...]:
         if suite.kind in ("text_loss", "example_loss"):
