@@ -169,8 +169,9 @@ class Checks:
                     flags.append("held_out")
         if self._seen is not None:
             # What is set aside for another reason does not stand in the way of a better one.
-            for example, flags in zip(examples, found, strict=True):
-                if self._seen.look([_key(example, self.settings.whole)], keep=not (flags or example.flags))[0]:
+            clean = [not (flags or e.flags) for flags, e in zip(found, examples, strict=True)]
+            for near_one, flags in zip(self._seen.look([_key(e, self.settings.whole) for e in examples], clean), found, strict=True):
+                if near_one:
                     flags.append("duplicate")
         return [tuple(dict.fromkeys(f for f in flags if f not in e.flags)) for flags, e in zip(found, examples, strict=True)]
 

@@ -24,6 +24,7 @@ from engine.contract.rows import Example
 from engine.contract.words import tr
 from engine.generators import answers, judging, recipe_python
 from engine.generators.asks import Ask, Reply, Role
+from engine.generators.quality import CheckSettings
 from engine.generators.recipe_kinds import KINDS, Kind
 from engine.generators.recipe_rows import CorpusDocuments, ListedDocuments, RecipeInputs, Row, Writing
 from engine.generators.recipe_talk import Talk, placeholders
@@ -75,6 +76,11 @@ class Recipe:
     @property
     def python(self) -> bool:
         return self.kind == "python"
+
+    @property
+    def new_prompts(self) -> bool:
+        """Whether its prompts must differ from the seeds': they are then known to the checks as rows that are there already."""
+        return self.kind in ("seeds", "evolve")
 
     def check(self, inputs: RecipeInputs) -> None:
         """SettingError, naming the field, when something that is needed is not given, or the language is none of the recipe's."""
@@ -256,6 +262,8 @@ def _check(file: _File, kind: Kind, name: str) -> None:
     if unknown := sorted(set(file.options) - set(kind.options)):
         refuse(tr("there is no option “{word}”.", word=unknown[0]),
                tr("Options of this kind: {names}.", names=", ".join(kind.options) or "–"))
+    if file.checks:
+        CheckSettings.of({}, file.checks, kind.id)
     if kind.ways and not file.ways:
         refuse(tr("it lists no ways to ask."), tr("Write at least one under [[ways]]."))
 

@@ -84,7 +84,7 @@ def _steps(talk: Talk) -> Examples:
         facts: dict[str, Any] = {"quote": read.found["quote"]}
         if place is not None:
             facts = {"quote": passage[place[0]:place[1]], "quote_start": given["start"] + place[0], "quote_end": given["start"] + place[1]}
-        flags = (read.flag,) if read.flag else ()
+        flags = (read.flag,) if read.flag and read.flag != "refers_to_passage" else ()
         return Candidate(talk.final(read.reply, read.found["answer"]), read.reply.model, flags, facts)
 
     def write(role: Role) -> Candidate:
@@ -92,7 +92,8 @@ def _steps(talk: Talk) -> Examples:
             return candidate(asked)
         return candidate(talk.read("answer", {"passage": passage, "question": question}, role, grounded))
 
-    yield talk.example([Message(role="user", content=question)], write, context=passage, facts=base)
+    of_question = [asked.flag] if asked.flag == "refers_to_passage" else []
+    yield talk.example([Message(role="user", content=question)], write, context=passage, facts=base, flags=of_question)
 
 
 DOCUMENTS = Kind("documents", ("documents",),

@@ -157,17 +157,18 @@ class Talk:
         """The example of a conversation and its best answer: `write` is called for each responder, the judge asked if there is one.
 
         question, context   what the judge sees: the last message of the conversation unless said; what the answer must rest on
+        flags               of the prompt: with any the row is set aside, and neither the second responder nor the judge is asked
         place               which of the row's examples this is
         """
         kept = write("responder")
-        other = write("second") if self.writing.second else None
+        other = write("second") if self.writing.second and not flags else None
         made: dict[str, Any] = dict(facts or {})
         score: float | None = None
         noted = list(flags)
         if other is not None and bool(kept.flags) != bool(other.flags):
             # One of the two did not answer as asked: there is nothing to compare.
             kept, other = (other, None) if kept.flags else (kept, None)
-        if self.writing.judge and not kept.flags:
+        if self.writing.judge and not kept.flags and not flags:
             rubric = self.writing.rubric.strip() or self.recipe.rubric
             verdict = judge(lambda ask: self._counted(ask, "judge"), rubric, question or conversation[-1].content, kept.text,
                             other.text if other is not None else None, margin=self.writing.margin, context=context, seed=self.row.seed)

@@ -49,16 +49,17 @@ class SeenPrompts:
             for found, own in zip(sets, keys, strict=True):
                 self._take(found, own)
 
-    def look(self, texts: Sequence[str], keep: bool = True) -> list[tuple[int, float] | None]:
+    def look(self, texts: Sequence[str], keep: bool | Sequence[bool] = True) -> list[tuple[int, float] | None]:
         """For each text the earlier one it is nearest to, as (number, similarity), if that reaches the threshold; None otherwise, and then
-        the text is taken in (unless not `keep`), so that later ones of these texts are compared with it too."""
+        the text is taken in (where `keep` says so), so that later ones of these texts are compared with it too."""
         out: list[tuple[int, float] | None] = []
+        keeps = [keep] * len(texts) if isinstance(keep, bool) else keep
         for at in range(0, len(texts), _BATCH):
             sets, keys = self._signed(texts[at:at + _BATCH])
-            for found, own in zip(sets, keys, strict=True):
+            for found, own, taken in zip(sets, keys, keeps[at:at + _BATCH], strict=True):
                 near = self._nearest(found, own)
                 out.append(near)
-                if near is None and keep:
+                if near is None and taken:
                     self._take(found, own)
         return out
 

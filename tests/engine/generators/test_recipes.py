@@ -98,6 +98,7 @@ def test_a_run_keeps_its_recipe_when_the_file_changes(tmp_path: Path) -> None:
     (("[schemas.ask]\ntype = \"object\"", "[schemas.ask]\ntype = \"objekt\""), FormatError, "ask"),
     (("tries = 3", "tries = 0"), FormatError, "tries"),
     (("title =", "titel ="), FormatError, "tit"),
+    (("refusals = true", "refusal = true"), FormatError, "refusal"),
     (("format = 1", "format = "), FormatError, "TOML"),
     (("[schemas.ask]\ntype = \"object\"", "[schemas.ask]\n\"$ref\" = \"http://127.0.0.1:9/x\"\ntype = \"object\""), FormatError, "ask"),
 ])
@@ -261,6 +262,18 @@ def test_an_answer_that_failed_is_not_judged_against_one_that_did_not() -> None:
     made = only(recipe, ask, second=True, judge=True)
     assert made.messages[-1].content == "Four of them, of grey stone." and made.flags == () and made.score == 8
     assert "rejected" not in made.facts and made.facts["quote"] == QA["quote"]
+
+
+def test_a_question_that_is_set_aside_is_neither_answered_again_nor_judged() -> None:
+    recipe = load("documents")
+    roles: list[str] = []
+
+    def ask(ask: Ask, role: Role) -> Reply:
+        roles.append(role)
+        return Reply(json.dumps({**QA, "question": "What does the passage say about arches?"}))
+
+    made = only(recipe, ask, second=True, judge=True)
+    assert made.flags == ("refers_to_passage",) and roles == ["responder"] * recipe.tries
 
 
 def test_a_score_below_the_lowest_and_a_judge_that_cannot_be_read_are_flagged() -> None:
