@@ -6,7 +6,7 @@ around it, samples, and the finished model. A stage brings its data: a source of
     parts = tuner.build(work, resume_point(context, ranks))    # a Trainer, ready
     tuner.compile(parts); parts.trainer.train()
     ending = tuner.finish(parts)                               # the best weights, measured and heard
-    tuner.save(project, parts, ending, parents, facts)         # the artifact
+    tuner.save(project, parts, title, parents, facts)          # the artifact
 
 Nothing here knows what is learned: no corpus, no conversation, no objective.
 """
@@ -288,9 +288,9 @@ class Tuner:
                 remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
         return Ending(kept, before, after, state)
 
-    def save(self, project: Project, parts: Parts, parents: Sequence[str], outcome: dict[str, Any]) -> Artifact | None:
-        """The finished model as an artifact (adapters merged, the adapter beside); one that a killed attempt had finished already is taken
-        as it is. Rank 0 writes."""
+    def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any]) -> Artifact | None:
+        """The finished model as an artifact (adapters merged, the adapter beside), under the spec's title or else `title`; one that a
+        killed attempt had finished already is taken as it is. Rank 0 writes."""
         facts = {"model": self.start.ref.id, "method": self.plan.method, "parameters": self.plan.config.parameters,
                  "trainable": self.plan.trainable, "learning_rate": self.plan.learning_rate, **outcome}
         self.context.emit(Facts(facts={"outcome": facts}))
@@ -298,9 +298,8 @@ class Tuner:
             return None
         made = project.artifacts.made_by(self.context.run_id, "model")
         if made is None:
-            title = self.spec.title or tr("{model}, trained on", model=self.start.ref.title)
-            with project.artifacts.create("model", title=title, parents=tuple(dict.fromkeys(parents)), run=self.context.run_id,
-                                          spec=self.spec.model_dump(mode="json")) as writer:
+            with project.artifacts.create("model", title=self.spec.title or title, parents=tuple(dict.fromkeys(parents)),
+                                          run=self.context.run_id, spec=self.spec.model_dump(mode="json")) as writer:
                 self._write_finished(writer.path, parts.model)
                 made = writer.finish(**facts)
         self.context.emit(ArtifactMade(id=made.id, kind="model"))

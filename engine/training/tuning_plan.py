@@ -5,7 +5,8 @@ Rules and where they come from:
 
 learning rate  AdamW 1.2e-3 at a width of 160 (measured on the demo's model), falling with the square root of the width as in pretraining;
                past a width of 1,024 with the width itself, since large models have more to lose; LoRA ten times that, at most 5e-3
-warm-up        3 % of the steps, then a decay to the end
+warm-up        3 % of the steps but ten at least, where there are enough: AdamW's first steps are as long as any, and in short runs the
+               loss of a good model jumped at once (measured); then a decay to the end
 micro batch    as large as memory allows, up to where it no longer pays
 
 Steps and batch come from the stage, which knows its data.
@@ -27,6 +28,10 @@ from engine.model.speed import MEMORY_SHARE, PROCESS, efficiency, launches, peak
 
 WIDTH, RATE, LORA_TIMES, LORA_MOST = 160, 1.2e-3, 10.0, 5e-3
 WIDE = 1024
+LEAST_WARMUP = 10
+EVALUATION_SHARE = 0.2
+"""Of the trained tokens, what all validations during a run may read; reading costs a third of training."""
+LEAST_EVALUATED = 8_192
 PAYS = {"cpu": 8192, "cuda": 65_536, "mps": 16_384}
 """Tokens of a micro batch past which larger ones are no faster."""
 METHODS = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}
@@ -117,7 +122,7 @@ def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFac
     plan = TuningPlan(
         config=config, method=spec.method, trained=memory.Method.of(spec), trainable=memory.Method.of(spec).trained(config),
         learning_rate=spec.learning_rate or learning_rate(spec.method, config.hidden_size), weight_decay=spec.weight_decay,
-        beta1=spec.beta1, beta2=spec.beta2, grad_clip=spec.grad_clip, warmup_steps=round(spec.warmup_share * steps), decay=spec.decay,
+        beta1=spec.beta1, beta2=spec.beta2, grad_clip=spec.grad_clip, warmup_steps=_warmup(spec.warmup_share, steps), decay=spec.decay,
         final_lr_share=spec.final_lr_share, load=load, micro_batch_size=1, activation_checkpointing=False,
         eval_every=max(1, steps // 10) if spec.eval_every is None else spec.eval_every,
         sample_every=max(1, steps // 5) if spec.sample_every is None else spec.sample_every,
@@ -131,6 +136,19 @@ def learning_rate(method: str, width: int) -> float:
     """AdamW's peak for a method and a width."""
     full = RATE * math.sqrt(WIDTH / min(width, WIDE)) * min(1.0, WIDE / width)
     return full if method == "full" else min(LORA_TIMES * full, LORA_MOST)
+
+
+def _warmup(share: float, steps: int) -> int:
+    """Steps of warm-up; a share of 0 means none."""
+    return max(round(share * steps), min(LEAST_WARMUP, steps // 4)) if share else 0
+
+
+def evaluated_tokens(most: int, load: Load, eval_every: int, seq_len: int) -> int:
+    """How much held-out text is read each time: the same before, while and after, so that figures can be compared, and all together at
+    most EVALUATION_SHARE of what is trained on."""
+    times = load.steps // eval_every + 2 if eval_every else 2
+    affordable = EVALUATION_SHARE * load.steps * load.tokens_per_step / times
+    return max(seq_len, min(most, max(LEAST_EVALUATED, round(affordable))))
 
 
 def check_fit(plan: TuningPlan, device: DeviceFacts) -> None:

@@ -15,9 +15,6 @@ from engine.training.tuning_plan import Load
 
 UPDATES = 400
 LEAST_ROWS, MOST_TOKENS = 4, 2**17
-EVALUATION_SHARE = 0.2
-"""Of the trained tokens, what all validations during the run may read; reading costs a third of training."""
-LEAST_EVALUATED = 8_192
 
 
 def sequence_length(spec: AdaptSpec, config: ModelConfig) -> int:
@@ -39,10 +36,3 @@ def load_of(spec: AdaptSpec, config: ModelConfig, domain_tokens: int, *, replaye
     per_epoch = domain_tokens // T + 1
     steps = max(1, math.ceil(spec.epochs * per_epoch / (1 - share) / rows - 1e-6))
     return Load(steps=steps, batch=rows, units=rows, seq_len=T, tokens_per_step=rows * T, epochs=spec.epochs)
-
-
-def evaluated_tokens(spec: AdaptSpec, load: Load, eval_every: int) -> int:
-    """How much of each validation text is read each time: the same before, while and after, so that figures can be compared."""
-    times = load.steps // eval_every + 2 if eval_every else 2
-    affordable = EVALUATION_SHARE * load.steps * load.tokens_per_step / times
-    return max(load.seq_len, min(spec.eval_tokens, max(LEAST_EVALUATED, round(affordable))))

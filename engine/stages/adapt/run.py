@@ -12,13 +12,13 @@ from engine.contract.events import Facts, Notice, Phases
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
-from engine.stages.adapt.plan import evaluated_tokens, load_of
+from engine.stages.adapt.plan import load_of
 from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.adapt.texts import HeldOut, Texts
 from engine.training.checkpoints import resume_point
 from engine.training.ranks import Ranks
 from engine.training.tuning import Ending, Start, Tuner, Work, check_fit, opened, tokens_of
-from engine.training.tuning_plan import resolve
+from engine.training.tuning_plan import evaluated_tokens, resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Tokenize")], ["prepare", tr("Prepare")], ["compile", tr("Compile")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
@@ -48,8 +48,9 @@ def run(spec: AdaptSpec, context: RunContext) -> None:
         with context.phase("evaluate", tr("Evaluate")):
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
-            tuner.save(project, parts, texts.parents, {**report(ending), **told, "chat": start.ref.chat,
-                                                       "epochs": work.source.epoch_of(ending.state.step)})
+            title = tr("{model}, adapted to {corpus}", model=start.ref.title, corpus=texts.corpus.title)
+            tuner.save(project, parts, title, texts.parents, {**report(ending), **told, "chat": start.ref.chat,
+                                                              "epochs": work.source.epoch_of(ending.state.step)})
 
 
 def prepare(spec: AdaptSpec, texts: Texts, facts: DeviceFacts, context: RunContext, ranks: Ranks) -> tuple[Tuner, Work, dict[str, Any]]:
@@ -59,7 +60,7 @@ def prepare(spec: AdaptSpec, texts: Texts, facts: DeviceFacts, context: RunConte
     plan = resolve(spec, start.config, load, facts, context.world_size)
     check_fit(plan, facts)
     rows = texts.rows(spec, load.seq_len, load.batch, context.rank, context.world_size)
-    held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec, load, plan.eval_every), ranks)
+    held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec.eval_tokens, load, plan.eval_every, load.seq_len), ranks)
     work = Work(rows, held_out, texts.prompts(spec), one_shape=lambda wanted: None, facts={"chat": start.ref.chat})
     told = {"domain_tokens": texts.domain_tokens, "replay_percent": rows.percent, "eval_tokens": held_out.tokens}
     return Tuner(spec, plan, start, facts, context, ranks), work, told

@@ -30,7 +30,7 @@ SAMPLES = 4
 ANSWER_ROOM = 16
 """Tokens of the context that a prompt leaves free at least."""
 GENERAL_TOKENS = 50_000
-"""Of the replay corpus' held-out text, read at each validation."""
+"""Of the replay corpus' held-out text, read at each validation at most."""
 BORDERS_FROM_DOCUMENTS = 16
 
 
@@ -138,8 +138,9 @@ class Conversations:
 class HeldOut:
     """Loss on held-out conversations, and bits per byte on held-out text of the replay corpus where there is one."""
 
-    def __init__(self, conversations: Conversations, ranks: Ranks) -> None:
-        self.ranks, self.examples, self.general = ranks, ExampleEvaluation(conversations.held_out), None
+    def __init__(self, conversations: Conversations, general_tokens: int, ranks: Ranks) -> None:
+        self.ranks, self.general_tokens, self.general = ranks, general_tokens, None
+        self.examples = ExampleEvaluation(conversations.held_out)
         if conversations.replay:
             start, split = conversations.start, conversations.replay.split("validation")
             self.general = TextEvaluation(split, token_bytes(start.tokenizer), seq_len=start.config.max_seq_len, batch_size=8,
@@ -149,7 +150,7 @@ class HeldOut:
     def __call__(self, model: Decoder) -> dict[str, float]:
         values = {"val_loss": self.examples.measure(model, self.ranks).per_token}
         if self.general is not None:
-            values["general_bpb"] = self.general.measure(model, GENERAL_TOKENS, self.ranks).bits_per_byte
+            values["general_bpb"] = self.general.measure(model, self.general_tokens, self.ranks).bits_per_byte
         return values
 
 

@@ -11,13 +11,13 @@ from engine.contract.events import Facts, Phases
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
-from engine.stages.sft.conversations import Conversations, HeldOut
+from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut
 from engine.stages.sft.spec import SftSpec
 from engine.training.checkpoints import resume_point
 from engine.training.examples import example_loss
 from engine.training.ranks import Ranks
 from engine.training.tuning import Start, Tuner, Work, check_fit, opened, tokens_of
-from engine.training.tuning_plan import resolve
+from engine.training.tuning_plan import evaluated_tokens, resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Read the examples")], ["prepare", tr("Prepare")], ["compile", tr("Compile")],
           ["train", tr("Train")], ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
@@ -45,7 +45,7 @@ def run(spec: SftSpec, context: RunContext) -> None:
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
             epochs = work.source.epoch_of(ending.state.step)
-            tuner.save(project, parts, conversations.parents, {
+            tuner.save(project, parts, tr("{model}, tuned", model=start.ref.title), conversations.parents, {
                 **ending.facts(), **told, "chat": True, "epochs": epochs,
                 "trained_tokens": round(epochs * conversations.train.trained_tokens),
                 "general_bpb_before": ending.before.get("general_bpb"), "general_bpb_after": ending.after.get("general_bpb")})
@@ -56,9 +56,11 @@ def prepare(spec: SftSpec, conversations: Conversations, facts: DeviceFacts, con
     """Everything up to the model itself, and facts of the data. Raises OutOfMemory, SettingError."""
     start, left = conversations.start, conversations.train.left_out
     rows = conversations.rows(spec, context.rank, context.world_size)
-    plan = resolve(spec, start.config, conversations.load_of(spec, rows), facts, context.world_size)
+    load = conversations.load_of(spec, rows)
+    plan = resolve(spec, start.config, load, facts, context.world_size)
     check_fit(plan, facts)
-    work = Work(rows, HeldOut(conversations, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
+    general = evaluated_tokens(GENERAL_TOKENS, load, plan.eval_every, start.config.max_seq_len)
+    work = Work(rows, HeldOut(conversations, general, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
                 loss=example_loss, one_shape=rows.keep_shape if spec.packing else None, facts={"chat": True})
     told = {"examples": len(conversations.train), "held_out": len(conversations.held_out), "left_out": left.total,
             "longest_example": int(conversations.train.lengths().max()), "replay_documents": rows.replay_documents,

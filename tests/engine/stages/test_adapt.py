@@ -189,7 +189,8 @@ def test_the_finished_model_has_the_best_weights_and_the_tokenizer(project):
 
 
 def test_early_stopping_and_a_loss_that_rose_are_told(project):
-    attempt = Attempt(project, "7-adapt", spec_of(learning_rate=2.0, decay="constant", eval_every=1, patience=2, grad_clip=0)).run()
+    spec = spec_of(learning_rate=2.0, warmup_share=0, decay="constant", eval_every=1, patience=2, grad_clip=0)
+    attempt = Attempt(project, "7-adapt", spec).run()
     codes = {n.code for n in attempt.of(Notice)}
     facts = made_by(project, attempt).facts
     assert {"early_stop", "not_better"} <= codes and facts["steps"] < attempt.facts()["steps"]
