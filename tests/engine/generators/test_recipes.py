@@ -191,6 +191,14 @@ def test_documents_are_asked_about_by_their_length_and_no_passage_twice_in_the_s
     assert len({start for start, _ in long}) == 2 and len(set(long[:2 * len(recipe.ways)])) == 2 * len(recipe.ways)
 
 
+def test_what_does_not_divide_evenly_is_asked_in_a_further_turn_and_nothing_twice() -> None:
+    documents = ListedDocuments([Document(id=f"d{n}", text=TEXT * 8) for n in range(3)])
+    rows = list(load("documents").plan(inputs(documents=documents, count=10)))
+    assert len({(r.given["document"], r.given["start"], r.given["way"]) for r in rows}) == len(rows) == 10
+    rows = list(load("documents").plan(inputs(documents=documents, count=4)))
+    assert len({(r.given["document"], r.given["start"]) for r in rows}) == len(rows) == 4
+
+
 def test_planning_reads_only_the_documents_it_needs() -> None:
     class Many:
         read = 0
