@@ -5,6 +5,7 @@ What a recipe is and does is the engine's matter; loading one never runs it. Cal
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from desktop.models.instruct_plan import RecipeChoice
@@ -80,7 +81,7 @@ def save(path: Path, text: str) -> None:
 def judge(path: Path, text: str) -> RecipeChoice:
     """The recipe that `text` is, under that path; FormatError says what is wrong with it. Nothing is written."""
     from engine.generators import recipe as recipes
-    return _choice(recipes.load(str(path), text=text))
+    return replace(_choice(recipes.load(path.name, text=text)), path=str(path))
 
 
 def text_hash(text: str) -> str:

@@ -1,6 +1,7 @@
 """Panels, rules and the heading inside a panel."""
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from desktop.widgets.layout import Item, Pad, fill, row
 from desktop.widgets.text import Text, repolish, small
@@ -23,7 +24,7 @@ class Panel(QFrame):
         self.setProperty("kind", "chosen" if chosen else "panel")
         self.box.setContentsMargins(*[side - 1 if chosen else side for side in self._pad])
         repolish(self)
-        self.box.invalidate()  # the border is the stylesheet's: the layout would keep the old one's inner edge
+        QApplication.sendEvent(self, QEvent(QEvent.Type.StyleChange))  # or the frame keeps the width of the border before
 
 
 def table_panel(head: QWidget, table: QWidget, *below: Item, gap: int = 6) -> Panel:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QWidget
 
 from desktop.theme.theme import Theme
@@ -13,6 +14,14 @@ from desktop.widgets.text import Text, small
 from engine.contract.words import tr
 
 WIDTH = 460
+
+
+def fit(dialog: QDialog) -> None:
+    """As high as what it says is at its width, now that this has changed."""
+    box = dialog.layout()
+    box.activate()
+    height = max(box.minimumSize().height(), box.totalHeightForWidth(dialog.width()))
+    dialog.resize(dialog.width(), height)
 
 
 class Question(QDialog):
@@ -32,6 +41,10 @@ class Question(QDialog):
             row("+", self.cancel, self.confirm), gap=6, pad=(24, 20, 24, 20), host=self)
         if kind == "danger":
             self.cancel.setFocus()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     def _confirm(self) -> None:
         self._act()

@@ -38,6 +38,7 @@ class ImportView(QWidget):
 
     imported = Signal(str)
     cancelled = Signal()
+    choose_wanted = Signal()
 
     def __init__(self, context: AppContext) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class ImportView(QWidget):
         self.kind.changed.connect(self._kind_chosen)
         self.columns: dict[str, Choice] = {}
         self._column_rows: dict[str, QWidget] = {}
-        for part in ("conversation", "prompt", "input", "answer", "system", "history", "rejected", "known", "score"):
+        for part in ("prompt", "input", "answer", "conversation", "system", "history", "rejected", "known", "score"):
             title, about = column_words(part)
             choice = Choice(theme, [], name=title)
             choice.setAccessibleDescription(about)
@@ -94,7 +95,7 @@ class ImportView(QWidget):
                           fit=True, max_rows=6)
         self._bad_note = small()
         self._bad_panel = table_panel(heading(tr("Left out"), "", self._bad_note), self._bad)
-        side = scrolled(form, self._bad_panel)
+        side = self._side = scrolled(form, self._bad_panel)
         side.setMinimumWidth(theme.px(SIDE))
         col((Beside(theme, main, side, side_width=SIDE + 10), 1), gap=0, host=self)
         show_if(self._running, False)
@@ -138,7 +139,8 @@ class ImportView(QWidget):
                 raise wrong
             if asked == self._asked:
                 self.plan.looking, self.plan.look = False, None
-                again = Button(self.theme, tr("Choose another file"), on_click=self.cancelled.emit)
+                clear(self._rows.layout())
+                again = Button(self.theme, tr("Choose another file"), on_click=self.choose_wanted.emit)
                 self.notes.show_error(wrong, again)
                 self.refresh()
         self.context.jobs.run(work, then=then, failed=failed, owner=self)
@@ -189,6 +191,8 @@ class ImportView(QWidget):
     def refresh(self) -> None:
         plan, running = self.plan, self._exporting.running
         show_if(self._looking, plan.looking)
+        show_if(self._side, plan.look is not None)
+        show_if(self._head, plan.looking or bool(plan.look is not None and plan.look.preview))
         show_if(self._running, running)
         if self.header_actions:
             self.bring.setEnabled(not plan.looking and not running and not plan.problems() and bool(self.title.value().strip()))

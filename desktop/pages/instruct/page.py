@@ -75,6 +75,7 @@ class InstructPage(RunPage):
         self.bring = ImportView(context)
         self.bring.imported.connect(self._imported)
         self.bring.cancelled.connect(self.to_start)
+        self.bring.choose_wanted.connect(self.choose_file)
         self._head = col(self._header, 14, self._flow, 12, self._notes, self._export_notes, gap=0)
         self._places = {view: col(gap=0) for view in VIEWS}
         self._places["start"].layout().addWidget(self.start, 1)
@@ -324,6 +325,7 @@ class InstructPage(RunPage):
         came = (trn("{shown} row", "{shown} rows", rows, shown=number(rows)),
                 tr("{count} of them for training", count=number(usable))) if sets else (tr("Nothing yet"),
                                                                                         tr("sets of examples to train on"))
+        self._show_broken(self._runs())
         self._flow.set((tr("Documents, topics, examples"), tr("or a file that you have")),
                        (tr("A local model asks and answers"), tr("you look the rows through")), came, "will")
 

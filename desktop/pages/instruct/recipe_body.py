@@ -1,6 +1,6 @@
 """Step 2 of the wizard: which recipe, and what it starts from: a corpus, examples, topics."""
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from desktop.context import AppContext
@@ -67,7 +67,8 @@ class RecipeBody(Body):
         self._grid = QGridLayout(self._grid_host)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(12)
-        main = col(self.notes, (scrolled(self._grid_host), 1), gap=10)
+        self._scroll = scrolled(self._grid_host)
+        main = col(self.notes, (self._scroll, 1), gap=10)
         self._title = Text("", "section", wrap=True)
         self._sentence = small(wrap=True)
         self.corpus = Choice(theme, [], name=tr("Documents"), empty=tr("No corpus yet"), placeholder=tr("Choose a corpus"))
@@ -153,6 +154,9 @@ class RecipeBody(Body):
             card.clicked.connect(lambda id=recipe.path or recipe.id: self._choose(id))
             self.cards[recipe.path or recipe.id] = card
             self._grid.addWidget(card, place // 2, place % 2)
+        chosen = self.cards.get(str(self.plan.values["recipe"]))
+        if chosen is not None:
+            QTimer.singleShot(0, chosen, lambda: self._scroll.ensureWidgetVisible(chosen, 0, 12))
         self._grid.setColumnStretch(0, 1)
         self._grid.setColumnStretch(1, 1)
 

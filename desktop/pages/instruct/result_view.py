@@ -39,9 +39,11 @@ class ResultView(QWidget):
         self.reasons = ShareLines(theme, 168, 96)
         self._none = small(tr("No row was set aside."))
         self._failed = small(wrap=True)
+        self._several = small(tone="text3")
+        show_if(self._several, False)
         what = Panel(heading(tr("What stays, and why the rest was set aside")), row(self._kept, (self._kept_note, 1), gap=10), self._bar,
                      2, rule(),
-                     2, self.reasons, self._none, self._failed,
+                     2, self.reasons, self._none, self._several, self._failed,
                      small(tr("What was set aside can be read and brought back in the review."), "text3", wrap=True), pad=(16, 12, 16,
                                                                                                                            14), gap=8)
         self.scores = Histogram(theme, 150, tr("Scores"))
@@ -120,6 +122,8 @@ class ResultView(QWidget):
         hand = chosen.rejected - sum(found.flags.values())
         if hand > 0 and chosen.rejected:
             by_reason.append((tr("set aside by hand"), hand / max(1, chosen.count), number(hand)))
+        self._several.set(tr("A row can have several reasons.") if hand < 0 else "")
+        show_if(self._several, hand < 0)
         self.reasons.set(by_reason)
         show_if(self.reasons, bool(by_reason))
         show_if(self._none, not by_reason)

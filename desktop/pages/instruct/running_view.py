@@ -37,6 +37,8 @@ from engine.project.runs import RESUMABLE
 LIVE = ("created", "starting", "running", "waiting", "queued")
 SIDE = 332
 NOTICES = 2
+AWAY = "model_away"
+SCORE = 2
 
 
 def first_words(example: Example, role: str) -> str:
@@ -63,7 +65,7 @@ class RunningView(QWidget):
         self._build_actions()
         self.trouble = NoteSlot(theme)
         self.phases, self.bar = PhaseSteps(theme), Bar(theme, name=tr("Progress"))
-        names = (tr("Asked for"), tr("Kept"), tr("Set aside"), tr("Ties"), tr("Rate"), tr("Time left"), tr("Tokens"))
+        names = (tr("Done"), tr("Kept"), tr("Set aside"), tr("Ties"), tr("Rate"), tr("Time left"), tr("Tokens"))
         self.stats = [Stat(name) for name in names]
         for stat in self.stats:
             stat.setSizePolicy(stat.sizePolicy().Policy.Ignored, stat.sizePolicy().Policy.Fixed)
@@ -105,9 +107,10 @@ class RunningView(QWidget):
         self.model = PagedModel([
             Column(tr("Asks"), lambda e: Cell(first_words(e, "user"), tip=first_words(e, "user")), least=150),
             Column(tr("Answers"), lambda e: Cell(first_words(e, "assistant"), tone="text2"), least=150, drop=2),
-            Column(tr("Score"), lambda e: "" if e.score is None else f"{e.score:.1f}".removesuffix(".0"), 58, right=True, drop=1),
-            Column("", self._state, 140)], 0, self.arrived.rows)
+            Column(tr("Score"), lambda e: "" if e.score is None else f"{e.score:.1f}".removesuffix(".0"), 64, right=True),
+            Column("", self._state, 144)], 0, self.arrived.rows)
         self.table = Table(theme, [], name=tr("Rows as they come"), model=self.model)
+        self.table.setColumnHidden(SCORE, not self.follower.run.spec.get("judge"))
         self.table.chosen.connect(self._chosen)
         self._follow_end = True
         self.table.verticalScrollBar().valueChanged.connect(self._scrolled)
@@ -171,7 +174,7 @@ class RunningView(QWidget):
         self.bar.set(min(1.0, done / total) if total else state.share,
                      tone="danger" if status in ("failed", "crashed") else "warn" if status == "interrupted" else "accent")
         live = status in LIVE
-        rate, eta = (progress.rate, progress.eta) if progress is not None and live else (0.0, -1.0)
+        rate, eta = (progress.rate, progress.eta) if progress is not None and status == "running" else (0.0, -1.0)
         tokens_in, tokens_out = fact(told, "tokens_in"), fact(told, "tokens_out")
         values = [(number(done), tr("of {total}", total=number(total))),
                   (number(arrived.kept), percent(arrived.kept / arrived.count) if arrived.count else ""),
@@ -199,8 +202,9 @@ class RunningView(QWidget):
 
     def _show_notices(self) -> None:
         state = self.follower.state
-        found: list[Any] = sorted(state.notices, key=lambda n: n.time, reverse=True)[:NOTICES]
         waiting = state.waiting if self.follower.status == "waiting" else None
+        hidden = {AWAY} if waiting is not None or not self.follower.active else set()  # said by the wait itself, or over
+        found: list[Any] = sorted((n for n in state.notices if n.code not in hidden), key=lambda n: n.time, reverse=True)[:NOTICES]
         shown = (found, waiting)
         if shown == self._notices_shown:
             return
@@ -208,8 +212,8 @@ class RunningView(QWidget):
         clear(self._notices.layout())
         notes: list[Item] = []
         if waiting is not None:
-            notes.append(Note(self.theme, "warn", tr("The run waits"), waiting.text, Button(self.theme, tr("Try again"),
-                                                                                           on_click=self.process.go_on)))
+            again = (Button(self.theme, tr("Try again"), on_click=self.process.go_on),) if waiting.reason == "disk_full" else ()
+            notes.append(Note(self.theme, "warn", tr("The run waits"), waiting.text, *again))
         notes += [Note(self.theme, KINDS.get(n.level, "info"), n.title, f"{n.text} {n.remedy}".strip()) for n in found]
         fill(self._notices.layout(), tuple(notes), 8)  # type: ignore[arg-type]
         show_if(self._notices, bool(notes))

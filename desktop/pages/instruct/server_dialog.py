@@ -5,12 +5,14 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import QProcess, Signal
+from PySide6.QtCore import QProcess, QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QWidget
 
 from desktop.jobs.engine_process import engine_process
 from desktop.jobs.inquiry import Inquiry
 from desktop.models.instruct_plan import is_local
+from desktop.pages.instruct.dialogs import fit
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
@@ -81,8 +83,7 @@ class ServerDialog(QDialog):
             self.confirmation.setPlaceholderText(self.host)
         confirmed = not self.outside or self.confirmation.value().strip().lower() == self.host.lower()
         self.add.setEnabled(bool(self.host) and confirmed and not self._inquiry.busy)
-        self.layout().activate()
-        self.adjustSize()
+        fit(self)
 
     def _ask(self) -> None:
         if not self.add.isEnabled():
@@ -109,6 +110,11 @@ class ServerDialog(QDialog):
                                 tr("Check that the server runs there, and try again."), code=wrong.code)
         self.notes.show_error(wrong)
         self._changed()
+        QTimer.singleShot(0, self, lambda: fit(self))  # the note knows its height once it is laid out
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     def done(self, result: int) -> None:
         self._inquiry.stop()
@@ -147,6 +153,7 @@ class PullDialog(QDialog):
         self.get.setEnabled(bool(self.name.value().strip()) and self._process is None)
         self.name.setEnabled(self._process is None)
         self.cancel.set_words(tr("Stop") if self._process is not None else tr("Close"))
+        fit(self)
 
     def _start(self) -> None:
         if not self.get.isEnabled():
@@ -204,6 +211,11 @@ class PullDialog(QDialog):
 
     def _fail(self, wrong: FledgeError) -> None:
         self.notes.show_error(wrong)
+        QTimer.singleShot(0, self, lambda: fit(self))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     def _end(self) -> None:
         process, self._process = self._process, None
