@@ -4,7 +4,7 @@ nothing measured.
 Rules and where they come from:
 
 learning rate  AdamW 1.2e-3 at a width of 160 (measured on the demo's model), falling with the square root of the width as in pretraining;
-               past a width of 1,024 with the width itself, since large models have more to lose; LoRA ten times that, at most 5e-3
+               past a width of 1,024 with the width itself, since large models have more to lose; LoRA ten times that, at most 1e-2
 warm-up        3 % of the steps but ten at least, where there are enough: AdamW's first steps are as long as any, and in short runs the
                loss of a good model jumped at once (measured); then a decay to the end
 micro batch    as large as memory allows, up to where it no longer pays
@@ -26,7 +26,7 @@ from engine.model import memory
 from engine.model.config import ModelConfig
 from engine.model.speed import MEMORY_SHARE, PROCESS, efficiency, launches, peak
 
-WIDTH, RATE, LORA_TIMES, LORA_MOST = 160, 1.2e-3, 10.0, 5e-3
+WIDTH, RATE, LORA_TIMES, LORA_MOST = 160, 1.2e-3, 10.0, 1e-2
 WIDE = 1024
 LEAST_WARMUP = 10
 EVALUATION_SHARE = 0.2

@@ -15,6 +15,8 @@ from engine.training.tuning_plan import Load
 
 UPDATES = 400
 LEAST_ROWS, MOST_TOKENS = 4, 2**17
+MOST_SEQUENCE = 2048
+"""Length of a row where nothing is set: long contexts of other people's models would take all memory for text that rarely needs them."""
 
 
 def sequence_length(spec: AdaptSpec, config: ModelConfig) -> int:
@@ -22,7 +24,7 @@ def sequence_length(spec: AdaptSpec, config: ModelConfig) -> int:
     if spec.max_seq_len and spec.max_seq_len > config.max_seq_len:
         raise SettingError(tr("The model reads {context} tokens at a time, not {asked}.", context=f"{config.max_seq_len:,}",
                               asked=f"{spec.max_seq_len:,}"), tr("Choose a context of at most that."), field="max_seq_len")
-    return spec.max_seq_len or config.max_seq_len
+    return spec.max_seq_len or min(config.max_seq_len, MOST_SEQUENCE)
 
 
 def load_of(spec: AdaptSpec, config: ModelConfig, domain_tokens: int, *, replayed: bool, world_size: int = 1) -> Load:

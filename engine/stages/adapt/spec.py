@@ -20,7 +20,7 @@ class AdaptSpec(TuningSpec):
     replay_percent: float = option(20.0, label=tr("Replay"), unit="%", ge=0, le=90, group=DATA,
         help=tr("Share of general text among what is trained on."))
     max_seq_len: int | None = option(None, label=tr("Context length"), unit=tr("tokens"), ge=16, le=131_072, advanced=True, group=DATA,
-        help=tr("Length of the rows trained on. The model's context unless set."))
+        help=tr("Length of the rows trained on. The model's context unless set, but at most 2,048."))
 
     epochs: float = option(1.0, label=tr("Epochs"), gt=0, le=1000, group=SCHEDULE, help=tr("How often the domain's text is seen."))
     tokens_per_step: int | None = option(None, label=tr("Batch"), unit=tr("tokens"), ge=16, le=2**24, group=SCHEDULE,

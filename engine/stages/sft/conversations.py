@@ -73,7 +73,8 @@ class Conversations:
 
     def rows(self, spec: SftSpec, rank: int = 0, world_size: int = 1) -> ExampleRows:
         batch, tokenizer = plan.batch_size(spec, len(self.train)), self.start.tokenizer
-        return ExampleRows(self.train, max_seq_len=self.longest, batch_size=batch, seed=spec.seed,
+        row = plan.row_length(self.longest, int(self.train.lengths().max()))
+        return ExampleRows(self.train, max_seq_len=row, batch_size=batch, seed=spec.seed,
                            pad=self.start.end_id if tokenizer.pad_id is None else tokenizer.pad_id, packing=spec.packing,
                            replay=self.replay.split("train") if self.replay else None, replay_documents=plan.replayed(spec, batch),
                            begin=tokenizer.bos_id, rank=rank, world_size=world_size)
@@ -81,10 +82,10 @@ class Conversations:
     def load_of(self, spec: SftSpec, rows: ExampleRows) -> plan.Load:
         """What the plan starts from."""
         split = self.replay.split("train") if self.replay else None
-        mean = min(self.longest, split.tokens / max(1, split.documents)) if split else 0.0
-        longest_example = int(max(self.train.lengths().max(), min(self.longest, np.diff(split.starts).max()) if split else 0))
+        mean = min(rows.max_seq_len, split.tokens / max(1, split.documents)) if split else 0.0
+        longest_example = int(max(self.train.lengths().max(), min(rows.max_seq_len, np.diff(split.starts).max()) if split else 0))
         return plan.load_of(spec, steps=rows.steps(spec.epochs), batch=rows.batch_size, tokens_per_step=rows.tokens_per_step,
-                            replay_tokens=mean * rows.replay_documents, row=self.longest, longest_example=longest_example)
+                            replay_tokens=mean * rows.replay_documents, row=rows.max_seq_len, longest_example=longest_example)
 
     def prompts(self, spec: SftSpec, context: RunContext) -> list[tuple[str, list[int]]]:
         """(what is asked, ids up to where the answer begins): the spec's questions, else some of the held-out conversations up to their
@@ -143,7 +144,7 @@ class HeldOut:
         self.examples = ExampleEvaluation(conversations.held_out)
         if conversations.replay:
             start, split = conversations.start, conversations.replay.split("validation")
-            self.general = TextEvaluation(split, token_bytes(start.tokenizer), seq_len=start.config.max_seq_len, batch_size=8,
+            self.general = TextEvaluation(split, token_bytes(start.tokenizer), seq_len=general_row(start), batch_size=8,
                                           first_input=start.end_id, pad=start.end_id,
                                           borders=conversations.replay.split("train").documents >= BORDERS_FROM_DOCUMENTS)
 
@@ -152,6 +153,11 @@ class HeldOut:
         if self.general is not None:
             values["general_bpb"] = self.general.measure(model, self.general_tokens, self.ranks).bits_per_byte
         return values
+
+
+def general_row(start: Start) -> int:
+    """Tokens of a row of general text."""
+    return min(start.config.max_seq_len, plan.LEAST_ROW)
 
 
 class _Counted:

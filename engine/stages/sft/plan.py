@@ -15,6 +15,7 @@ from engine.training.tuning_plan import Load
 
 STEPS_AN_EPOCH = 110
 LEAST, MOST = 4, 64
+LEAST_ROW = 1024
 
 
 def longest(spec: SftSpec, config: ModelConfig) -> int:
@@ -23,6 +24,11 @@ def longest(spec: SftSpec, config: ModelConfig) -> int:
         raise SettingError(tr("The model reads {context} tokens at a time, not {asked}.", context=f"{config.max_seq_len:,}",
                               asked=f"{spec.max_seq_len:,}"), tr("Choose a longest example of at most that."), field="max_seq_len")
     return spec.max_seq_len or config.max_seq_len
+
+
+def row_length(longest: int, longest_example: int) -> int:
+    """Positions of a packed row: enough for the longest example there is, and for several short ones; of a long context no more."""
+    return min(longest, max(LEAST_ROW, 64 * math.ceil(longest_example / 64)))
 
 
 def batch_size(spec: SftSpec, examples: int) -> int:

@@ -11,7 +11,7 @@ from engine.contract.events import Facts, Phases
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
-from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut
+from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row
 from engine.stages.sft.spec import SftSpec
 from engine.training.checkpoints import resume_point
 from engine.training.examples import example_loss
@@ -59,7 +59,7 @@ def prepare(spec: SftSpec, conversations: Conversations, facts: DeviceFacts, con
     load = conversations.load_of(spec, rows)
     plan = resolve(spec, start.config, load, facts, context.world_size)
     check_fit(plan, facts)
-    general = evaluated_tokens(GENERAL_TOKENS, load, plan.eval_every, start.config.max_seq_len)
+    general = evaluated_tokens(GENERAL_TOKENS, load, plan.eval_every, general_row(start))
     work = Work(rows, HeldOut(conversations, general, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
                 loss=example_loss, one_shape=rows.keep_shape if spec.packing else None, facts={"chat": True})
     told = {"examples": len(conversations.train), "held_out": len(conversations.held_out), "left_out": left.total,

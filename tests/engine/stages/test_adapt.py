@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.contract.context import Command, RunContext
-from engine.contract.errors import InputError, NotFound, OutOfMemory, SettingError, Stopped
+from engine.contract.errors import DeviceUnavailable, InputError, NotFound, OutOfMemory, SettingError, Stopped
 from engine.contract.events import ArtifactMade, CheckpointSaved, Evaluation, Facts, Metrics, Notice, Phase, Phases, Resumed, Sample
 from engine.model.checkpoint import load_model
 from engine.model.config import ModelConfig
@@ -268,6 +268,9 @@ def test_what_cannot_work_is_refused_in_words(project, monkeypatch):
     assert long.value.field == "max_seq_len" and "32" in long.value.sentence
     with pytest.raises(SettingError):
         Attempt(project, "50-adapt", spec_of(frozen_layers=7)).run()
+    with pytest.raises(DeviceUnavailable) as card:
+        Attempt(project, "50-adapt", spec_of(method="qlora")).run()
+    assert card.value.field == "method"
     real = devices.choose
     monkeypatch.setattr(devices, "choose", lambda name: replace(real(name), memory_free=300 * 10**6))
     with pytest.raises(OutOfMemory) as wrong:

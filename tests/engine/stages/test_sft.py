@@ -24,6 +24,7 @@ from engine.stages.sft.run import run
 from engine.stages.sft.spec import SftSpec
 from engine.text import bpe, chat_template
 from engine.text.tokenizer import Tokenizer
+from engine.training import precision
 
 THINGS = "apple brick cloud dress eagle fence grape horse island jacket kettle ladder mirror needle orange pencil quilt river".split()
 COLOURS = "red blue green white black".split()
@@ -234,6 +235,31 @@ def test_nothing_to_train_on_is_refused_with_its_cause(project):
         attempt_of(project, spec_of(project, replay="corpus-77")).run()
 
 
+def test_a_compiled_model_gets_rows_of_one_shape_and_natural_lengths_are_not_compiled(project, monkeypatch):
+    widths = set()
+
+    def compiled(model):
+        def forward(tokens_BT, **more):
+            widths.add(tokens_BT.shape[1])
+            return model(tokens_BT, **more)
+        return forward
+    monkeypatch.setattr(torch, "compile", compiled)
+    attempt = attempt_of(project, spec_of(project, epochs=0.5, compile="on")).run()
+    assert attempt.facts()["compiled"] is True and widths == {64} and "compile" in [p.id for p in attempt.of(Phase)]
+    monkeypatch.setattr(precision, "choose_compile", lambda asked, facts, seconds: (asked != "off", "on"))
+    attempt = attempt_of(project, spec_of(project, epochs=0.5, compile="auto", packing=False)).run()
+    assert attempt.facts()["compiled"] is False and "length" in attempt.facts()["compile_reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"method": "lora"}])
+def test_compiled_training_is_plain_training(project, more):
+    plain = attempt_of(project, spec_of(project, epochs=1, **more)).run().losses()
+    compiled = attempt_of(project, spec_of(project, epochs=1, compile="on", **more)).run()
+    assert compiled.facts()["compiled"] is True
+    assert compiled.losses() == pytest.approx(plain, abs=2e-3)
+
+
 # ---- templates and numbers
 
 
@@ -294,6 +320,10 @@ def test_a_model_of_another_program_without_a_template_is_tuned_with_the_plain_o
     assert all(reason == "stop" and text.startswith("The") for text, reason in made)
     facts = made_by(project, attempt).facts
     assert facts["val_loss_after"] < 0.5 * facts["val_loss_before"]
+
+
+def test_rows_are_as_long_as_needed_and_not_as_the_longest_context():
+    assert [plan.row_length(131_072, n) for n in (20, 1024, 1030, 90_000)] == [1024, 1024, 1088, 90_048] and plan.row_length(64, 20) == 64
 
 
 def test_the_batch_follows_from_the_number_of_examples():
