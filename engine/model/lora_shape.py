@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from engine.contract.errors import SettingError
+from engine.contract.errors import DeviceUnavailable, Missing, SettingError
 from engine.contract.tuning import TARGETS, TuningSpec
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
+
+FOUR_BIT_LIBRARY = "bitsandbytes"
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,16 @@ def targeted(config: ModelConfig, settings: LoraSettings) -> tuple[Projection, .
 def adapter_parameters(config: ModelConfig, settings: LoraSettings) -> int:
     """Trained parameters of an adapter, by arithmetic."""
     return config.num_layers * settings.rank * sum(p.rows + p.width for p in targeted(config, settings))
+
+
+def check_four_bit(device_kind: str) -> None:
+    """Whether QLoRA can run on this kind of device: raises DeviceUnavailable where it is not for it, Missing where the library is not
+    there. For whoever is about to start one, the window too."""
+    if device_kind != "cuda":
+        raise DeviceUnavailable(tr("QLoRA needs an NVIDIA card."),
+                                tr("Choose LoRA: it trains the same small matrices beside the weights as they are."), code="qlora_device",
+                                field="method")
+    if find_spec(FOUR_BIT_LIBRARY) is None:
+        raise Missing(tr("QLoRA needs bitsandbytes, which is not installed."),
+                      tr("Install Fledge with the extra: pip install \"fledge[qlora]\". Or choose LoRA."), code="no_bitsandbytes",
+                      field="method")

@@ -10,7 +10,6 @@ that asks for it elsewhere is refused in words.
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.contract.errors import DeviceUnavailable, Missing
-from engine.contract.words import tr
 from engine.model.checkpoint import load_model
 from engine.model.decoder import Decoder, Linear
+from engine.model.lora_shape import FOUR_BIT_LIBRARY
+from engine.model.lora_shape import check_four_bit as check
 
 BLOCK = 64
-LIBRARY = "bitsandbytes"
-
-
-def check(device_kind: str) -> None:
-    """Before anything starts: raises DeviceUnavailable where it is not for this kind of device, Missing where the library is not there."""
-    if device_kind != "cuda":
-        raise DeviceUnavailable(tr("QLoRA needs an NVIDIA card."),
-                                tr("Choose LoRA: it trains the same small matrices beside the weights as they are."), code="qlora_device",
-                                field="method")
-    if find_spec(LIBRARY) is None:
-        raise Missing(tr("QLoRA needs bitsandbytes, which is not installed."),
-                      tr("Install Fledge with the extra: pip install \"fledge[qlora]\". Or choose LoRA."), code="no_bitsandbytes",
-                      field="method")
 
 
 def load_four_bit(folder: Path, device: torch.device | str, dtype: torch.dtype) -> Decoder:
@@ -62,7 +48,7 @@ class FourBitWeight(nn.Module):
 
     def __init__(self, weight_OI: Tensor, device: torch.device) -> None:
         super().__init__()
-        functional = import_module(f"{LIBRARY}.functional")
+        functional = import_module(f"{FOUR_BIT_LIBRARY}.functional")
         self._unpack = functional.dequantize_4bit
         self.packed, self._state = functional.quantize_4bit(weight_OI.detach().to(device).contiguous(), blocksize=BLOCK, quant_type="nf4",
                                                             compress_statistics=True)

@@ -2,6 +2,10 @@
 
 import copy
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,6 +220,41 @@ def test_bfloat16_arithmetic_trains_float32_adapters_on_a_base_kept_in_bfloat16(
     keeps(given[:, :-1], targets_BT=given[:, 1:]).backward()
     again = torch.cat([p.grad.flatten() for _, p in lora_parameters(keeps)])
     assert torch.nn.functional.cosine_similarity(ours, again, dim=0) > 0.9999
+
+
+def test_two_processes_share_the_adapters_gradients(tmp_path):
+    """Each with half of the rows: what DDP gives both is what one process has of all."""
+    here = Path(__file__)
+    code = f"""
+import os, sys
+sys.path[:0] = [{str(here.parent)!r}, {str(here.parents[3])!r}]
+import torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+import test_lora as t
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+rank = int(os.environ["RANK"])
+model = t.decoder(t.config())
+t.add_lora(model, t.LoraSettings(rank=4), seed=1)
+t.stir(model)
+shared, given = DistributedDataParallel(model.train()), t.tokens(4)[2 * rank:2 * rank + 2]
+shared(given[:, :-1], targets_BT=given[:, 1:]).backward()
+torch.save({{n: p.grad for n, p in model.named_parameters() if p.grad is not None}}, {str(tmp_path)!r} + f"/{{rank}}.pt")
+del shared
+dist.destroy_process_group()
+"""
+    (tmp_path / "two.py").write_text(code)
+    made = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(tmp_path / "two.py")],
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
+    assert made.returncode == 0, made.stderr[-3000:]
+    model = decoder(config())
+    add_lora(model, LoraSettings(rank=4), seed=1)
+    stir(model)
+    model.train()(tokens(4)[:, :-1], targets_BT=tokens(4)[:, 1:]).backward()
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first.keys() == second.keys() == {n for n, _ in lora_parameters(model)}
+    for name, p in lora_parameters(model):
+        assert torch.equal(first[name], second[name]) and (first[name] - p.grad).abs().max() < 1e-6, name
 
 
 def test_dropout_is_of_the_adapters_input_alone_and_only_in_training():

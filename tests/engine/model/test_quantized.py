@@ -104,7 +104,7 @@ def test_other_devices_are_refused_before_anything_is_read(kind: str, tmp_path: 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setattr(quantized, "find_spec", lambda name: None)
+    monkeypatch.setattr("engine.model.lora_shape.find_spec", lambda name: None)
     with pytest.raises(Missing, match="bitsandbytes") as told:
         quantized.check("cuda")
     assert told.value.code == "no_bitsandbytes" and "fledge[qlora]" in told.value.remedy
