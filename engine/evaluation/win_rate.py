@@ -15,7 +15,7 @@ from typing import Any
 from engine.evaluation.report import win_rate
 from engine.generators.asks import Ask, Reply
 from engine.generators.judging import RUBRIC, Bias, judge
-from engine.generators.provider import Provider, Unavailable
+from engine.generators.provider import Provider, TooLong, Unavailable
 
 AT_ONCE = 4
 WAITS = (1.0, 3.0, 10.0)
@@ -75,7 +75,10 @@ def judged(provider: Provider, made: Sequence[Pair], rubric: str, margin: float,
         if pair.first.strip() == pair.second.strip():
             return {"id": pair.id, "outcome": "tie", "same": True}
         number = int.from_bytes(hashlib.sha256(f"{seed} {pair.id}".encode()).digest()[:4], "big") >> 1
-        verdict = judge(ask, rubric or RUBRIC, pair.prompt, pair.first, pair.second, margin=margin, seed=number)
+        try:
+            verdict = judge(ask, rubric or RUBRIC, pair.prompt, pair.first, pair.second, margin=margin, seed=number)
+        except TooLong as wrong:  # of this pair; the judge may read the others
+            return {"id": pair.id, "outcome": "unreadable", "judged": False, "why": wrong.sentence}
         outcome = ("unreadable" if not verdict.readable else "tie" if verdict.tie else "first" if verdict.winner == "a" else
                    "second")
         return {"id": pair.id, "outcome": outcome, **verdict.facts()}

@@ -50,7 +50,7 @@ class Job:
 
     def __post_init__(self) -> None:
         spec, context = self.spec, self.context
-        self.began = self._told = self._shown = time.monotonic()
+        self.started = self.began = self._told = self._shown = time.monotonic()
         self.done = self.total = self.fresh = 0
         self.refs: list[ModelRef] = [resolve(self.project, id) for id in spec.models]
         self.suites: list[Suite] = [suites.load(name, self.project.dir) for name in spec.suites]
@@ -305,17 +305,19 @@ class Job:
         return sorted(self.journal.rows.values(), key=lambda r: (names.index(r["suite"]), models.index(r["model"]), r["form"],
                                                                  place[r["suite"]].get(r["id"], 0), r["id"], r["sample"]))
 
-    def report(self) -> dict[str, Any]:
-        """Figures only; the same as the artifact's facts."""
-        made: dict[str, Any] = {
+    def asked_for(self) -> dict[str, Any]:
+        """What is measured, for the page while it runs."""
+        return {
             "models": [{"id": ref.id, "title": ref.title, "chat": ref.chat, "step": ref.step,
                         "parameters": ref.facts.get("parameters")} for ref in self.refs],
             "suites": [{"id": suite.id, "title": suite.title, "sentence": suite.sentence, "kind": suite.kind,
                         "graders": list(self._graded(suite).graders) if suite.kind == "questions" else [],
-                        "questions": len(self.asked[suite.id])} for suite in self.suites],
-            "results": self.results, "comparisons": self._compared(), "win_rates": self._win_rates(), "skipped": self.skipped,
-            "rows": len(self.journal.rows), "seconds": round(time.monotonic() - self.began, 2)}
-        return made
+                        "questions": len(self.asked[suite.id])} for suite in self.suites]}
+
+    def report(self) -> dict[str, Any]:
+        """Figures only; the same as the artifact's facts."""
+        return {**self.asked_for(), "results": self.results, "comparisons": self._compared(), "win_rates": self._win_rates(),
+                "skipped": self.skipped, "rows": len(self.journal.rows), "seconds": round(time.monotonic() - self.started, 2)}
 
     def _best(self, suite: Suite, model: str) -> str | None:
         shares = {r["form"]: r["value"] for r in self.results if r["suite"] == suite.id and r["model"] == model}
@@ -358,6 +360,8 @@ class Job:
                   models=", ".join(ref.title for ref in self.refs[:3]))
 
     def parents(self) -> list[str]:
-        """The models' artifacts (or what their run was given), and the corpus."""
+        """The models' artifacts (or what their run was given), the corpus, and what generated the questions: rows bear their run's id."""
         found = [id for ref in self.refs for id in parents_of(self.project, ref)] + ([self.spec.corpus] if self.spec.corpus else [])
+        runs = dict.fromkeys(row.id.partition(":")[0] for row in self.library if ":" in row.id)
+        found += [made.id for run in runs if (made := self.project.artifacts.made_by(run, "examples"))]
         return list(dict.fromkeys(found))

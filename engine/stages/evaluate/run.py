@@ -27,6 +27,7 @@ def run(spec: EvaluateSpec, context: RunContext) -> None:
         context.emit(ArtifactMade(id=before.id, kind="evaluation"))
         return
     job = Job(spec, context, project)
+    context.emit(Facts(facts=job.asked_for()))
     judging = any(suite.kind == "win_rate" for suite in job.suites)
     context.emit(Phases(phases=[*([f"model-{i}", ref.title] for i, ref in enumerate(job.refs)),
                                 *([["judge", tr("Judging")]] if judging else []), ["save", tr("Saving")]]))

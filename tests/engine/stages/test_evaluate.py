@@ -1,5 +1,6 @@
 """The evaluate stage in a real project, with tiny sharp models whose answers are known: figures, rows, stops and kills."""
 
+import io
 import json
 import os
 import signal
@@ -10,12 +11,16 @@ import time
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from rich.console import Console
 
+from engine import terminal
+from engine.cli import cli
 from engine.contract.context import Command, RunContext
 from engine.contract.errors import FledgeError, InputError, NotFound, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phases, Progress
 from engine.contract.rows import Example, Message
-from engine.evaluation import losses
+from engine.evaluation import kept, losses
 from engine.evaluation.answering import Examinee
 from engine.evaluation.journal import read
 from engine.evaluation.suites import load
@@ -127,6 +132,34 @@ def test_a_base_model_is_asked_in_both_other_forms_and_compared_in_its_better_on
     best = max(by["model-1", form]["right"] for form in ("plain", "few_shot"))
     assert compared["only_second"] == 18 - best and compared["only_first"] == 0 and compared["p"] < 0.001
     assert made.parents == ("model-1", "model-2")
+
+
+def test_kept_answers_are_looked_through_and_put_side_by_side(project):
+    write_suite(project, wrong=lambda i: i == 3)
+    made = Attempt(project, spec(models=("model-1", "model-2"))).run()
+    tuned = kept.RowFilter(model="model-2", form="chat")
+    assert kept.count(made.path) == 54 and kept.count(made.path, tuned) == 18
+    assert [r["prompt"] for r in kept.rows(made.path, tuned, start=4, count=2)] == PROMPTS[4:6]
+    assert [r["prompt"] for r in kept.rows(made.path, kept.RowFilter(model="model-2", high=0.4))] == [PROMPTS[3]]
+    assert kept.count(made.path, kept.RowFilter(search="FERRY 1")) >= 3
+    assert kept.count(made.path, kept.RowFilter(model="model-2", group={"parity": "1"}, low=1.0)) == 8
+    pairs = list(kept.side_by_side(made.path, made.path, "known", ("model-1", "model-2"), ("plain", "chat")))
+    assert [(a["prompt"], a["id"]) for a, _ in pairs] == [(b["prompt"], b["id"]) for _, b in pairs] and len(pairs) == 18
+    differing = list(kept.side_by_side(made.path, made.path, "known", ("model-1", "model-2"), ("plain", "chat"), differing=True))
+    assert all(a["score"] != b["score"] for a, b in differing) and len(differing) >= 15
+
+
+def test_the_command_prints_the_report_as_its_last_line_and_a_table_for_people(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    write_suite(project, wrong=lambda i: i < 9)
+    arguments = ["run", str(project.dir), "evaluate", "--set", "models=model-2", "--set", "suites=known", "--set", f"max_tokens={LENGTH}"]
+    said = CliRunner().invoke(cli, [*arguments, "--json"])
+    last = json.loads(said.stdout.splitlines()[-1])
+    assert said.exit_code == 0 and last["artifact"] == "evaluation-1" and last["results"][0]["value"] == 0.5
+    shown = Console(width=120, record=True, file=io.StringIO())
+    shown.print(terminal._evaluation(last))
+    text = shown.export_text()
+    assert "50.0" in text and "as a chat" in text
 
 
 def test_a_checkpoint_is_measured_like_a_finished_model_and_a_limit_spreads(project):
