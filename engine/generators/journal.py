@@ -121,9 +121,10 @@ class Journal:
         with self._lock:
             self._count(row, key, reply)
 
-    def finish(self, row: str, outcome: str, wanted: int = 1) -> None:
-        """The row is done, and all its examples are on the disk."""
-        self._file.append(_line({"row": row, "outcome": outcome, "wanted": wanted}))
+    def finish(self, row: str, outcome: str, wanted: int = 1, for_good: bool = True) -> None:
+        """The row is done, and all its examples are on the disk. Not `for_good`: it was given up by bad luck, and a resume tries again."""
+        if for_good:
+            self._file.append(_line({"row": row, "outcome": outcome, "wanted": wanted}))
         with self._lock:
             self._end(row, outcome, wanted)
 

@@ -13,13 +13,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from engine.contract.context import RunContext
 from engine.contract.errors import FormatError, Mismatch, SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phase, Phases
 from engine.contract.rows import Example
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.generators import provider, recipe
 from engine.generators.asking import Asking, Ended, Made
 from engine.generators.asks import Role
@@ -28,6 +29,7 @@ from engine.generators.provider import Provider
 from engine.generators.quality import Checks, CheckSettings
 from engine.generators.recipe import CorpusDocuments, ListedDocuments, Recipe, RecipeInputs, Writing
 from engine.project import files, layout, snapshots
+from engine.project.event_log import read_events
 from engine.project.project import Project
 from engine.stages.instruct.spec import InstructSpec
 from engine.text.corpus import Corpus
@@ -55,7 +57,6 @@ def run(spec: InstructSpec, context: RunContext) -> None:
     context.emit(Phases(phases=phases[:2] if spec.preview else phases))
     made = project.artifacts.made_by(context.run_id, "examples") if context.attempt > 1 else None  # killed right after it had finished
     if made is None:
-        began = time.monotonic()
         frozen = _recipe(spec, context)
         inputs = _inputs(spec, context, project)
         frozen.check(inputs)
@@ -72,11 +73,13 @@ def run(spec: InstructSpec, context: RunContext) -> None:
                 _ask(spec, context, asking, rows, frozen, inputs)
             for each in providers.values():
                 each.finished()
+            rows.sum_up()
         finally:
             rows.tell(now=True)
             asking.close()
             rows.close()
         if spec.preview:
+            shutil.rmtree(layout.work(context.run_dir), ignore_errors=True)
             return
         context.emit(Phase(id="save", title=tr("Saving")))
         with project.artifacts.create("examples", title=spec.title or frozen.title, parents=_parents(spec, project), run=context.run_id,
@@ -84,7 +87,7 @@ def run(spec: InstructSpec, context: RunContext) -> None:
             rows.save(writer.path)
             made = writer.finish(**rows.facts(), recipe=frozen.id, recipe_sha256=frozen.sha256,
                                  models={role: each.name for role, each in providers.items()},
-                                 seconds=round(time.monotonic() - began, 1), asking_seconds=round(rows.seconds(), 1))
+                                 seconds=_seconds(context), asking_seconds=round(rows.seconds(), 1))
     context.emit(ArtifactMade(id=made.id, kind="examples"))
     shutil.rmtree(layout.work(context.run_dir), ignore_errors=True)
 
@@ -147,10 +150,10 @@ class _Rows:
         self._useful: dict[str, bool] = {}
         self._told, self._began, self._changed = 0.0, time.monotonic(), (-1, -1)
         path = layout.rows_file(context.run_dir)
-        before = [Example.model_validate_json(line) for line in lines(path)]
-        for example in before:
-            self._count(example)
-        self.checks.know(e for e in before if not e.flags)
+        earlier = self._earlier(path)
+        self.checks.know(earlier)
+        for _ in earlier:  # checks that compare nothing have not looked
+            pass
         self._file = Appended(path)
 
     @property
@@ -172,6 +175,14 @@ class _Rows:
         self._file.append(example.model_dump_json().encode())
         self._count(example)
 
+    def _earlier(self, path: Path) -> Iterator[Example]:
+        """Counts what earlier attempts wrote; gives what passed."""
+        for line in lines(path):
+            example = Example.model_validate_json(line)
+            self._count(example)
+            if not example.flags:
+                yield example
+
     def _count(self, example: Example) -> None:
         self.made.add(example.id)
         if example.flags:
@@ -181,7 +192,7 @@ class _Rows:
 
     def _end(self, event: Ended) -> None:
         outcome = f"failed:{event.reason}" if event.reason else "done" if event.examples else "nothing"
-        self.journal.finish(event.row, outcome, event.wanted)
+        self.journal.finish(event.row, outcome, event.wanted, event.reason in ("", "too_long"))
         if event.reason:
             self.failed[event.reason] += 1
         self._times.append((time.monotonic(), self.journal.wanted))
@@ -216,6 +227,22 @@ class _Rows:
         self.context.progress(done, self.total, tr("rows"), rate, (self.total - done) / rate if rate else -1.0)
         self.context.emit(Facts(facts={"counts": self.facts()}))
 
+    def sum_up(self) -> None:
+        """At the end, what the person should know beside the counts."""
+        if self.failed:
+            reasons = ", ".join(f"{words} ({self.failed[reason]:,})" for reason, words in _reasons().items() if self.failed[reason])
+            self.context.emit(Notice(level="warning", code="rows_failed", title=tr("Rows without an answer"), text=trn(
+                "{count} row was given up: {reasons}.", "{count} rows were given up: {reasons}.", sum(self.failed.values()),
+                reasons=reasons)))
+        if self.journal.wanted < self.total:
+            self.context.emit(Notice(level="info", code="fewer_rows", title=tr("Fewer rows than asked for"), text=tr(
+                "The recipe found material for {planned} of {count}.", planned=f"{self.journal.wanted:,}",
+                count=f"{self.total:,}"), remedy=tr("Give it more documents, seed examples or topics.")))
+        if self.made and not self.kept:
+            self.context.emit(Notice(level="warning", code="none_kept", title=tr("No row passed the checks"),
+                                     text=tr("All of them were set aside; the reasons stand with each row."),
+                                     remedy=tr("Look at some of them. A larger model often helps.")))
+
     def facts(self) -> dict[str, Any]:
         """Counts over all attempts. `kept` examples and those set aside by their first reason; rows that failed, by reason; by model what
         was asked and how many tokens went in and came out."""
@@ -230,7 +257,7 @@ class _Rows:
         """That models spent answering, over all attempts."""
         return float(sum(c["seconds"] for c in self.journal.counts.values()))
 
-    def save(self, folder: Any) -> None:
+    def save(self, folder: Path) -> None:
         """examples.jsonl, and set_aside.jsonl where there are any."""
         with open(folder / "examples.jsonl", "wb") as good, open(folder / "set_aside.jsonl", "wb") as bad:
             for line in lines(layout.rows_file(self.context.run_dir)):
@@ -239,6 +266,21 @@ class _Rows:
     def close(self) -> None:
         self._file.close()
         self.journal.close()
+
+
+def _reasons() -> dict[str, str]:
+    return {"slow": tr("took too long"), "dropped": tr("the connection broke"), "server": tr("the server failed"),
+            "form": tr("no readable answer"), "too_long": tr("too long for the model's context")}
+
+
+def _seconds(context: RunContext) -> float:
+    """All attempts together, as the events have it."""
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+    for event in read_events(layout.events_file(context.run_dir)):
+        first.setdefault(event.attempt, event.time)
+        last[event.attempt] = event.time
+    return round(sum(last[attempt] - first[attempt] for attempt in last), 1)
 
 
 def _recipe(spec: InstructSpec, context: RunContext) -> Recipe:

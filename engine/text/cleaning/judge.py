@@ -6,7 +6,6 @@ a text that goes unjudged in silence: `check()` asks before the run starts. This
 """
 
 import hashlib
-import ipaddress
 import json
 import os
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import ollama
 
+from engine.contract import addresses
 from engine.contract.errors import FormatError, MachineError, NotFound, SettingError
 from engine.contract.words import tr
 
@@ -199,22 +199,12 @@ def _excerpt(text: str) -> str:
 
 
 def _loopback(address: str) -> str:
-    """The address, if it is this machine's own: a number of the loopback network or "localhost". Names are not looked up."""
+    """The address, if it is this machine's own: a number of the loopback network or "localhost"."""
     try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise SettingError(tr("{address} is not an address.", address=address), tr("Write it as http://127.0.0.1:8080/v1."),
-                           field="harm_judge") from error
-    try:
-        own = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        own = host == "localhost"
-    if not own or parts.username or parts.password:
-        raise SettingError(tr("{address} is not on this machine. Texts are only shown to models that run here.",
-                              address=f"{parts.scheme}://{host}"),
-                           tr("Use an address that begins with http://127.0.0.1 or http://localhost."), field="harm_judge")
-    return address
+        return addresses.checked(address)
+    except SettingError as wrong:
+        raise SettingError(wrong.sentence, tr("Use an address that begins with http://127.0.0.1 or http://localhost."),
+                           field="harm_judge") from wrong
 
 
 def _reason(error: Exception | None) -> str:

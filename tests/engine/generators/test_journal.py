@@ -31,6 +31,8 @@ def test_what_was_put_is_there_again(tmp_path: Path) -> None:
     journal.put("1", "b", reply())
     journal.put("2", "a", reply("other"))
     journal.finish("2", "done", 3)
+    journal.finish("3", "failed:slow", 1, for_good=False)
+    assert journal.done == {"2", "3"} and journal.wanted == 4
     journal.close()
     again = Journal(tmp_path / "j.jsonl")
     found = again.get("1", "a")

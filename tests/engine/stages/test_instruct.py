@@ -159,6 +159,31 @@ def test_stop_and_pause_keep_everything_and_a_resume_goes_on(word: str, status: 
     assert project.artifacts.get(state.artifacts[0]).facts["kept"] == 24
 
 
+def test_rows_that_were_given_up_are_tried_again_by_a_resume_and_told_at_the_end(project: Project) -> None:
+    bad = {"rows": ("number 2 ", "number 6 ")}
+
+    def script(number: int, body: dict[str, Any]) -> Any:
+        about = body["messages"][-1]["content"]
+        return ("status", 500, {}, "oops") if any(words in about for words in bad["rows"]) else ("slow", 0.1, fact(number, body))
+    with hostile(script) as server:
+        run = project.runs.create(spec(project, responder=server.name, count=16, concurrency=2, retries=2))
+        pid = launch.start(run)
+        wait_for(server, 12, run)
+        control.send(run.dir, "pause")
+        state = follow(run, pid)
+        assert state.status == "paused" and state.facts["counts"]["failed"] == {"server": 2}
+        bad["rows"] = ("number 6 ",)
+        state = follow(run, launch.start(run))
+        assert state.status == "done", run.log_tail()
+        asked = [b["messages"][-1]["content"] for b in server.bodies]
+        assert sum("number 3 " in words for words in asked) == 1 and sum("number 6 " in words for words in asked) == 4
+    assert sorted(e.facts["number"] for e in rows(run)) == [n for n in range(16) if n != 6]
+    facts = project.artifacts.get(state.artifacts[0]).facts
+    assert facts["failed"] == {"server": 1} and facts["rows"] == 16 and facts["seconds"] > 1
+    told = [e for e in read_events(layout.events_file(run.dir)) if isinstance(e, Notice) and e.code == "rows_failed"]
+    assert len(told) == 1 and "1 row" in told[0].text and "the server failed (1)" in told[0].text
+
+
 def test_a_hostile_server_costs_no_row(project: Project) -> None:
     """Every kind of fault, one after the other, then the server dies and comes back."""
     faults: dict[int, Any] = {1: ("drop",), 3: ("status", 500, {}, "oops"), 5: ("raw", b'{"choices": [{"mess'), 7: "not JSON at all",
