@@ -258,11 +258,12 @@ def models(project: Path, as_json: bool) -> None:
 @click.option("--dtype", default="as_is", type=click.Choice(["as_is", "float32", "bfloat16", "float16"]),
               help=tr("The number format the weights are kept in; as_is changes nothing."))
 @click.option("--title", default="", help=tr("How the model is called in the project; its folder's name unless given."))
+@click.option("--base", default="", metavar="ID", help=tr("Of a folder that PEFT wrote (LoRA): the model of this project that it changes."))
 @click.option("--yes", is_flag=True, help=tr("Fetch from the hub without asking."))
 @JSON
 @boundary
-def import_model(project: Path, folder: str, dtype: str, title: str, yes: bool, as_json: bool) -> None:
-    """Take a model of another program into the project in DIR: a Hugging Face folder, a GGUF file, or hub:OWNER/NAME.
+def import_model(project: Path, folder: str, dtype: str, title: str, base: str, yes: bool, as_json: bool) -> None:
+    """Take a model of another program into the project in DIR: a Hugging Face folder, a GGUF file, hub:OWNER/NAME, or an adapter of PEFT.
 
     What cannot be computed exactly as its makers meant it is refused with the reason. No code of SOURCE is ever run.
     """
@@ -284,7 +285,7 @@ def import_model(project: Path, folder: str, dtype: str, title: str, yes: bool, 
         folder = f"{HUB}{found.name}{'/' + found.gguf if found.gguf else ''}@{found.revision}"
     else:
         folder = str(Path(folder).expanduser().resolve())
-    spec = pipeline.stage("import_model").spec.check({"folder": folder, "dtype": dtype, "title": title})
+    spec = pipeline.stage("import_model").spec.check({"folder": folder, "dtype": dtype, "title": title, "base": base})
     sys.exit(watch(opened, opened.runs.create(spec), "cpu", 1, as_json))
 
 
@@ -306,7 +307,7 @@ def network(word: str | None, as_json: bool) -> None:
 @PROJECT
 @click.argument("artifact", metavar="ID")
 @click.option("--to", "form", default="", metavar="FORMAT",
-              help=tr("Of a model: hf, gguf, ollama. Of a corpus: parquet, jsonl, or html for its report."))
+              help=tr("Of a model: hf, gguf, ollama, lora (its adapter, for PEFT). Of a corpus: parquet, jsonl, or html for its report."))
 @click.option("--out", type=click.Path(path_type=Path), help=tr("The folder or file to write; named after ID in this folder unless given."))
 @click.option("--replace", "--overwrite", is_flag=True, help=tr("Write over an export that is there."))
 @click.option("--dtype", "--quantisation", "--quant", "precision", default="", metavar="TYPE", help=tr(

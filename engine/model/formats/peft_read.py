@@ -136,7 +136,8 @@ def _config(folder: Path) -> dict[str, Any]:
                           tr("Fetch the adapter again.")) from None
     for key, words in (("use_dora", tr("DoRA")), ("modules_to_save", tr("whole modules that were trained")),
                        ("trainable_token_indices", tr("trained tokens")), ("megatron_config", "Megatron"),
-                       ("alora_invocation_tokens", "aLoRA"), ("layer_replication", tr("layers that are repeated")), ("target_parameters", tr("adapters of single parameters"))):
+                       ("alora_invocation_tokens", "aLoRA"), ("layer_replication", tr("layers that are repeated")),
+                       ("target_parameters", tr("adapters of single parameters"))):
         if told.get(key):
             raise _refused(words)
     if told.get("bias", "none") != "none" or told.get("lora_bias"):

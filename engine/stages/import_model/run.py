@@ -14,8 +14,10 @@ from engine.contract.errors import SettingError, Stopped
 from engine.contract.events import ArtifactMade, Facts, Notice, Phase, Phases
 from engine.contract.words import tr
 from engine.model.formats import hub, import_watch
+from engine.model.formats.peft_write import CONFIG_FILE
 from engine.project import layout
 from engine.project.project import Project
+from engine.stages.import_model.adapter import import_adapter
 from engine.stages.import_model.spec import HUB, ImportModelSpec
 
 
@@ -24,6 +26,8 @@ def run(spec: ImportModelSpec, context: RunContext) -> None:
     for problem in spec.problems():
         raise SettingError(problem.sentence, problem.remedy, field=problem.field)
     project = Project.open(context.project_dir)
+    if spec.base or (Path(spec.folder).expanduser() / CONFIG_FILE).is_file():
+        return import_adapter(spec, context, project)
     fetching = [["fetch", tr("Fetching")]] if spec.folder.startswith(HUB) else []
     context.emit(Phases(phases=[*fetching, *([id, title] for id, title in import_watch.phases().items()), ["save", tr("Saving")]]))
     made = project.artifacts.made_by(context.run_id, "model") if context.attempt > 1 else None  # killed right after it had finished

@@ -13,6 +13,8 @@ class ImportModelSpec(Spec):
 
     folder: str = option("", label=tr("Model"), help=tr("A folder with config.json and safetensors as other programs write them, a .gguf "
         "file, or hub:OWNER/NAME for one of the Hugging Face hub (only while the network is allowed in the settings)."))
+    base: str = option("", label=tr("Base model"),
+        help=tr("For an adapter of PEFT (LoRA): the model of this project that it changes. A new model is made of both."))
     title: str = option("", label=tr("Name"), help=tr("How this model is called in the project; its folder's name unless given."))
     dtype: str = option("as_is", label=tr("Store as"), choices=(("as_is", tr("as it is")), ("float32", "float32"), ("bfloat16", "bfloat16"),
                                                                 ("float16", "float16")),
@@ -21,4 +23,6 @@ class ImportModelSpec(Spec):
     def problems(self) -> list[Problem]:
         if not self.folder:
             return [Problem("folder", tr("There is no model to import."), tr("Choose a folder or a GGUF file."))]
+        if self.base and self.folder.startswith(HUB):
+            return [Problem("folder", tr("Adapters are imported from a folder."), tr("Fetch it first, and name its folder."))]
         return []

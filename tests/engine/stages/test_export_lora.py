@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from engine.cli import cli
 from engine.contract.context import RunContext
 from engine.contract.errors import Mismatch, SettingError
-from engine.model.adapter_files import save_adapter, save_adapter_checkpoint, weights_sha256
+from engine.model.adapter_files import adapter_facts, save_adapter, save_adapter_checkpoint, weights_sha256
 from engine.model.checkpoint import load_model, save_weights
 from engine.model.decoder import Decoder
 from engine.model.lora import LoraSettings, add_lora, lora_parameters, merge_lora
@@ -105,6 +107,32 @@ def test_gguf_of_an_adapters_checkpoint_is_that_of_the_merged_model(tmp_path: Pa
     one, other = ({t.name: t.data for t in GGUFReader(tmp_path / f"{n}.gguf").tensors} for n in "ab")
     assert one.keys() == other.keys()
     assert all(np.allclose(one[n], other[n], rtol=0, atol=1e-6) for n in one)
+
+
+@torch.no_grad()
+def test_an_adapter_that_was_exported_is_imported_and_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    project, model = tuned(tmp_path, *CASES["llama, some, rslora"])
+    export(project, model="model-2", to="lora", out=str(tmp_path / "x"))
+
+    def command(*words: str) -> tuple[int, dict]:
+        done = CliRunner().invoke(cli, ["import-model", str(project.dir), str(tmp_path / "x"), *words, "--json"])
+        return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+    code, told = command()
+    assert code == 2 and told["error"] == "no_base" and "--base" in told["remedy"]
+    assert len(project.artifacts.list("model")) == 2
+    code, told = command("--base", "model-1", "--title", "Came back")
+    assert code == 0, told
+    made = project.artifacts.list("model")[-1]
+    assert made.title == "Came back" and made.parents == ("model-1",) and made.facts["format"] == "peft"
+    made.verify()
+    assert adapter_facts(made.path).merged and adapter_facts(made.path).settings == CASES["llama, some, rslora"][1]
+    tokens = torch.randint(model.config.vocab_size, (2, 60), generator=torch.Generator().manual_seed(1))
+    wanted = model.logits(model(tokens))
+    for merge in (True, False):
+        again = load_model(made.path, merge=merge)
+        assert (again.logits(again(tokens)) - wanted).abs().max() < 1e-5
 
 
 def test_what_cannot_be_an_adapter_is_said_before_anything_is_written(tmp_path: Path) -> None:
