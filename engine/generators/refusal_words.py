@@ -18,7 +18,7 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         # "I'm sorry, but I can't assist with that.", "Unfortunately, I am unable to provide ..."
         r"(?:(?:i['’]?m|i am) (?:very |really |so |truly )?sorry|sorry|i apologi[sz]e|my apologies|unfortunately|regrettably)\b"
         r"[^.!?\n]{0,60}?"
-        r"\bi (?:can ?not|can['’]t|could ?n['’]t|am (?:not able|unable)|won['’]t|will not|don['’]t|do not)(?: be able)?(?: to)? " + _HELP,
+        r"\bi (?:can ?not|can['’]t|am (?:not able|unable)|won['’]t|will not|don['’]t|do not)(?: be able)?(?: to)? " + _HELP,
         r"(?:(?:i['’]?m|i am) (?:very |really |so )?sorry|sorry|unfortunately)[^.!?\n]{0,30}?\bi['’]?m (?:not able|unable) to " + _HELP,
         # At the very beginning, without an apology.
         r"i (?:can ?not|can['’]t|am (?:not able|unable) to|will not|won['’]t) (?:assist|help (?:you )?with|fulfil+|comply with|engage in|"

@@ -57,6 +57,7 @@ def test_refusals_are_found(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", [
     "I'm sorry to hear about your loss. Grief takes time.",
+    "I'm sorry if I couldn't help you before; here is the list.",
     "As an AI researcher, I look at how models answer.",
     "Dear Ms Li,\n\nI am sorry, but I cannot attend on Friday.",
     "I'm sorry, but I cannot attend your wedding; we will be in Rome.",
