@@ -1,8 +1,8 @@
 """Recipes of kind "reasoning": problems with a short answer that can be checked, for the stages that learn from being right.
 
 The model that writes a problem is a bad witness of its answer: it is solved again, apart from the first solution, and flagged where the
-answers differ. `facts["answer"]` and `facts["check"]` ("number", "choice", "text") say what is compared and how. That an answer on which all
-agree is right is not proven here.
+answers differ. `facts["answer"]` and `facts["check"]` ("number", "choice", "text") say what is compared and how. That an answer on which
+all agree is right is not proven here.
 """
 
 import re
