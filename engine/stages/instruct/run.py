@@ -150,6 +150,8 @@ class _Rows:
         self._useful: dict[str, bool] = {}
         self._told, self._began, self._changed = 0.0, time.monotonic(), (-1, -1)
         path = layout.rows_file(context.run_dir)
+        if frozen.new_prompts:
+            self.checks.know(inputs.seeds)
         earlier = self._earlier(path)
         self.checks.know(earlier)
         for _ in earlier:  # checks that compare nothing have not looked

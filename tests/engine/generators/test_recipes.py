@@ -12,6 +12,7 @@ from engine.contract.errors import FledgeError, FormatError, NotFound, SettingEr
 from engine.contract.rows import Document, Example, Message
 from engine.generators.asks import Ask, Reply, Role
 from engine.generators.flags import flags as known_flags
+from engine.generators.quality import Checks, CheckSettings
 from engine.generators.recipe import FOLDER, ListedDocuments, Recipe, RecipeInputs, Row, Writing, listed, load
 from engine.generators.recipe_reasoning import check_of, number_in, same, short
 from engine.generators.recipe_translate import lost
@@ -459,6 +460,17 @@ def test_choices_and_words_are_compared_as_what_they_are() -> None:
     assert check_of(listed_, "B) moss") == "choice" and short("choice", "b) moss") == "B" and same("choice", "B", "(b)")
     assert check_of("Which is oldest?", "B") == "text" and same("text", "The moss.", "the moss") and not same("text", "moss", "fern")
     assert same("number", "0.50", "1/2") and not same("number", "5", "five")
+
+
+def test_a_copy_of_any_seed_is_a_duplicate_where_prompts_must_be_new() -> None:
+    assert {r.id for r in listed() if r.new_prompts} == {"seeds", "evolve"}
+    recipe = load("seeds")
+    row = first_row(recipe)
+    unseen = next(s for s in SEEDS if s.id not in row.given["seeds"])
+    checks = Checks(CheckSettings.of({}, recipe.checks, recipe.kind))
+    checks.know(SEEDS)
+    made = only(recipe, answering({"instruction": unseen.messages[0].content}, "Done so.")[0], row)
+    assert made.flags == () and checks.looked(made).flags == ("duplicate",)
 
 
 # ---- Python
