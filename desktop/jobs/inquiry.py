@@ -32,14 +32,15 @@ class Inquiry(QObject):
         return self._process is not None
 
     def ask(self, module: str, question: str, given: dict[str, Any], then: Callable[[dict[str, Any]], object],
-            failed: Callable[[FledgeError], object]) -> None:
+            failed: Callable[[FledgeError], object], *options: str) -> None:
+        """`options` are further arguments of the module."""
         self.stop()
         self._then, self._failed = then, failed
         process = engine_process(self)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process = process
-        process.start(launch.interpreter(), ["-m", module, question])
+        process.start(launch.interpreter(), ["-m", module, question, *options])
         process.write(json.dumps(given).encode())  # not as an argument: a thousand files are too long for one
         process.closeWriteChannel()
         self._limit.start()
@@ -72,8 +73,12 @@ class Inquiry(QObject):
             self._failed(FledgeError(tr("The files could not be looked at: {why}.", why=words[0] if words else tr("the reader died")),
                                      tr("Leave out the last one added, and try again."), code="reader_died"))
             return
-        if "error" in answer:
-            self._failed(FledgeError(str(answer["sentence"]), str(answer["remedy"]), code=str(answer["error"])))
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if isinstance(error, dict):  # the form of modules that measure
+            self._failed(FledgeError(str(error["sentence"]), str(error["remedy"]), code=str(error["code"]),
+                                     field=str(error.get("field", ""))))
+        elif error is not None:
+            self._failed(FledgeError(str(answer["sentence"]), str(answer["remedy"]), code=str(error)))
         else:
             self._then(answer)
 

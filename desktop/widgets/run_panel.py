@@ -17,6 +17,7 @@ from desktop.jobs.process import RunProcess
 from desktop.jobs.run_follow import RunFollower
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
+from desktop.widgets.before_now import BeforeNow
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Stat
 from desktop.widgets.flexible import Beside, Flexible
@@ -60,13 +61,16 @@ class Line:
 
 @dataclass(frozen=True)
 class RunView:
-    """What of a run is shown. `remedies` gives the buttons of a notice (by its code)."""
+    """What of a run is shown. `remedies` gives the buttons of a notice (by its code). `compare`: the samples are answers to the same prompts
+    before and now; `reports`: a finished run has a report (`show_report`), shown before its charts."""
 
     numbers: tuple[Number, ...]
     curve: Line
     held_out: Line | None = None
     lower_is_better: bool = True
     remedies: Callable[[Notice], Sequence[Item]] = field(default=lambda notice: ())
+    compare: bool = False
+    reports: bool = False
 
 
 class PhaseSteps(QWidget):
@@ -258,8 +262,11 @@ class RunPanel(QWidget):
         self.stats = [Stat(each.name) for each in self.view.numbers]
         for stat in self.stats:
             stat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.what = Segments(self.theme, (("charts", tr("Charts")), ("log", tr("Log"))), "charts", name=tr("What to show of the run"),
-                             on_change=self._show_part)
+        report = (("report", tr("Report")),) if self.view.reports else ()
+        self.what = Segments(self.theme, (*report, ("charts", tr("Charts")), ("log", tr("Log"))), "charts",
+                             name=tr("What to show of the run"), on_change=self._show_part)
+        if report:
+            self.what.set_enabled("report", False, tr("It is there when the run is done."))
         self.progress_panel = Panel(row((self.phases, 1), self.what, gap=16), self.bar, 2, row(*[(s, 1) for s in self.stats], gap=16),
                                     pad=(16, 10, 16, 12), gap=8)
 
@@ -281,9 +288,9 @@ class RunPanel(QWidget):
         self.charts_panel = Panel(*parts, pad=(16, 8, 12, 6), gap=8)
 
     def _build_body(self) -> None:
-        self.samples = SampleList(self.theme)
+        self.samples = BeforeNow(self.theme) if self.view.compare else SampleList(self.theme)
         self.samples_note = small()
-        head = row(Text(tr("Samples"), "section"), "+", self.samples_note, pad=(0, 0, 18, 0))
+        head = row(Text(tr("Before and now") if self.view.compare else tr("Samples"), "section"), "+", self.samples_note, pad=(0, 0, 18, 0))
         samples = Panel(head, (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
         samples.setMinimumHeight(self.theme.px(150))
         charts = Beside(self.theme, self.charts_panel, col((samples, 1), self._side_notes, gap=12), side_width=SIDE)
@@ -294,6 +301,7 @@ class RunPanel(QWidget):
         self._parts = QStackedLayout(body)
         self._parts.addWidget(charts)
         self._parts.addWidget(log)
+        self._reported: QWidget | None = None
         col(self.question, self.waiting, self.progress_panel, (body, 1), gap=12, host=self)
 
     # what the page may ask --------------------------------------------------------------------------------------------
@@ -303,6 +311,15 @@ class RunPanel(QWidget):
         self._others = [Curve(name, "text3", series=series, key=self.view.curve.key, dashed=True, raw=False, unit=self.view.curve.unit)
                         for name, series in others]
         self.chart.set_curves([*self._others, self.main_curve])
+
+    def show_report(self, report: QWidget) -> None:
+        """What came of it, in place of the charts at first."""
+        assert self._reported is None and self.view.reports
+        self._reported = report
+        self._parts.addWidget(report)
+        self.what.set_enabled("report", True)
+        self.what.set("report")
+        self._show_part("report")
 
     def ask_stop(self) -> None:
         saved = self.follower.state.checkpoints
@@ -449,7 +466,7 @@ class RunPanel(QWidget):
             self.stop.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _show_part(self, part: str) -> None:
-        self._parts.setCurrentIndex(("charts", "log").index(part))
+        self._parts.setCurrentIndex(("charts", "log", "report").index(part))
 
 
 def clock(moment: float) -> str:

@@ -44,7 +44,7 @@ class StageView:
     unnamed         what a run without a title is called, with {number}
     goes_in, happens, came_out   the three places of the flow strip: (fact, line)
     outcome         (title, sentence) of a finished run, None where there is nothing to say
-    report          a widget below a finished run's panel, None for none
+    report          what is shown of a finished run in place of its charts at first (RunView.reports), None for none
     runs            the heading of the table of earlier runs; `inputs` and `measured` head two of its columns
     """
 
@@ -114,8 +114,7 @@ class RunSide(QWidget):
                                    self.view.measured)
         self.facts = col(self.log_panel, self.earlier, gap=12)
         self.facts.layout().addStretch(1)
-        self._reported = col(gap=0)
-        col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), self._reported, (self.panel, 1),
+        col(self.header, 14, self.flow, 12, self._gap(self.refused), self._gap(self.banner), (self.panel, 1),
             (self.facts, 1), gap=0, host=self)
 
     def _gap(self, slot: NoteSlot) -> NoteSlot:
@@ -211,12 +210,11 @@ class RunSide(QWidget):
         return Note(self.theme, "info", *told, icon="check") if told is not None else None
 
     def _show_report(self, status: str) -> None:
-        """What the stage shows of a finished run, above its charts."""
+        """What the stage shows of a finished run, before its charts."""
         if status == "done" and self._report is None:
             self._report = self.view.report(self.run, self.follower.state)
             if self._report is not None:
-                self._reported.layout().addWidget(self._report)
-        show_if(self._reported, status == "done" and self._report is not None)
+                self.panel.show_report(self._report)
 
     def _queue_note(self) -> Note:
         place = self.follower.queue_place or 0
