@@ -32,6 +32,11 @@ def cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, *, re
     weight_VC = weight_VC.to(hidden_NC.dtype)
     if temperature != 1.0:
         hidden_NC = hidden_NC / temperature
+    if hidden_NC.device.type == "cpu" and not torch.compiler.is_compiling() and reduction != "none":
+        # Targets that do not count need no logits. Elsewhere that would wait for the device, or change a compiled graph's shapes.
+        kept_N = targets_N != ignore_index
+        if not kept_N.all():
+            hidden_NC, targets_N = hidden_NC[kept_N], targets_N[kept_N]
     if chunked is None:
         chunked = targets_N.numel() * weight_VC.shape[0] * 4 > PLAIN_BYTES
     if chunked:
