@@ -278,7 +278,7 @@ class Tuner:
         if kept != state.step:
             self.load_trained(layout.checkpoint(self.context.run_dir, kept), parts.model)
         after = dict(parts.work.evaluate(parts.model)) if parts.work.evaluate else {}
-        if state.step != plan.steps and not (plan.sample_every and kept % plan.sample_every == 0):
+        if kept != plan.steps and not (plan.sample_every and kept % plan.sample_every == 0):  # else it was heard at that step
             self.sample(parts.model, parts.work, kept)
         before = dict(state.first_values)
         if after and before and after["val_loss"] >= before["val_loss"]:

@@ -182,6 +182,7 @@ def test_the_finished_model_has_the_best_weights_and_the_tokenizer(project):
     values = {e.step: e.values["val_loss"] for e in attempt.of(Evaluation) if e.step}
     best = min(values, key=values.get)
     assert artifact.facts["best_step"] == best and artifact.facts["val_loss_after"] == pytest.approx(values[best], abs=1e-6)
+    assert best in {s.step for s in attempt.of(Sample)}
     assert Tokenizer.load(artifact.path).record == Tokenizer.load(project.artifacts.get("model-1").path).record
     last = made_by(project, Attempt(project, "6-adapt", spec_of(learning_rate=0.2, decay="constant", eval_every=1, epochs=0.5,
                                                                 keep_best=False)).run())
