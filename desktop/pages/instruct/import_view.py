@@ -272,6 +272,7 @@ class ImportView(QWidget):
         self.cancelled.emit()
 
     def rest(self) -> None:
-        """Nobody looks."""
+        """Nobody looks; the buttons went with the header."""
         self._asked += 1
         self._later.stop()
+        self.header_actions = ()

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog
+from shiboken6 import isValid
 
 from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
@@ -266,7 +267,9 @@ class InstructPage(RunPage):
     def _show(self, view: str) -> None:
         fresh, self._view = view != self._view, view
         if view == "running":
-            self._build_running()
+            fresh = self._build_running() or fresh
+        elif self.running is not None:  # its buttons go with the header
+            self._drop_running()
         if fresh:
             self._notes.clear()
             self._header.set(tr("Instruction data"), SENTENCE)
@@ -275,6 +278,8 @@ class InstructPage(RunPage):
         show_if(self._head, view in HEADED)
         for name, place in self._places.items():
             show_if(place, name == view)
+        if view != "import":
+            self.bring.rest()
         if view == "start":
             self._show_start()
         elif view == "running":
@@ -352,20 +357,27 @@ class InstructPage(RunPage):
 
     # the run ----------------------------------------------------------------------------------------------------------
 
-    def _build_running(self) -> None:
+    def _build_running(self) -> bool:
+        """The view of the run that is followed; whether it was made anew."""
         follower, process = self._run.follower, self._run.process
         assert follower is not None and process is not None
         if self.running is not None and self.running.follower is follower:
-            return
-        if self.running is not None:
-            self.running.rest()
-        clear(self._places["running"].layout())
+            return False
+        self._drop_running()
         self.running = RunningView(self.context, follower, process)
         self.running.ended.connect(self._ended)
         self.running.resume_wanted.connect(self._resume)
         self._places["running"].layout().addWidget(self.running)
-        self._header.set_actions(*self._actions("running"))
         follower.changed.connect(self._show_running)
+        return True
+
+    def _drop_running(self) -> None:
+        if self.running is not None:
+            self.running.close_down()
+            if isValid(self.running.follower):
+                self.running.follower.changed.disconnect(self._show_running)
+            clear(self._places["running"].layout())
+            self.running = None
 
     def _show_running(self) -> None:
         follower = self._run.follower
@@ -433,9 +445,7 @@ class InstructPage(RunPage):
         if self._resuming and status in LIVE and self._run.follower is not None:
             self._resuming = False
             self._run.follower.status_changed.disconnect(self._resumed)
-            if self.running is not None:
-                self.running.rest()
-            self.running = None
+            self._drop_running()
             self._show("running")
 
     def _look_after_resume(self) -> None:
@@ -527,12 +537,13 @@ class InstructPage(RunPage):
     def take(self, names: list[str]) -> None:
         """Files that were dropped or chosen."""
         if names and self._view != "running":
+            again = self._view == "import"
             self.bring.look(names)
             self._show("import")
-            self._header.set_actions(*self._actions("import"))
+            if again:
+                self._header.set_actions(*self._actions("import"))
 
     def _imported(self, set_id: str) -> None:
-        self.bring.rest()
 
         def then(sets: list[Any]) -> None:
             self._sets_read(sorted(sets, key=lambda s: -s.created))

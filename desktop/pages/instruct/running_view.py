@@ -5,6 +5,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from desktop.context import AppContext
 from desktop.jobs.process import RunProcess
@@ -147,8 +148,18 @@ class RunningView(QWidget):
     # showing ----------------------------------------------------------------------------------------------------------
 
     def rest(self) -> None:
-        """Nobody looks at this run any more."""
+        """Nobody looks now; `tail.start()` goes on."""
         self.tail.stop()
+
+    def close_down(self) -> None:
+        """Nobody looks at this run any more. Its buttons have gone with the header."""
+        self._over = True
+        self.tail.stop()
+        if not isValid(self.follower):  # another run is followed
+            return
+        for signal, slot in ((self.follower.changed, self.refresh), (self.follower.status_changed, self.refresh),
+                             (self.process.asked_changed, self.refresh), (self.process.refused, self.trouble.show_error)):
+            signal.disconnect(slot)
 
     def _grown(self) -> None:
         self.model.grow(self.arrived.count)
