@@ -127,7 +127,7 @@ def test_the_domain_is_learned_and_the_report_says_from_where_to_where(project, 
     artifact = made_by(project, done)
     artifact.verify()
     facts = artifact.facts
-    assert facts["domain_bpb_after"] < 0.7 * facts["domain_bpb_before"] and facts["general_bpb_before"] < facts["domain_bpb_before"]
+    assert facts["domain_bpb_after"] < 0.8 * facts["domain_bpb_before"] and facts["general_bpb_before"] < facts["domain_bpb_before"]
     assert facts["val_loss_before"] == facts["domain_loss_before"] and facts["val_loss_after"] == facts["val_loss"]
     assert artifact.title == "lawyer" and artifact.parents == ("model-1", "corpus-2", "corpus-1") and facts["chat"] is False
     assert facts["trainable"] == facts["parameters"] == sum(p.numel() for p in load_model(artifact.path).parameters())
@@ -137,12 +137,13 @@ def test_the_domain_is_learned_and_the_report_says_from_where_to_where(project, 
     assert first.step == 0 and first.values["bpb"] == facts["domain_bpb_before"] and "general_bpb" in first.values
 
 
-def test_replay_keeps_more_of_what_was_known(project, done):
-    without = made_by(project, Attempt(project, "3-adapt", spec_of(replay_percent=0)).run()).facts
-    with_replay = made_by(project, done).facts
-    forgotten = [f["general_bpb_after"] - f["general_bpb_before"] for f in (without, with_replay)]
-    assert forgotten[0] > 0.15 and forgotten[1] < 0.5 * forgotten[0], forgotten
-    assert without["replay_percent"] == 0 and with_replay["replay_percent"] == 20
+def test_replay_keeps_more_of_what_was_known(project):
+    made = [made_by(project, Attempt(project, f"{n}-adapt", spec_of(replay_percent=percent, learning_rate=6e-3, epochs=3)).run()).facts
+            for n, percent in ((3, 0), (4, 20))]
+    forgotten = [f["general_bpb_after"] - f["general_bpb_before"] for f in made]
+    assert forgotten[0] > 0.15 and forgotten[1] < 0.4 * forgotten[0], forgotten
+    assert [f["replay_percent"] for f in made] == [0, 20]
+    assert all(f["domain_bpb_after"] < 0.6 * f["domain_bpb_before"] for f in made)
 
 
 def test_samples_before_and_after_phases_and_facts_are_told(done):
@@ -334,7 +335,8 @@ def test_batch_and_steps_follow_from_the_text():
     assert half.steps == pytest.approx(2 * small.steps, rel=0.1)
 
 
-def test_learning_rates_fall_with_the_width_and_rise_for_lora():
+def test_learning_rates_fall_with_the_width_and_with_small_batches_and_rise_for_lora():
     assert learning_rate("full", 160) == pytest.approx(1.2e-3) and learning_rate("full", 640) == pytest.approx(0.6e-3)
     assert learning_rate("full", 4096) == pytest.approx(learning_rate("full", 1024) / 4)
+    assert learning_rate("full", 160, 512) == pytest.approx(0.6e-3) and learning_rate("full", 160, 10**6) == learning_rate("full", 160)
     assert learning_rate("full", 4096) < learning_rate("lora", 4096) <= 10 * learning_rate("full", 4096)
