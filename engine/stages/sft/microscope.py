@@ -52,7 +52,7 @@ State = Literal["trained", "masked", "truncated", "pad"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """`level` "block" (the run should not be started) or "warn". `share` of the examples it concerns (0 to 1); `examples`: ids of some of
     them; `field`: the setting it belongs to."""
 
@@ -92,7 +92,7 @@ def inspect(project_dir: Path | str, spec: dict[str, Any], batches: int = 2) -> 
     try:
         template = templates.choose(tokenizer, settings.template)
     except FledgeError as wrong:
-        return _nothing_shown(sample, longest, Problem("block", wrong.code, wrong.sentence, wrong.remedy, 1.0, "template"))
+        return _nothing_shown(sample, longest, Fault("block", wrong.code, wrong.sentence, wrong.remedy, 1.0, "template"))
     encoded = encode_examples(tokenizer, sample.kept, template=template.source, loss_on=settings.loss_on, system=settings.system,
                               max_seq_len=longest, too_long=settings.too_long)
     problems = find_problems(tokenizer, template.source, settings, sample, encoded, longest)
@@ -164,10 +164,10 @@ class Sample:
 
 
 def find_problems(tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, encoded: EncodedExamples,
-                  longest: int) -> list[Problem]:
+                  longest: int) -> list[Fault]:
     """What is wrong with examples, template and settings together, what stops a run first."""
     if not sample.count:
-        return [Problem("block", "no_examples", tr("There are no examples to train on."),
+        return [Fault("block", "no_examples", tr("There are no examples to train on."),
                         tr("Choose a set that has some, or take those too that nobody has accepted yet.") if spec.only_accepted else
                         tr("Choose a set that has some; rejected examples are left out."), 1.0, "examples")]
     found = [*_roles(tokenizer, template, sample), *_lengths(spec, sample, encoded, longest),
@@ -175,7 +175,7 @@ def find_problems(tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sa
     if not any(problem.code == "unknown_role" for problem in found):
         found += _refused(sample, encoded)
     if not len(encoded) and not any(problem.level == "block" for problem in found):
-        found.append(Problem("block", "nothing_left", tr("No example is left to train on."),
+        found.append(Fault("block", "nothing_left", tr("No example is left to train on."),
                              tr("Look at the reasons why they are left out."), 1.0, "examples"))
     return sorted(found, key=lambda problem: problem.level != "block")
 
@@ -185,11 +185,11 @@ def _unknown_roles(template: str, sample: Sample) -> list[str]:
     return [role for role in sample.roles if role not in ROLES and not re.search(rf"""(['"]){re.escape(role)}\1""", template)]
 
 
-def _roles(tokenizer: Tokenizer, template: str, sample: Sample) -> Iterator[Problem]:
+def _roles(tokenizer: Tokenizer, template: str, sample: Sample) -> Iterator[Fault]:
     unknown = _unknown_roles(template, sample)
     if unknown:
         names = ", ".join(f"“{role}”" for role in unknown[:5])
-        yield Problem("block", "unknown_role", trn("The chat template knows no role called {names}.", "The chat template knows no roles "
+        yield Fault("block", "unknown_role", trn("The chat template knows no role called {names}.", "The chat template knows no roles "
                                                    "called {names}.", len(unknown), names=names),
                       tr("Rename them in the examples: the person is “user”, the model “assistant”."),
                       max(sample.with_role[role] for role in unknown) / sample.count, "examples",
@@ -200,11 +200,11 @@ def _roles(tokenizer: Tokenizer, template: str, sample: Sample) -> Iterator[Prob
             continue
         share = sample.with_role[role] / sample.count
         if way == "refused":
-            yield Problem("block", "unknown_role", tr("The chat template refuses the role “{role}”.", role=role),
+            yield Fault("block", "unknown_role", tr("The chat template refuses the role “{role}”.", role=role),
                           tr("Take those messages out of the examples, or choose another template."), share, "template",
                           (sample.of_role[role].id,))
         else:
-            yield Problem("warn", "role_dropped", tr("The chat template leaves out what the role “{role}” says.", role=role),
+            yield Fault("warn", "role_dropped", tr("The chat template leaves out what the role “{role}” says.", role=role),
                           tr("Choose another template if the model should read it."), share, "template", (sample.of_role[role].id,))
 
 
@@ -223,12 +223,12 @@ def _probe(tokenizer: Tokenizer, template: str, role: str) -> Literal["fine", "r
         return "refused"
 
 
-def _lengths(spec: SftSpec, sample: Sample, encoded: EncodedExamples, longest: int) -> Iterator[Problem]:
+def _lengths(spec: SftSpec, sample: Sample, encoded: EncodedExamples, longest: int) -> Iterator[Fault]:
     left, looked = encoded.left_out, len(sample.kept)
     long = left.too_long or left.cut
     if spec.too_long == "leave_out" and left.too_long:
         share, everything = left.too_long / looked, left.too_long == looked
-        yield Problem("block" if everything else "warn", "all_too_long" if everything else "too_long",
+        yield Fault("block" if everything else "warn", "all_too_long" if everything else "too_long",
                       tr("Every example is longer than {longest} tokens.", longest=f"{longest:,}") if everything else
                       tr("{share} of the examples are longer than {longest} tokens and are left out.", share=percent(share, 1),
                          longest=f"{longest:,}"),
@@ -236,18 +236,18 @@ def _lengths(spec: SftSpec, sample: Sample, encoded: EncodedExamples, longest: i
                       sample.ids(left.places["too_long"]))
     if spec.too_long == "cut" and left.cut_answers:
         share = left.cut_answers / looked
-        yield Problem("block" if share >= CUT_SHARE else "warn", "answers_cut",
+        yield Fault("block" if share >= CUT_SHARE else "warn", "answers_cut",
                       tr("{share} of the answers do not fit into {longest} tokens and would lose their end: the model would learn to stop "
                          "in mid-sentence.", share=percent(share, 1), longest=f"{longest:,}"),
                       tr("Leave longer examples out, choose a longer context, or shorten them."), share, "too_long",
                       sample.ids(left.places["cut_answers"]))
     elif spec.too_long == "cut" and long:
-        yield Problem("warn", "cut", tr("{share} of the examples are cut at {longest} tokens, behind what is learned.",
+        yield Fault("warn", "cut", tr("{share} of the examples are cut at {longest} tokens, behind what is learned.",
                                         share=percent(left.cut / looked, 1), longest=f"{longest:,}"),
                       tr("Nothing needs to be done."), left.cut / looked, "too_long", sample.ids(left.places["cut"]))
 
 
-def _ends(tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, encoded: EncodedExamples) -> Iterator[Problem]:
+def _ends(tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, encoded: EncodedExamples) -> Iterator[Fault]:
     places: tuple[int, ...] = ()
     if spec.loss_on == "all":  # whole conversations are one stretch, and the end of the last answer is the end of the text
         share, names = 0.0, chat_mask.end_ids(tokenizer)
@@ -260,13 +260,13 @@ def _ends(tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, en
         share, places = encoded.left_out.unended / max(1, len(encoded)), encoded.left_out.places["unended"]
     if share:
         ends = ", ".join(sorted(name for name, id in tokenizer.special.items() if id in chat_mask.end_ids(tokenizer))) or tr("none")
-        yield Problem("block" if share >= UNENDED_SHARE else "warn", "no_end_token",
+        yield Fault("block" if share >= UNENDED_SHARE else "warn", "no_end_token",
                       tr("The chat template puts no end token behind the answer, so the model would never learn to stop."),
                       tr("Close the assistant's turn in the template with one of this model's end tokens ({names}), inside the generation "
                          "block where there is one.", names=ends), share, "template", sample.ids(places))
 
 
-def _trained(spec: SftSpec, sample: Sample, encoded: EncodedExamples) -> Iterator[Problem]:
+def _trained(spec: SftSpec, sample: Sample, encoded: EncodedExamples) -> Iterator[Fault]:
     left, looked = encoded.left_out, len(sample.kept)
     if left.nothing_trained:
         share = left.nothing_trained / looked
@@ -282,27 +282,27 @@ def _trained(spec: SftSpec, sample: Sample, encoded: EncodedExamples) -> Iterato
                      share=percent(share, 1))
             remedy = tr("Look whether they have an answer of the assistant, and whether the generation block of the template holds it.")
         blocks = share >= NOTHING_SHARE or not len(encoded)
-        yield Problem("block" if blocks else "warn", "nothing_trained", why, remedy, share, "loss_on",
+        yield Fault("block" if blocks else "warn", "nothing_trained", why, remedy, share, "loss_on",
                       sample.ids(left.places["nothing_trained"]))
     trained = encoded.trained_tokens / max(1, encoded.tokens)
     if len(encoded) and trained < LITTLE_TRAINED:
-        yield Problem("warn", "little_trained", tr("Only {share} of the tokens are learned; the rest is only read.",
+        yield Fault("warn", "little_trained", tr("Only {share} of the tokens are learned; the rest is only read.",
                                                    share=percent(trained, 1)),
                       tr("That is slow, but not wrong. Shorten what is asked, or learn everything."), 1.0, "loss_on")
 
 
-def _refused(sample: Sample, encoded: EncodedExamples) -> Iterator[Problem]:
+def _refused(sample: Sample, encoded: EncodedExamples) -> Iterator[Fault]:
     left, looked = encoded.left_out, len(sample.kept)
     if left.refusal is None:
         return
     share = left.refused / looked
     code = "unclear_mask" if left.refusal.code == "chat_mask" else "refused"
-    yield Problem("block" if share >= NOTHING_SHARE else "warn", code,
+    yield Fault("block" if share >= NOTHING_SHARE else "warn", code,
                   tr("{share} of the examples cannot be written by the chat template. {reason}", share=percent(share, 1),
                      reason=left.refusal.sentence), left.refusal.remedy, share, "template", sample.ids(left.places["refused"]))
 
 
-def refuse(problems: Iterable[Problem]) -> None:
+def refuse(problems: Iterable[Fault]) -> None:
     """Raise the first problem that stops a run, as InputError."""
     for problem in problems:
         if problem.level == "block":
@@ -400,7 +400,7 @@ def _replay(project: Project, spec: SftSpec, ref: Any, tokenizer: Tokenizer) -> 
     return TokenShards.open(found.path).split("train") if found else None
 
 
-def _nothing_shown(sample: Sample, longest: int, problem: Problem) -> dict[str, Any]:
+def _nothing_shown(sample: Sample, longest: int, problem: Fault) -> dict[str, Any]:
     return {"problems": [asdict(problem)], "batches": [], "examples": [], "rendered": "", "rendered_example": "",
             "template": {"source": "", "origin": "", "name": "", "sentence": ""},
             "counts": {"examples": sample.count, "looked_at": 0, "usable": 0, "train": 0, "held_out": 0, "too_long": 0, "cut": 0,

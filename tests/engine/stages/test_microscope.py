@@ -204,9 +204,9 @@ def test_no_examples_are_said_so(project):
 
 def test_a_run_can_refuse_what_the_microscope_blocks(project):
     with pytest.raises(InputError) as caught:
-        microscope.refuse([microscope.Problem("warn", "a", "A.", "a."), microscope.Problem("block", "b", "B.", "b.", field="template")])
+        microscope.refuse([microscope.Fault("warn", "a", "A.", "a."), microscope.Fault("block", "b", "B.", "b.", field="template")])
     assert (caught.value.code, caught.value.sentence, caught.value.field) == ("b", "B.", "template")
-    microscope.refuse([microscope.Problem("warn", "a", "A.", "a.")])
+    microscope.refuse([microscope.Fault("warn", "a", "A.", "a.")])
 
 
 # ---- size, process
