@@ -16,8 +16,8 @@ WEB = "http://"  # hosts that are none stand apart from it
 ASK = Ask((Message(role="user", content="Hello?"),), max_tokens=8)
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1234/v1", "http://localhost:1234/v1", "http://LOCALHOST/v1", "https://" + "127.3.2.1/v1",
-                                     "http://[::1]:8080/v1"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1234/v1", "http://localhost:1234/v1", "http://LOCALHOST/v1",
+                                     "https://" + "127.3.2.1/v1", "http://[::1]:8080/v1"])
 def test_this_machine_may_be_asked(address: str) -> None:
     assert reach.checked(address) == address
 
