@@ -69,7 +69,7 @@ class RunRows:
         best = state.best
         value = best_value(best.values) if best else None
         return RunRow(id=run.id, number=run.number, stage=run.stage, title=run.title or "", status=status, step=state.step,
-                      inputs=inputs_words(run.inputs), steps=int(state.facts.get("steps") or 0),
+                      inputs=went_in(run), steps=int(state.facts.get("steps") or 0),
                       best=(value, best.step) if best is not None and value is not None else None, loss=state.metrics.last("loss"),
                       seconds=spent(state), created=run.created, size=self._size(run, state), checkpoints=len(state.checkpoints),
                       sentence=state.finished.sentence if state.finished else "", made=tuple(state.artifacts),
@@ -129,8 +129,21 @@ def inputs_words(inputs: dict[str, str]) -> str:
     for id in inputs.values():
         kind, _, place = id.rpartition("-")
         word = STAGES[kind].title if kind in STAGES else kind
-        named.append(f"{word.lower() if named else word} {place}".strip())
+        named.append(f"{word.lower() if named else word[:1].upper() + word[1:]} {place}".strip())
     return ", ".join(named)
+
+
+def went_in(run: Run) -> str:
+    """What a run was given, in words; of one that goes on training a model, that model first ("Model 1, corpus 2")."""
+    start = str(run.spec.get("model") or "")
+    if start and "model" not in run.inputs:
+        source, at, step = start.partition("@")
+        if at:
+            first = tr("Run {number}, step {step}", number=source.partition("-")[0], step=step)
+            rest = inputs_words(run.inputs)
+            return f"{first}, {rest[:1].lower()}{rest[1:]}" if rest else first
+        return inputs_words({"model": start, **run.inputs})
+    return inputs_words(run.inputs)
 
 
 def best_value(values: dict[str, float | None]) -> float | None:

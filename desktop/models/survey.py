@@ -26,6 +26,10 @@ ACTIVE = ("running", "waiting", "starting")
 BROKEN = ("failed", "crashed", "interrupted")
 
 
+TUNING = {"sft": ("sft", "adapt")}
+"""Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
+
+
 @dataclass(frozen=True)
 class RunGlance:
     """A run in one line. `share` 0 to 1; `eta` seconds left, -1 unknown; `loss` None where there is none."""
@@ -162,11 +166,21 @@ def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: S
     newest: dict[str, Artifact] = {}
     for artifact in artifacts:
         newest[artifact.kind] = artifact
-    return [_state(stage, newest, [r for r in runs if r.stage == stage.id]) for stage in stages]
+    states = []
+    for stage in stages:
+        own = TUNING.get(stage.id, (stage.id,))
+        made = [a for a in artifacts if a.kind == stage.makes and (_tuned(a) == (stage.id in TUNING))]
+        states.append(_state(stage, made[-1] if made else None, newest, [r for r in runs if r.stage in own]))
+    return states
 
 
-def _state(stage: Stage, newest: dict[str, Artifact], runs: Sequence[RunGlance]) -> StageState:
-    made, last = newest.get(stage.makes), runs[-1] if runs else None
+def _tuned(artifact: Artifact) -> bool:
+    """Whether it was made from a model that was there: such a model says nothing about whether one was raised."""
+    return any(artifact.run.endswith(f"-{stage}") for stages in TUNING.values() for stage in stages)
+
+
+def _state(stage: Stage, made: Artifact | None, newest: dict[str, Artifact], runs: Sequence[RunGlance]) -> StageState:
+    last = runs[-1] if runs else None
     active = next((r for r in reversed(runs) if r.active), None)
     if active is not None:
         words = percent(active.share) if active.status == "running" else tr("waiting")
@@ -178,7 +192,7 @@ def _state(stage: Stage, newest: dict[str, Artifact], runs: Sequence[RunGlance])
         return StageState(stage.id, stage.title, "failed", last.share, words)
     if made is not None:
         stale = any(newest[kind].id not in made.parents for kind in stage.needs
-                    if kind in newest and any(p.rpartition("-")[0] == kind for p in made.parents))
+                    if kind != stage.makes and kind in newest and any(p.rpartition("-")[0] == kind for p in made.parents))
         return StageState(stage.id, stage.title, "stale" if stale else "done", words=tr("stale") if stale else "")
     if last is not None and last.status in ("stopped", "paused"):
         return StageState(stage.id, stage.title, "failed", last.share, tr("stopped") if last.status == "stopped" else tr("paused"))

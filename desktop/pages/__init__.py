@@ -31,7 +31,8 @@ class PageEntry:
 
 
 _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop.pages.tokenizer:TokenizerPage",
-              "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage"}
+              "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage",
+              "sft": "desktop.pages.finetune:FinetunePage"}
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
@@ -45,5 +46,9 @@ PAGES: tuple[PageEntry, ...] = (
 )
 
 
+SHOWN_ON = {"adapt": "sft"}
+"""Stages whose runs are shown on the page of another."""
+
+
 def page(id: str) -> PageEntry:
-    return next(entry for entry in PAGES if entry.id == id)
+    return next(entry for entry in PAGES if entry.id == SHOWN_ON.get(id, id))

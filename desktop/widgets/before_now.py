@@ -33,7 +33,7 @@ def pairs(samples: Sequence[Sample]) -> list[Pair]:
 
 
 class BeforeNow(QWidget):
-    """`set(samples)`. `beside`: both answers side by side (a wide place); else one under the other. `finished`: "after" instead of "now"."""
+    """`set(samples)`. `beside`: both answers side by side (a wide place), else one under the other. `finished`: "after", not "now"."""
 
     def __init__(self, theme: Theme, beside: bool = False, finished: bool = False) -> None:
         super().__init__()

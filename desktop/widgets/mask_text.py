@@ -74,8 +74,8 @@ def mask_legend(theme: Theme, states: Sequence[str] = STATES) -> QWidget:
 
 
 class MaskText(QTextEdit):
-    """`set([(heading, pieces)])`: pieces are mappings with text, state, example, count (of padding). A line begins with each example; drawn a
-    few hundred pieces at a time. Left and right (`turned`) go to the page before and after."""
+    """`set([(heading, pieces)])`: pieces are mappings with text, state, example, count (of padding). A line begins with each example; it is
+    drawn a few hundred pieces at a time. Left and right (`turned`) go to the page before and after."""
 
     turned = Signal(int)
 

@@ -61,8 +61,8 @@ class Line:
 
 @dataclass(frozen=True)
 class RunView:
-    """What of a run is shown. `remedies` gives the buttons of a notice (by its code). `compare`: the samples are answers to the same prompts
-    before and now; `reports`: a finished run has a report (`show_report`), shown before its charts."""
+    """What of a run is shown. `remedies` gives the buttons of a notice (by its code). `compare`: the samples are answers to the same
+    prompts before and now; `reports`: a finished run has a report (`show_report`), shown before its charts."""
 
     numbers: tuple[Number, ...]
     curve: Line

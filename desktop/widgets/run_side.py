@@ -40,8 +40,8 @@ OVER = ("done", "failed", "crashed", "interrupted", "stopped", "paused")
 class StageView:
     """What a stage calls its runs, and what of them is shown.
 
-    going, gone     titles with {name}: "Pretraining {name}", "Pretrained {name}"
-    unnamed         what a run without a title is called, with {number}
+    going, gone     the title by the run's name: "Pretraining Tales", "Pretrained Tales"
+    unnamed         what a run without a title is called, by its number
     goes_in, happens, came_out   the three places of the flow strip: (fact, line)
     outcome         (title, sentence) of a finished run, None where there is nothing to say
     report          what is shown of a finished run in place of its charts at first (RunView.reports), None for none
@@ -49,9 +49,9 @@ class StageView:
     """
 
     stage: str
-    going: str
-    gone: str
-    unnamed: str
+    going: Callable[[str], str]
+    gone: Callable[[str], str]
+    unnamed: Callable[[int], str]
     run: RunView
     goes_in: Callable[[Run, RunState], tuple[str, str]]
     happens: Callable[[RunState, str], tuple[str, str]]
@@ -138,8 +138,8 @@ class RunSide(QWidget):
     # showing ----------------------------------------------------------------------------------------------------------
 
     def _title(self) -> str:
-        name = self.run.title or self.view.unnamed.format(number=self.run.number)
-        return (self.view.gone if self._status() == "done" else self.view.going).format(name=name)
+        name = self.run.title or self.view.unnamed(self.run.number)
+        return (self.view.gone if self._status() == "done" else self.view.going)(name)
 
     def _status(self) -> str:
         return self.follower.status

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from desktop.models.run_rows import inputs_words
 from desktop.models.trouble import StageWords
 from desktop.pages.pretrain import numbers
+from desktop.widgets import run_numbers
 from desktop.widgets.run_side import StageView
 from engine.contract.units import count, duration, number
 from engine.contract.words import tr
@@ -22,8 +23,9 @@ def stage_view(context: "AppContext") -> StageView:
         tokens = corpus_tokens(context, run.inputs.get("corpus", ""))  # until the run tells
         return numbers.goes_in(state, inputs_words(run.inputs), tr("about {tokens} tokens", tokens=count(tokens)) if tokens else "")
 
-    return StageView(stage=STAGE, going=tr("Pretraining {name}"), gone=tr("Pretrained {name}"), unnamed=tr("model {number}"),
-                     run=numbers.view(context.machine), goes_in=goes_in, happens=numbers.happens, came_out=numbers.came_out,
+    return StageView(stage=STAGE, going=lambda name: tr("Pretraining {name}", name=name),
+                     gone=lambda name: tr("Pretrained {name}", name=name), unnamed=lambda number: tr("model {number}", number=number),
+                     run=numbers.view(context.machine), goes_in=goes_in, happens=run_numbers.happens, came_out=numbers.came_out,
                      outcome=outcome, words=StageWords(), new=(tr("New design"), tr("Pretrain another model.")),
                      runs=tr("Pretraining runs"))
 

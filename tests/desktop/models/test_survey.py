@@ -1,6 +1,7 @@
 """The states of the stages, from what was made and what ran; and that a look at a run costs the same however long it was."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,27 @@ MODEL = artifact("model-1", 3, "corpus-1", "tokenizer-1")
 
 
 def test_an_empty_project_is_ready_for_its_first_stage_only() -> None:
-    assert states() == {"corpus": ("ready", "ready"), "tokenizer": ("nothing", ""), "pretrain": ("nothing", "")}
+    assert states() == {"corpus": ("ready", "ready"), "tokenizer": ("nothing", ""), "pretrain": ("nothing", ""),
+                        "instruct": ("ready", "ready"), "sft": ("nothing", "")}
 
 
 def test_what_was_made_makes_the_next_stage_ready() -> None:
-    assert states([CORPUS]) == {"corpus": ("done", ""), "tokenizer": ("ready", "ready"), "pretrain": ("nothing", "")}
-    assert states([CORPUS, TOKENIZER, MODEL]) == {"corpus": ("done", ""), "tokenizer": ("done", ""), "pretrain": ("done", "")}
+    assert states([CORPUS])["tokenizer"] == ("ready", "ready") and states([CORPUS])["pretrain"] == ("nothing", "")
+    found = states([CORPUS, TOKENIZER, MODEL])
+    assert [found[s] for s in ("corpus", "tokenizer", "pretrain")] == [("done", "")] * 3 and found["sft"] == ("ready", "ready")
+
+
+def test_a_tuned_model_is_done_tuning_and_leaves_pretraining_as_it_was() -> None:
+    tuned = replace(artifact("model-2", 9, "model-1"), run="5-sft")
+    found = states([CORPUS, TOKENIZER, MODEL, tuned])
+    assert found["sft"] == ("done", "") and found["pretrain"] == ("done", "")
+    assert states([CORPUS, TOKENIZER, tuned])["pretrain"] == ("ready", "ready")
+    adapted = replace(tuned, run="6-adapt")
+    assert states([CORPUS, TOKENIZER, MODEL, adapted])["sft"] == ("done", "")
+
+
+def test_a_domain_run_shows_at_the_place_of_fine_tuning() -> None:
+    assert states([CORPUS, TOKENIZER, MODEL], [run("adapt", "running", share=0.5)])["sft"] == ("running", "50\u00a0%")
 
 
 def test_a_newer_parent_makes_what_came_of_the_old_one_stale() -> None:
@@ -126,7 +142,8 @@ def test_equal_projects_give_equal_surveys(made: Project) -> None:
         corpus.finish(documents=1)
     found = survey(made)
     assert found.choices("corpus") == [("corpus-1", "Books")]
-    assert [s.state for s in found.stages] == ["done", "ready", "failed"]
+    assert {s.id: s.state for s in found.stages} == {"corpus": "done", "tokenizer": "ready", "pretrain": "failed", "instruct": "ready",
+                                                     "sft": "nothing"}
 
 
 def test_only_runs_that_changed_are_read_again(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
