@@ -202,6 +202,28 @@ def lay_over(app: "App") -> None:
     page._chosen()
 
 
+def instruct_step(step: str) -> Callable[["App"], None]:
+    """The wizard of instruction data at one of its steps, with what is found on this machine."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["instruct"]
+        page.generate()
+        wait_for(app, lambda: page.wizard.plan.places is not None and page.wizard.plan.recipes is not None)
+        page.wizard.plan.go(step)
+        page.wizard.refresh()
+    return show
+
+
+def instruct_import(app: "App") -> None:
+    """A file of questions before it is imported."""
+    page: Any = app.window.pages["instruct"]
+    assert app.context.project is not None
+    file = app.context.project.dir.parent / "questions.jsonl"
+    rows = [{"question": f"When did the {i + 1}. ferry leave?", "answer": f"At {6 + i % 12} o'clock." if i % 7 else ""} for i in range(40)]
+    file.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    page.take([str(file)])
+    wait_for(app, lambda: page.bring.plan.look is not None)
+
+
 def lineage_read(app: "App") -> None:
     """Sizes and settings come from threads."""
     settle(app, 1.0)
@@ -224,6 +246,10 @@ MOMENTS: tuple[Moment, ...] = (
     *(Moment(f"corpus-{step}", "corpus", project=EMPTY, prepare=corpus_step(step))
       for step in ("sources", "clean", "duplicates", "split", "start")),
     Moment("tokenizer-empty", "tokenizer", project=EMPTY),
+    Moment("instruct-empty", "instruct", project=EMPTY),
+    *(Moment(f"instruct-{step}", "instruct", project=EMPTY, prepare=instruct_step(step))
+      for step in ("models", "recipe", "amount", "preview")),
+    Moment("instruct-import", "instruct", project=EMPTY, prepare=instruct_import),
     Moment("pretrain-empty", "pretrain", project=EMPTY),
     Moment("chat-empty", "chat", project=EMPTY),
     Moment("runs-empty", "runs", project=EMPTY),

@@ -17,7 +17,7 @@ from engine.stages.instruct.spec import InstructSpec
 SIDE = 312
 PARTS = {"margin": "second_responder", "keep_rejected": "second_responder", "lowest_score": "judge"}
 """Settings that matter only where somebody has this part."""
-FIELDS = ("title", "count", "duplicates", "shortest", "refusals", "check_language", "margin", "lowest_score", "keep_rejected", "held_out",
+FIELDS = ("title", "count", "refusals", "check_language", "duplicates", "lowest_score", "shortest", "margin", "keep_rejected", "held_out",
           "concurrency", "temperature", "max_tokens", "context", "think", "timeout", "retries", "seed")
 
 

@@ -58,18 +58,18 @@ class InstructSpec(Spec):
         help=tr("How often a request that fails is made, each time after a longer wait."))
 
     margin: float = option(1.0, label=tr("Margin"), ge=0, le=10, advanced=True, group=CHECKS,
-        help=tr("Judged answers whose scores are nearer than this are a tie, and the row is dropped. Scores go from 1 to 10."))
-    lowest_score: float = option(0.0, label=tr("Lowest score"), ge=0, le=10, advanced=True, group=CHECKS,
+        help=tr("Judged answers whose scores are nearer than this are a tie, and the row is set aside. Scores go from 1 to 10."))
+    lowest_score: float = option(0.0, label=tr("Lowest score"), ge=0, le=10, group=CHECKS,
         help=tr("Rows whose best answer scores less are set aside."))
     keep_rejected: bool = option(True, label=tr("Keep the losing answer"), advanced=True, group=CHECKS,
         help=tr("As a rejected one: a pair to learn preferences from later."))
     shortest: int = option(1, label=tr("Shortest answer"), unit=tr("characters"), ge=0, le=100_000, advanced=True, group=CHECKS,
         help=tr("Shorter answers are set aside."))
-    refusals: bool = option(True, label=tr("Set refusals aside"), advanced=True, group=CHECKS,
+    refusals: bool = option(True, label=tr("Set refusals aside"), group=CHECKS,
         help=tr("Answers like “As an AI, I cannot”."))
-    check_language: bool = option(True, label=tr("Set other languages aside"), advanced=True, group=CHECKS,
+    check_language: bool = option(True, label=tr("Set other languages aside"), group=CHECKS,
         help=tr("Rows whose answer is in another language than asked for."))
-    duplicates: float = option(0.8, label=tr("Near duplicates from"), ge=0, le=1, advanced=True, group=CHECKS,
+    duplicates: float = option(0.8, label=tr("Near duplicates from"), ge=0, le=1, group=CHECKS,
         help=tr("Questions that share this much of their word sequences with an earlier one are set aside. 0: never."))
     held_out: tuple[str, ...] = option((), label=tr("Evaluation sets"), advanced=True, group=CHECKS,
         help=tr("Files or sets whose questions must not be among the rows."))
