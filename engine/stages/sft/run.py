@@ -11,7 +11,7 @@ from engine.contract.events import Facts, Phases
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project.project import Project
-from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row
+from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row, tell_untrained_end
 from engine.stages.sft.spec import SftSpec
 from engine.training.checkpoints import resume_point
 from engine.training.examples import example_loss
@@ -38,6 +38,7 @@ def run(spec: SftSpec, context: RunContext) -> None:
             parts = tuner.build(work, resume_point(context, ranks))
             context.emit(Phases(phases=[p for p in PHASES if p[0] != "compile" or parts.trainer.state.compiled]))
             context.emit(Facts(facts=told))
+            tell_untrained_end(conversations, parts.model, context)
         tuner.compile(parts)
         with context.phase("train", tr("Train")):
             parts.trainer.train()

@@ -167,6 +167,12 @@ def test_lora_learns_it_too_and_can_be_gone_on_with(project):
     assert made_by(project, again).parents == ("model-1",)
 
 
+def test_an_end_that_adapters_cannot_teach_is_warned_of(project, done):
+    def warned(**more):
+        return "end_never_learned" in {n.code for n in attempt_of(project, spec_of(project, epochs=0.2, **more)).run().of(Notice)}
+    assert warned(method="lora") and not warned() and not warned(method="lora", model=made_by(project, done).id)
+
+
 def test_replayed_text_keeps_the_loss_on_it_down(project):
     spec = {"epochs": 4, "replay": "corpus-1"}
     kept = attempt_of(project, spec_of(project, **spec)).run().facts()
