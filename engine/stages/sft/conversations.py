@@ -35,7 +35,8 @@ GENERAL_TOKENS = 50_000
 """Of the replay corpus' held-out text, read at each validation at most."""
 BORDERS_FROM_DOCUMENTS = 16
 ALIKE = 0.97
-"""Cosine of two rows of the table from which on neither token was ever trained (measured: 0.98 and more among those, at most 0.67 for tokens of text)."""
+"""Cosine of two rows of the table from which on neither token was ever trained (measured: 0.98 and more among those, at most 0.67 for
+tokens of text)."""
 
 
 @dataclass(frozen=True)
