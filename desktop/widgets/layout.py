@@ -73,6 +73,7 @@ def clear(layout: QLayout) -> None:
     while (item := layout.takeAt(0)) is not None:
         if (widget := item.widget()) is not None:
             let_go(widget)
+            widget.hide()  # a layout shows what was added to it a moment later: without a parent that would be a window of its own
             widget.setParent(None)
             widget.deleteLater()
         elif (inner := item.layout()) is not None:

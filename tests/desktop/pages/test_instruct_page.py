@@ -368,3 +368,19 @@ def test_a_growing_table_never_holds_the_window(page: InstructPage, qtbot: QtBot
     longest = max(longest, time.thread_time() - began)
     assert running.model.row(19_999).id == f"{run.id}:19999"
     assert longest < 0.05, f"{longest * 1000:.0f} ms"
+
+
+def test_typing_fast_opens_no_window_and_keeps_the_focus(page: InstructPage, window: MainWindow, qtbot: QtBot) -> None:
+    """Lines that are replaced twice in one turn of the event loop were once shown as windows of their own, and took the focus away."""
+    page.generate()
+    wizard = page.wizard
+    assert wizard is not None
+    wizard.plan.go("amount")
+    wizard.refresh()
+    field = body(wizard, "amount").form.rows["count"].control
+    window.activateWindow()
+    field.setFocus()
+    qtbot.keyClicks(field, "2345")
+    qtbot.wait(100)
+    assert [w for w in QApplication.topLevelWidgets() if w.isVisible()] == [window]
+    assert QApplication.focusWidget() is field
