@@ -268,7 +268,7 @@ class FinetunePlan:
         if self.plan is None:
             return {}
         plan, load = self.plan, self.plan.load
-        known = {"learning_rate": plan.learning_rate, "micro_batch_size": plan.micro_batch_size, "eval_every": plan.eval_every,
+        known = {"learning_rate": f"{plan.learning_rate:.2g}", "micro_batch_size": plan.micro_batch_size, "eval_every": plan.eval_every,
                  "sample_every": plan.sample_every, "checkpoint_every_steps": plan.checkpoint_every_steps,
                  "max_seq_len": load.seq_len if self.goal == ADAPT else plan.config.max_seq_len}
         own = {"batch_size": load.batch} if self.goal == SFT else {"tokens_per_step": round(load.tokens_per_step)}

@@ -9,6 +9,8 @@ from engine.contract.units import count, duration, number, percent, significant
 from engine.contract.words import tr
 from engine.project.run_state import RunState
 
+NOISE = 0.02
+
 
 @dataclass(frozen=True)
 class Change:
@@ -23,6 +25,11 @@ class Change:
     @property
     def better(self) -> bool:
         return self.after < self.before
+
+    @property
+    def worse(self) -> bool:
+        """By more than what is within the noise of a measure on held-out text."""
+        return self.after > self.before * (1 + NOISE)
 
     @property
     def words(self) -> str:
@@ -98,7 +105,7 @@ def sentence(stage: str, outcome: Mapping[str, Any]) -> str:
     general = next((c for c in found if c.title == tr("General text")), None)
     if general is not None:
         words.append(tr("On general text {change}: it forgot nothing to speak of.", change=general.words)
-                     if general.after <= general.before * 1.02 else
+                     if not general.worse else
                      tr("On general text {change}: it forgot some. More replay, or fewer epochs, keep more.", change=general.words))
     elif stage == "adapt":
         words.append(tr("What it forgot was not measured: no general text was chosen."))

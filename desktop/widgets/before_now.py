@@ -67,6 +67,9 @@ class BeforeNow(QWidget):
         after = tr("After") if self._finished else tr("Now, step {step}", step=number(pair.step))
         before = col(small(tr("Before"), "text3"), Text(pair.before or tr("(nothing)"), tone="text2", wrap=True, select=True), gap=1)
         now = col(small(after, "text2"), Text(pair.now or tr("(nothing)"), wrap=True, select=True), gap=1) if pair.now is not None else None
+        for each in (before, now):
+            if each is not None:
+                each.layout().addStretch(1)
         answers = row((before, 1), (now, 1) if now is not None else None, gap=20) if self._beside else col(before, now, gap=4)
         made = col(Text(pair.prompt, "medium", wrap=True), answers, gap=4)
         made.setAccessibleName(f"{pair.prompt} {tr('Before')}: {pair.before} {after}: {pair.now or ''}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from desktop.widgets.layout import clear, col, fill, row
@@ -9,11 +10,12 @@ from desktop.widgets.text import Text, small
 
 
 class Facts(QWidget):
-    """`set([(name, value), ...])`; rows are reused while the names stay the same, so that live values do not flicker."""
+    """`set([(name, value), ...])`; rows are reused while the names stay the same, so that live values do not flicker. `elide`: values may
+    be names of any length, and are cut with the whole in the tooltip."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str]] = (), gap: int = 7) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, str]] = (), gap: int = 7, elide: bool = False) -> None:
         super().__init__()
-        self._gap = gap
+        self._gap, self._elide = gap, elide
         self._names: list[str] = []
         self._values: list[Text] = []
         self._box = QVBoxLayout(self)
@@ -25,8 +27,10 @@ class Facts(QWidget):
         names = [name for name, _ in pairs]
         if names != self._names:
             clear(self._box)
-            self._names, self._values = names, [Text(role="medium") for _ in names]
-            fill(self._box, tuple(row(Text(name, tone="text2"), "+", value, gap=8)
+            self._names = names
+            self._values = [Text(role="medium", elide=self._elide, align=Qt.AlignmentFlag.AlignRight if self._elide else None)
+                            for _ in names]
+            fill(self._box, tuple(row(Text(name, tone="text2"), *([(value, 1)] if self._elide else ["+", value]), gap=8)
                                   for name, value in zip(names, self._values, strict=True)), self._gap)
         for label, (_, value) in zip(self._values, pairs, strict=True):
             label.set(value)

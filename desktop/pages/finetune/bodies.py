@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
 
 SIDE = 348
+GUTTER = 8
 
 
 class Body(QWidget):
@@ -80,9 +81,16 @@ class Body(QWidget):
         return rest
 
 
-def scrolled(*items: Item, gap: int = 12) -> Scroll:
-    """A column that scrolls in what height there is."""
-    return Scroll(col(*items, "+", gap=gap, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)
+class Gutter(Scroll):
+    """A column that scrolls in what height there is; it keeps away from its scroll bar, and where there is none it fills the width."""
+
+    def __init__(self, *items: Item, gap: int = 12) -> None:
+        self._poured = col(*items, "+", gap=gap, host=Poured())
+        super().__init__(self._poured, horizontal=False)
+        self.verticalScrollBar().rangeChanged.connect(lambda low, high: self._keep_away(high > low))
+
+    def _keep_away(self, scrolls: bool) -> None:
+        self._poured.layout().setContentsMargins(0, 0, GUTTER if scrolls else 0, 0)
 
 
 def scrolled_panel(form: QWidget) -> Panel:

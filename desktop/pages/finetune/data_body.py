@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from desktop.models.finetune_plan import FinetunePlan
-from desktop.pages.finetune.bodies import SIDE, Body, scrolled
+from desktop.pages.finetune.bodies import SIDE, Body, Gutter
 from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Tick
@@ -85,13 +85,13 @@ class ExamplesBody(Body):
         self.replay = self.make_form(["replay", "replay_documents"], bare=True)
         against = Panel(Text(tr("Against forgetting"), "section"),
                         Text(tr("A model that learns only answers forgets what no answer mentions. Some documents of what it was raised "
-                                "on, mixed into each step, keep that: recommended for small models."), tone="text2", wrap=True), self.replay,
-                        pad=(16, 10, 16, 8), gap=4)
+                                "on, mixed into each step, keep that: recommended for small models."), tone="text2", wrap=True),
+                        self.replay, pad=(16, 10, 16, 8), gap=4)
         self.facts, self.warnings = Facts(gap=6), col(gap=8)
         side = col(Panel(Text(tr("What it will learn from"), "section"), self.facts,
                          small(tr("The examples are copied into the run when it starts. What you change in the library later does not "
                                   "touch it."), wrap=True), pad=(16, 10, 16, 12), gap=8), self.warnings, "+", gap=12)
-        col((Beside(theme, scrolled(data, against), side, side_width=SIDE, least=300), 1), gap=0, host=self)
+        col((Beside(theme, Gutter(data, against), side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
     def choices(self, kind: str) -> list[tuple[str, str]]:
         return [("", tr("None")), *self.context.choices(kind)]
@@ -141,7 +141,7 @@ class TextBody(Body):
                                 "what learning the domain has cost."), tone="text2", wrap=True), self.general, pad=(16, 10, 16, 8), gap=4)
         self.facts, self.warnings = Facts(gap=6), col(gap=8)
         side = col(Panel(Text(tr("What it will read"), "section"), self.facts, pad=(16, 10, 16, 12), gap=8), self.warnings, "+", gap=12)
-        col((Beside(theme, scrolled(domain, against), side, side_width=SIDE, least=300), 1), gap=0, host=self)
+        col((Beside(theme, Gutter(domain, against), side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
     def choices(self, kind: str) -> list[tuple[str, str]]:
         return [("", tr("None")), *self.context.choices(kind)]

@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 from desktop.jobs.answer import ModelInfo
-from desktop.models.finetune_plan import ADAPT, SFT, FinetunePlan
-from desktop.pages.finetune.bodies import SIDE, Body, scrolled
+from desktop.models.finetune_plan import ADAPT, SFT, STEPS, FinetunePlan
+from desktop.models.run_rows import RunRow, RunRows
+from desktop.pages.finetune.bodies import SIDE, Body, Gutter
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
 from desktop.widgets.choice_card import ChoiceCard, side_by_side
+from desktop.widgets.earlier_runs import EarlierRuns
 from desktop.widgets.facts import Facts
 from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import col, row, show_if
@@ -46,8 +48,25 @@ class GoalBody(Body):
         remains = Panel(Text(tr("The model itself stays as it is"), "section"),
                         small(tr("What comes out is a new model of the project, with this one as its parent. Nothing is overwritten."),
                               wrap=True), pad=(16, 10, 16, 12), gap=6)
-        main = scrolled(side_by_side(*self.cards.values()), start)
+        self.rows = RunRows(context.project) if context.project is not None else None
+        self._reading = False
+        self.earlier = EarlierRuns(theme, tr("Earlier runs"), lambda r: context.navigate(r.stage, run=r.id),
+                                   lambda: context.navigate("runs"), tr("From"), tr("Validation"))
+        self.earlier.hide()
+        main = Gutter(side_by_side(*self.cards.values()), start, self.earlier)
         col((Beside(theme, main, col(self.facts_panel, remains, "+", gap=12), side_width=SIDE, least=300), 1), gap=0, host=self)
+
+    def read_runs(self) -> None:
+        """The runs of both kinds, in a thread."""
+        if self.rows is not None and not self._reading:
+            self._reading = True
+            self.context.jobs.run(self.rows.look, then=self._runs_read, failed=lambda wrong: None, owner=self)
+
+    def _runs_read(self, found: list[RunRow]) -> None:
+        self._reading = False
+        mine = [r for r in found if r.stage in STEPS]
+        self.earlier.set(mine)
+        show_if(self.earlier, bool(mine))
 
     def _choose(self, goal: str) -> None:
         if goal != self.plan.goal:
@@ -55,6 +74,7 @@ class GoalBody(Body):
             self.edited.emit()
 
     def fill(self) -> None:
+        self.read_runs()
         models = self.plan.models or []
         known = [ModelInfo(id=m.id, title=m.title, run=m.run, stage=m.stage) for m in models]
         if known != getattr(self, "_known", None):

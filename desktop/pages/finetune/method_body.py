@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Signal
 
 from desktop.models.finetune_plan import METHODS, FinetunePlan, MethodFacts
-from desktop.pages.finetune.bodies import Body, scrolled
+from desktop.pages.finetune.bodies import Body, Gutter
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.bar import Bar
@@ -15,9 +15,11 @@ from desktop.widgets.chart_data import short_time
 from desktop.widgets.choice_card import Card, side_by_side
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.notes import NoteSlot
-from desktop.widgets.panel import Panel
+from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
+from desktop.widgets.toggles import Toggles
 from engine.contract.errors import FledgeError
+from engine.contract.tuning import TARGETS
 from engine.contract.units import count, duration, size
 from engine.contract.words import tr
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
 
 FIELDS = {"full": ["frozen_layers", "freeze_embeddings"],
-          "lora": ["lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "rslora"]}
+          "lora": ["lora_rank", "lora_alpha", "lora_dropout", "rslora"]}
 WORDS = {"full": tr("Changes every weight. Learns most, and takes most memory."),
          "lora": tr("Trains small matrices beside frozen weights. Far less memory, and a small file to pass on."),
          "qlora": tr("LoRA beside weights kept in 4 bits: large models on small cards.")}
@@ -49,7 +51,8 @@ class MethodCard(Card):
 
     def show_facts(self, facts: MethodFacts, recommended: bool) -> None:
         self.usable = facts.usable
-        self._badge.set(tr("Recommended") if recommended else tr("does not fit") if facts.usable and not facts.fits and facts.memory else "",
+        too_big = facts.usable and not facts.fits and bool(facts.memory)
+        self._badge.set(tr("Recommended") if recommended else tr("does not fit") if too_big else "",
                         "accent" if recommended else "danger")
         self._head.set_tone("" if facts.usable else "text3")
         self._why.set(facts.why)
@@ -90,12 +93,21 @@ class MethodBody(Body):
                        gap=8)
         self.full, self.lora = self.make_form(FIELDS["full"], bare=True), self.make_form(FIELDS["lora"], bare=True)
         self.forms_title = Text(role="section")
-        self.settings = Panel(self.forms_title, self.full, self.lora, pad=(16, 10, 16, 8), gap=4)
-        col((scrolled(side_by_side(*self.cards.values()), advice, self.settings), 1), gap=0, host=self)
+        option = plan.spec_class.option_of("lora_targets")
+        self.targets = Toggles(theme, [(t, t, "") for t in TARGETS], TARGETS, name=option.label)
+        self.targets.changed.connect(lambda: self.put(lora_targets=tuple(self.targets.value())))
+        self.targets_wrong = small(tone="danger", wrap=True)
+        self.which = col(rule(), Text(option.label, "medium"), small(option.help, wrap=True), self.targets, self.targets_wrong, 4, gap=4)
+        self.settings = Panel(self.forms_title, self.full, self.lora, self.which, pad=(16, 10, 16, 8), gap=4)
+        col((Gutter(side_by_side(*self.cards.values()), advice, self.settings), 1), gap=0, host=self)
 
     def fill(self) -> None:
         for form in self.forms:
             form.know(self.plan.values)
+        config = self.plan.model.config if self.plan.model else None
+        gpt2 = config is not None and config.shape == "gpt2"
+        self.targets.set_choices([(t, t, "") for t in TARGETS if not (gpt2 and t == "gate")])
+        self.targets.set([t for t in self.plan.values["lora_targets"] if not (gpt2 and t == "gate")])
 
     def refresh(self) -> None:
         plan = self.plan
@@ -111,6 +123,10 @@ class MethodBody(Body):
         self.forms_title.set(tr("What stays as it is") if full else tr("The small matrices"))
         show_if(self.full, full)
         show_if(self.lora, not full)
+        show_if(self.which, not full)
+        wrong = next((p for p in plan.problems("method") if p.field == "lora_targets"), None)
+        self.targets_wrong.set(f"{wrong.sentence} {wrong.remedy}" if wrong is not None else "")
+        show_if(self.targets_wrong, wrong is not None)
         measured = plan.measured
         if not self._measuring:
             self.measure.set_words(tr("Measure again") if measured else tr("Measure"))

@@ -42,7 +42,7 @@ class BeforeAfterBars(Painted):
         right = max(metrics.horizontalAdvance(v) for v in values) + px(12)
         room, top = max(10.0, rect.width() - left - right), max(change.before, change.after) or 1.0
         painter.setFont(theme.font("small"))
-        tones = ("raw", "accent" if change.better else "warn")
+        tones = ("raw", "warn" if change.worse else "accent")
         middle = Qt.AlignmentFlag.AlignVCenter
         for i, (name, value, words, tone) in enumerate(zip(names, (change.before, change.after), values, tones, strict=True)):
             y = i * rect.height() / 2
@@ -65,7 +65,7 @@ class Report(QWidget):
         outcome = outcome_of(state)
         found = changes(stage, outcome)
         measures = [col(row(Text(c.title, "section"), (small(c.what, elide=True), 1),
-                            Text(c.words, "medium", "ok" if c.better else "warn" if c.after > c.before * 1.02 else ""), gap=10),
+                            Text(c.words, "medium", "ok" if c.better else "warn" if c.worse else ""), gap=10),
                         BeforeAfterBars(theme, c), small(c.unit, "text3"), gap=4) for c in found]
         heads = Panel(row(*[(m, 1) for m in measures], gap=32), pad=(16, 12, 16, 10)) if measures else None
         answers = BeforeNow(theme, beside=True, finished=True)

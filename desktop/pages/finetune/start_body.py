@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from desktop.models.finetune_plan import SFT, FinetunePlan, method_title
-from desktop.pages.finetune.bodies import SIDE, Body, scrolled_panel
+from desktop.pages.finetune.bodies import SIDE, Body, Gutter, scrolled_panel
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside, Poured
-from desktop.widgets.layout import Scroll, col, show_if
+from desktop.widgets.flexible import Beside
+from desktop.widgets.layout import col, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text
 from engine.contract.tuning import RUN, SCHEDULE
@@ -29,12 +29,12 @@ class StartBody(Body):
         rest = [n for n in spec.model_fields if spec.option_of(n).group in (SCHEDULE, RUN) and n not in SIMPLE]
         rest.sort(key=lambda n: spec.option_of(n).advanced)
         self.form = self.make_form([n for n in SIMPLE if n in spec.model_fields] + rest + ["seed"], title=tr("Settings"), key=plan.goal)
-        self.summary, self.changes = Facts(gap=6), Facts(gap=6)
+        self.summary, self.changes = Facts(gap=6, elide=True), Facts(gap=6, elide=True)
         self.changes_head = Text(role="section")
         self.words = Text(tone="text2", wrap=True)
         self.changes_panel = Panel(self.changes_head, self.changes, pad=(16, 10, 16, 12), gap=8)
-        side = Scroll(col(Panel(Text(tr("What will run"), "section"), self.summary, rule(), self.words, gap=10, pad=(16, 10, 16, 14)),
-                          self.changes_panel, "+", gap=12, pad=(0, 0, 4, 0), host=Poured()), horizontal=False)
+        side = Gutter(Panel(Text(tr("What will run"), "section"), self.summary, rule(), self.words, gap=10, pad=(16, 10, 16, 14)),
+                      self.changes_panel)
         col((Beside(self.theme, scrolled_panel(self.form), side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
     def fill(self) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget
 
 from desktop.models.finetune_mask import MaskProblem, MaskRemedy
 from desktop.models.finetune_plan import FinetunePlan
-from desktop.pages.finetune.bodies import SIDE, Body, beside, labelled
+from desktop.pages.finetune.bodies import SIDE, Body, Gutter, beside, labelled
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice, NumberField, Switch
@@ -71,9 +71,8 @@ class TemplateBody(Body):
         self._build_microscope()
         self.problems_box = col(gap=8)
         main = col(self.error, self.problems_box, (self.microscope, 1), gap=12)
-        side = Scroll(col(self.template_panel, self.mask_panel, self.counts_panel, "+", gap=12, pad=(0, 0, 4, 0), host=Poured()),
-                      horizontal=False)
-        col((Beside(self.theme, main, side, side_width=SIDE + 8, least=300), 1), gap=0, host=self)
+        side = Gutter(self.template_panel, self.mask_panel, self.counts_panel)
+        col((Beside(self.theme, main, side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
     # parts ------------------------------------------------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ class TemplateBody(Body):
         self.longest.setFixedWidth(theme.px(132))
         self.longest_wrong = small(tone="danger", wrap=True)
         self.mask_panel = Panel(Text(tr("What is learned"), "section"), self.loss_on,
-                                beside(tr("Longest example, in tokens"), self.longest), self.longest_wrong,
+                                beside(tr("Longest, in tokens"), self.longest), self.longest_wrong,
                                 labelled(tr("Longer ones"), self.too_long), beside(option("packing").label, self.packing,
                                 tr("Several examples share a row, blind to one another.")), pad=(16, 10, 16, 12), gap=8)
         self.facts = Facts(gap=6)
@@ -187,7 +186,7 @@ class TemplateBody(Body):
             self.longest_wrong.set(f"{wrong.sentence} {wrong.remedy}" if wrong is not None else "")
         show_if(self.longest_wrong, bool(self.longest_wrong.words()))
         due = plan.look_is_due
-        self.state.set(tr("Looking at the first batches") if due else tr("real batches of this run, before it starts")
+        self.state.set(tr("Looking at the first batches") if due else tr("the first real batches")
                        if looked is not None and looked.real else "")
         origin = looked.template.get("origin", "") if looked is not None else ""
         words = looked.template.get("sentence", "") if looked is not None else ""

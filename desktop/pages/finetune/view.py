@@ -56,7 +56,8 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
 
     def outcome(run: Run, state: RunState) -> tuple[str, str] | None:
         made = outcome_of(state)
-        return (tr("{name} is ready", name=run.title or run.id), sentence(stage, made)) if made else None
+        name = run.title or (state.artifacts[-1] if state.artifacts else run.id)
+        return (tr("{name} is ready", name=name), sentence(stage, made)) if made else None
 
     from desktop.pages import PAGES  # it names this page, so it cannot be read before
     evaluate = ((tr("Evaluate"), "evaluate", lambda id: context.navigate("evaluate", models=[id])),) \

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MICROSCOPE = "engine.stages.sft.microscope"
 MEASURES = {SFT: "engine.stages.sft.measure", ADAPT: "engine.stages.adapt.measure"}
-BATCHES = "4"
+BATCHES, LISTED = "4", "4000"
 SETTLE_MS = 350
 MEASURED = "measured_tuning"
 
@@ -187,7 +187,8 @@ class Wizard(QWidget):
         def failed(wrong: FledgeError) -> None:
             plan.take_look(key, None, wrong)
             self._looked()
-        self._inquiry.ask(MICROSCOPE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed, "--batches", BATCHES)
+        self._inquiry.ask(MICROSCOPE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed, "--batches", BATCHES,
+                          "--tokens", LISTED)
 
     def _looked(self) -> None:
         if not self.plan.blocked:

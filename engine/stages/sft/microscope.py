@@ -65,7 +65,7 @@ class Fault:
     examples: tuple[str, ...] = ()
 
 
-def inspect(project_dir: Path | str, spec: dict[str, Any], batches: int = 2) -> dict[str, Any]:
+def inspect(project_dir: Path | str, spec: dict[str, Any], batches: int = 2, tokens_listed: int = SHOWN_TOKENS) -> dict[str, Any]:
     """What the window shows, as plain values:
 
     problems   each with level, code, sentence, remedy, share, field, examples
@@ -99,7 +99,7 @@ def inspect(project_dir: Path | str, spec: dict[str, Any], batches: int = 2) -> 
     train, held = encoded.split(settings.validation_percent)
     all_trained = round(len(train) * sample.count / max(1, len(sample.kept)))
     batch = plan.batch_size(settings, all_trained) if len(train) else 0
-    shown = Shown(tokenizer, template.source, settings, sample, longest)
+    shown = Shown(tokenizer, template.source, settings, sample, longest, tokens_listed)
     made: list[dict[str, Any]] = []
     note = [sample.note] if sample.note else []
     steps = 0
@@ -315,8 +315,10 @@ def refuse(problems: Iterable[Fault]) -> None:
 class Shown:
     """Batches as pieces. `examples` gathers what the pieces belong to."""
 
-    def __init__(self, tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, longest: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: str, spec: SftSpec, sample: Sample, longest: int,
+                 tokens_listed: int = SHOWN_TOKENS) -> None:
         self.tokenizer, self.template, self.spec, self.sample, self.longest = tokenizer, template, spec, sample, longest
+        self.tokens_listed = tokens_listed
         self.examples: list[dict[str, Any]] = []
         self._place: dict[int, int] = {}
 
@@ -332,13 +334,13 @@ class Shown:
             for number in row:
                 ids, learned = rows.item(number)
                 size, trained = size + len(ids), trained + int(learned.sum())
-                if listed < SHOWN_TOKENS:
+                if listed < self.tokens_listed:
                     pieces += self._pieces(int(rows.examples.numbers[number]) if number >= 0 else None, ids, learned)
             tokens += size
             if width > size:
                 padding += width - size
                 pieces.append({"text": "", "state": "pad", "example": -1, "count": width - size})
-            if listed < SHOWN_TOKENS:
+            if listed < self.tokens_listed:
                 made.append({"pieces": pieces, "tokens": size})
             listed += size
         return {"step": step, "rows": made, "examples": sum(n >= 0 for row in packed for n in row), "tokens": tokens, "trained": trained,
@@ -414,12 +416,13 @@ def main(arguments: list[str] | None = None) -> int:
                                      description=tr("Shows which tokens a fine-tuning run would learn. Settings are read as JSON."))
     parser.add_argument("project", type=Path)
     parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=SHOWN_TOKENS, help=tr("Tokens of a batch that are listed."))
     asked = parser.parse_args(arguments)
     try:
         spec = json.loads(sys.stdin.read())
         if not isinstance(spec, dict):
             raise ValueError("no object")
-        print(json.dumps(inspect(asked.project, spec, asked.batches)))
+        print(json.dumps(inspect(asked.project, spec, asked.batches, asked.tokens)))
         return 0
     except ValueError as wrong:
         return _error(FormatError(tr("The settings cannot be read: {reason}", reason=str(wrong)), tr("Give a JSON object of settings.")))
