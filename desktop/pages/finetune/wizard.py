@@ -52,6 +52,7 @@ class Wizard(QWidget):
         self._can_cancel = can_cancel
         self._starting = False
         self._reading = False
+        self._asked = ""
         self._inquiry = Inquiry(self)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -178,6 +179,9 @@ class Wizard(QWidget):
         except FledgeError:
             return  # said beside its field; the look comes when it can be read
         values, key = plan.values, plan.mask_key()
+        if self._inquiry.busy and key == self._asked:
+            return
+        self._asked = key
         context = plan.model.config.max_seq_len if plan.model and plan.model.config else 0
 
         def answered(answer: dict[str, Any]) -> None:
