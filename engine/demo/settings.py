@@ -46,11 +46,17 @@ def world_spec(quick: bool) -> PretrainSpec:
 
 
 def sft_spec(quick: bool) -> SftSpec:
-    """Fine-tuning on the world's questions: full training, with documents of the corpus in every step. Replay is what makes it: without it
-    the people who are asked about are learned by heart, and those who are not are forgotten (measured: 56 % instead of over 80 %)."""
-    return SftSpec(learning_rate=1.2e-3, batch_size=32, replay_documents=8, epochs=9.0 if quick else 5.0, validation_percent=2.0,
+    """Fine-tuning on the world's questions: every layer is trained, with documents of the corpus in every step. Replay is what makes it:
+    without it the people who are asked about are learned by heart, and those who are not are forgotten (measured: 56 % instead of over
+    80 %). The table of tokens stays as it is, or names that no answer begins with become ever less likely: with few people in a world
+    that decides (measured in one of 24: 46 % of the questions about held-out people instead of 83 %)."""
+    full = SftSpec(learning_rate=1.2e-3, batch_size=32, replay_documents=8, epochs=5.0, freeze_embeddings=True, validation_percent=2.0,
                    keep_best=False, compile="off", eval_every=0, checkpoint_every_steps=50, checkpoint_every_minutes=2.0,
                    sample_every=0, sample_tokens=24)
+    if not quick:
+        return full
+    return full.model_copy(update={"learning_rate": 8e-4, "batch_size": 16, "replay_documents": 10, "epochs": 10.0,
+                                   "checkpoint_every_steps": 100})
 
 
 def vocabulary_for(text_bytes: int) -> int:
