@@ -53,3 +53,10 @@ def test_the_worlds_models_are_of_the_size_the_figures_are_for():
     assert 1_300_000 < dial.model_config(full, settings.FULL.vocab_size).parameters < 1_600_000
     assert 850_000 < dial.model_config(quick, settings.QUICK.vocab_size).parameters < 1_050_000
     assert full.max_seq_len == quick.max_seq_len == 128 and full.compile == quick.compile == "off"
+
+
+def test_fine_tuning_replays_text_and_keeps_the_table_of_tokens():
+    for quick in (False, True):
+        spec = settings.sft_spec(quick)
+        assert spec.replay_documents >= 8 and spec.freeze_embeddings and spec.method == "full" and spec.compile == "off"
+    assert settings.sft_spec(True).epochs > settings.sft_spec(False).epochs  # fewer questions, more often
