@@ -26,7 +26,8 @@ from engine.contract.units import size
 from engine.contract.words import tr
 from engine.project import launch
 
-MODULE, PULL = "engine.generators.server_models", "engine.generators.pull"
+MODULE = "engine.generators.server_models"
+PULL_MODULE = "engine.generators.pull"
 
 
 def tidy(address: str) -> str:
@@ -165,7 +166,7 @@ class PullDialog(QDialog):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process = process
-        process.start(launch.interpreter(), ["-m", PULL, self.name.value().strip()])
+        process.start(launch.interpreter(), ["-m", PULL_MODULE, self.name.value().strip()])
         self.bar.set(0)
         self._words.set(tr("Asking Ollama…"))
         show_if(self._progress, True)

@@ -29,7 +29,7 @@ from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project import layout
 
-FIND = "engine.generators.find"
+FIND_MODULE = "engine.generators.find"
 SERVERS, FILES, TRUSTED = "instruct.servers", "instruct.files", "instruct.trusted"
 
 
@@ -162,7 +162,7 @@ class Wizard(QWidget):
             assert isinstance(models, ModelsBody)
             models.notes.clear()
         self.plan.places = None if not self._found else self.plan.places
-        self._find.ask(FIND, str(self.context.project.dir), {}, self._models_found, self._not_found)
+        self._find.ask(FIND_MODULE, str(self.context.project.dir), {}, self._models_found, self._not_found)
         self.refresh()
 
     def _models_found(self, answer: Any) -> None:
