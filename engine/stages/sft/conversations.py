@@ -2,7 +2,7 @@
 before, while and after. run.py says in which order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from engine.contract.context import RunContext
-from engine.contract.errors import InputError
 from engine.contract.events import Notice
 from engine.contract.rows import Example
 from engine.contract.words import tr, trn
@@ -18,7 +17,7 @@ from engine.model.decoder import Decoder
 from engine.project import snapshots
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
-from engine.stages.sft import plan, templates
+from engine.stages.sft import microscope, plan, templates
 from engine.stages.sft.spec import SftSpec
 from engine.text import chat_mask
 from engine.text.shards import TokenShards
@@ -41,13 +40,12 @@ tokens of text)."""
 
 @dataclass(frozen=True)
 class Conversations:
-    """`train` and `held_out` are what is left after masking and splitting; `given` examples there were."""
+    """`train` and `held_out` are what is left after masking and splitting."""
 
     start: Start
     template: templates.Chosen
     train: EncodedExamples
     held_out: EncodedExamples
-    given: int
     longest: int
     replay_corpus: Artifact | None = None
     replay: TokenShards | None = None
@@ -56,19 +54,18 @@ class Conversations:
     def load(cls, project: Project, spec: SftSpec, start: Start, context: RunContext,
              tokens: Callable[[Artifact], Any]) -> "Conversations":
         """From the run's own copy of the library's rows; `tokens` gives a corpus in the model's tokens (tuning.tokens_of). `start` of the
-        result has the template. Raises InputError (nothing can be trained
-        on: the cause is named), Mismatch (the template), SettingError (the context), NotFound (the replay corpus)."""
+        result has the template. Raises InputError (what the microscope blocks: the cause is named), Mismatch (the template),
+        SettingError (the context), NotFound (the replay corpus)."""
         longest = plan.longest(spec, start.config)
         chosen = templates.choose(start.tokenizer, spec.template)
         start = start.with_template(chosen.source)
-        counted = _Counted(snapshots.rows(context.run_dir, "examples"))
-        encoded = encode_examples(start.tokenizer, counted, loss_on=spec.loss_on, system=spec.system, max_seq_len=longest,
-                                  too_long=spec.too_long)
-        if not len(encoded):
-            raise _nothing(encoded, counted.count, longest)
+        microscope.check(snapshots.rows(context.run_dir, "examples"), start.tokenizer, chosen.source, spec, longest)
+        encoded = encode_examples(start.tokenizer, snapshots.rows(context.run_dir, "examples"), loss_on=spec.loss_on, system=spec.system,
+                                  max_seq_len=longest, too_long=spec.too_long)
+        assert len(encoded), "the microscope lets nothing through of which nothing is left"
         train, held_out = encoded.split(spec.validation_percent)
         corpus = corpus_of(project, spec.replay, "replay") if spec.replay else None
-        return cls(start, chosen, train, held_out, counted.count, longest, corpus, tokens(corpus) if corpus else None)
+        return cls(start, chosen, train, held_out, longest, corpus, tokens(corpus) if corpus else None)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -182,36 +179,7 @@ def general_row(start: Start) -> int:
     return min(start.config.max_seq_len, plan.LEAST_ROW)
 
 
-class _Counted:
-    """Passes examples on and counts them."""
-
-    def __init__(self, examples: Iterator[Example]) -> None:
-        self._examples, self.count = examples, 0
-
-    def __iter__(self) -> Iterator[Example]:
-        for example in self._examples:
-            self.count += 1
-            yield example
-
-
 def _up_to_answer(example: Example) -> list[dict[str, str]]:
     """The messages before the last answer."""
     last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
     return [{"role": m.role, "content": m.content} for m in example.messages[:last]]
-
-
-def _nothing(encoded: EncodedExamples, given: int, longest: int) -> InputError:
-    """Why there is nothing to train on."""
-    left = encoded.left_out
-    if not given:
-        return InputError(tr("This run has no examples."), tr("Choose a set of instruction data that has some."), code="no_examples",
-                          field="examples")
-    causes = {left.refused: (tr("The chat template refuses every example.") + (f" {left.refusal.sentence}" if left.refusal else ""),
-                             tr("Change the roles in the examples, or choose another template."), "template"),
-              left.too_long: (tr("Every example is longer than {longest} tokens.", longest=f"{longest:,}"),
-                              tr("Choose a longer context, a model that has one, or shorter examples."), "max_seq_len"),
-              left.nothing_trained: (tr("No example has anything in it that would be learned."),
-                                     tr("Check that they have answers of the assistant, and what is to be learned."), "loss_on")}
-    sentence, remedy, field = causes[max(causes)]
-    return InputError(sentence, remedy, code="no_examples", field=field)
-

@@ -309,6 +309,14 @@ def refuse(problems: Iterable[Fault]) -> None:
             raise InputError(problem.sentence, problem.remedy, code=problem.code, field=problem.field)
 
 
+def check(examples: Iterable[Example], tokenizer: Tokenizer, template: str, spec: SftSpec, longest: int) -> None:
+    """Refuse what would spoil a run, as the window does before one is made: InputError with the first cause."""
+    sample = Sample(examples)
+    encoded = encode_examples(tokenizer, sample.kept, template=template, loss_on=spec.loss_on, system=spec.system, max_seq_len=longest,
+                              too_long=spec.too_long)
+    refuse(find_problems(tokenizer, template, spec, sample, encoded, longest))
+
+
 # ------------------------------------------------------------------------------------------------------------------ what is shown
 
 

@@ -10,6 +10,7 @@ from engine.contract.context import RunContext
 from engine.contract.events import Facts, Phases
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
+from engine.project import snapshots
 from engine.project.project import Project
 from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row, tell_untrained_end
 from engine.stages.sft.spec import SftSpec
@@ -46,8 +47,9 @@ def run(spec: SftSpec, context: RunContext) -> None:
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
             epochs = work.source.epoch_of(ending.state.step)
-            tuner.save(project, parts, tr("{model}, tuned", model=start.ref.title), conversations.parents, {
-                **ending.facts(), **told, "chat": True, "epochs": epochs,
+            tuner.save(project, parts, tr("{model}, tuned", model=start.ref.title),
+                       (*conversations.parents, *snapshots.made_from(project, context.run_dir)), {
+                **ending.facts(), **told, "chat": True, "epochs": epochs, "sets": snapshots.sets(context.run_dir),
                 "trained_tokens": round(epochs * conversations.train.trained_tokens),
                 "general_bpb_before": ending.before.get("general_bpb"), "general_bpb_after": ending.after.get("general_bpb")})
 
