@@ -27,7 +27,20 @@ class Found:
 
 def look(project: Project) -> Found:
     """Everything that can be chosen, newest first."""
-    found = [StartModel(m.id, m.title, m.run, m.stage, m.chat, m.untrained, _config(m)) for m in models.list_models(project)]
+    artifacts = {a.id: a for a in project.artifacts.list()}
+    runs = {r.id: r for r in project.runs.list()}
+
+    def corpus(id: str, depth: int = 8) -> str:
+        """The first corpus among what it comes from, over models that were tuned."""
+        run, at, _ = id.partition("@")
+        if at:
+            given = [str(runs[run].spec.get("model") or ""), *runs[run].inputs.values()] if run in runs else []
+        else:
+            given = list(artifacts[id].parents) if id in artifacts else []
+        made = next((c for p in given if p.startswith("model-") or "@" in p if depth and (c := corpus(p, depth - 1))), "")
+        return made or next((p for p in given if p.startswith("corpus-")), "")
+    found = [StartModel(m.id, m.title, m.run, m.stage, m.chat, m.untrained, _config(m), corpus(m.id))
+             for m in models.list_models(project)]
     try:
         ingest_runs(project)
         return Found(found, sorted(project.library.examples.sets(), key=lambda s: -s.created))

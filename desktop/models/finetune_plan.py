@@ -35,9 +35,10 @@ SPECS: dict[str, type[TuningSpec]] = {SFT: SftSpec, ADAPT: AdaptSpec}
 MASK_FIELDS = ("template", "system", "loss_on", "max_seq_len", "too_long", "packing")
 DATA_FIELDS = ("examples", "only_accepted", "validation_percent", "replay", "replay_documents", "corpus", "replay_percent")
 REST_OF_ADAPT = ("max_seq_len",)
-LOOKED_AT = ("model", "examples", "only_accepted", "validation_percent", *MASK_FIELDS, "replay", "replay_documents", "batch_size", "epochs",
-             "seed")
-"""Settings that the look at real batches depends on."""
+LOOKED_AT = ("model", "examples", "only_accepted", "validation_percent", *MASK_FIELDS)
+"""Settings that what is found in the data depends on."""
+SHOWN_WITH = ("replay", "replay_documents", "batch_size", "seed")
+"""Settings that only decide how it is put together in batches."""
 NO_WEIGHT = ("title", "method", "only_accepted", "template", "system", "learning_rate", "weight_decay", "beta1", "beta2", "grad_clip",
              "warmup_share", "decay", "final_lr_share", "patience", "keep_best", "sample_prompts", "keep_checkpoints", "seed")
 """Settings that time and memory do not depend on; the methods are all measured at once."""
@@ -58,7 +59,8 @@ def method_title(method: str) -> str:
 
 @dataclass(frozen=True)
 class StartModel:
-    """A model that training can start from. `run` is empty for finished ones; `config` None where its folder cannot be read."""
+    """A model that training can start from. `run` is empty for finished ones; `config` None where its folder cannot be read;
+    `corpus` is the text it was raised on, "" where the project does not know."""
 
     id: str
     title: str
@@ -67,6 +69,7 @@ class StartModel:
     chat: bool = False
     untrained: bool = False
     config: ModelConfig | None = None
+    corpus: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class FinetunePlan:
         self.models: list[StartModel] | None = None
         self.sets: list[ExampleSet] | None = None
         self.corpora: list[Artifact] = []
+        self.taken: set[str] = set()
         self.tokens: list[Artifact] = []
         self.looked: Looked | None = None
         self.looked_key = ""
@@ -148,11 +152,18 @@ class FinetunePlan:
         return self.spec_class.check(self.values)
 
     def default_title(self) -> str:
+        """A name that nothing in the project has yet."""
         name = self.model.title if self.model else tr("model")
-        if self.goal == SFT:
-            return tr("{model}, tuned", model=name)
         corpus = self.corpus(str(self._own[ADAPT]["corpus"]))
-        return tr("{model} on {corpus}", model=name, corpus=corpus.title) if corpus else tr("{model}, adapted", model=name)
+        if self.goal == SFT:
+            title = tr("{model}, tuned", model=name)
+        else:
+            title = tr("{model} on {corpus}", model=name, corpus=corpus.title) if corpus else tr("{model}, adapted", model=name)
+        taken, number_ = {m.title for m in self.models or ()} | self.taken, 2
+        found = title
+        while found in taken:
+            found, number_ = f"{title} {number_}", number_ + 1
+        return found
 
     # what there is ----------------------------------------------------------------------------------------------------
 
@@ -209,9 +220,11 @@ class FinetunePlan:
         accepted = self._own[SFT]["only_accepted"]
         return sum(s.accepted + (0 if accepted else s.new) for s in self.chosen_sets)
 
-    def origin_corpus(self) -> str:
-        """The corpus that a pretrained model comes from, as far as the project knows: what replay is best taken from."""
-        return self.corpora[-1].id if self.corpora else ""
+    @property
+    def raised_on(self) -> Artifact | None:
+        """The corpus that the model comes from, as far as the project knows: what replay is best taken from."""
+        found = self.corpus(self.model.corpus) if self.model else None
+        return None if found is not None and self.goal == ADAPT and found.id == self._own[ADAPT]["corpus"] else found
 
     # what follows -----------------------------------------------------------------------------------------------------
 
@@ -355,8 +368,9 @@ class FinetunePlan:
     # the look at real batches -----------------------------------------------------------------------------------------
 
     def mask_key(self) -> str:
-        """A name for the settings that decide what is trained on."""
-        return _hash([{k: self.values[k] for k in LOOKED_AT}, [(s.id, s.accepted, s.rejected, s.new) for s in self.chosen_sets]])
+        """A name for the settings that decide what is trained on; behind the colon for those that decide what the batches look like."""
+        held = [{k: self.values[k] for k in LOOKED_AT}, [(s.id, s.accepted, s.rejected, s.new) for s in self.chosen_sets]]
+        return f"{_hash(held)}:{_hash({k: self.values[k] for k in SHOWN_WITH})}"
 
     @property
     def can_look(self) -> bool:
@@ -364,7 +378,12 @@ class FinetunePlan:
 
     @property
     def look_is_due(self) -> bool:
-        """Whether nobody has looked at the batches of these settings yet."""
+        """Whether nobody has looked at what would be trained on with these settings."""
+        return self.can_look and self.looked_key.partition(":")[0] != self.mask_key().partition(":")[0]
+
+    @property
+    def look_is_old(self) -> bool:
+        """Whether the batches would look different by now, though nothing else would be found in them."""
         return self.can_look and self.looked_key != self.mask_key()
 
     def take_look(self, key: str, looked: Looked | None, wrong: FledgeError | None = None) -> None:
@@ -449,7 +468,8 @@ class FinetunePlan:
             return model, words
         if not self.chosen_sets:
             return model, tr("and instruction data")
-        return model, trn("{shown} example", "{shown} examples", self.examples, shown=number(self.examples))
+        words = trn("{shown} example", "{shown} examples", self.examples, shown=number(self.examples))
+        return model, tr("{examples}, replayed text", examples=words) if self.values["replay"] else words
 
     def will_happen(self) -> tuple[str, str]:
         plan = self.plan
@@ -459,7 +479,7 @@ class FinetunePlan:
         title = tr("{method}, {steps}", method=tr("Full training") if plan.method == "full" else method_title(plan.method),
                    steps=trn("{shown} step", "{shown} steps", plan.steps, shown=number(plan.steps)))
         if here is not None and here.measured_seconds:
-            return title, tr("{time}, {memory} at the peak, measured", time=duration(here.measured_seconds),
+            return title, tr("{time}, {memory}, measured", time=duration(here.measured_seconds),
                              memory=size(here.measured_memory))
         return title, tr("about {time}, {memory} by formula", time=duration(plan.cost.seconds), memory=size(plan.cost.memory))
 

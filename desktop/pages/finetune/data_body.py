@@ -65,6 +65,12 @@ class Sets(QWidget):
             for c, value in enumerate((each.accepted, each.new, each.rejected), 1):
                 self._grid.addWidget(Text(number(value), tone="" if value else "text3"), 2 * r, c, right)
 
+    def order(self, first: QWidget, last: QWidget) -> None:
+        """Tab goes from `first` through the ticks to `last`, as they stand."""
+        for tick in (*self.ticks.values(), last):
+            QWidget.setTabOrder(first, tick)
+            first = tick
+
     def _ticked(self) -> None:
         self.body.put(examples=tuple(id for id, tick in self.ticks.items() if tick.value()))
 
@@ -75,7 +81,7 @@ class ExamplesBody(Body):
     def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:
         super().__init__(context, plan)
         theme = self.theme
-        make = Button(theme, tr("Make or import some"), "quiet", icon="plus", on_click=lambda: context.navigate("instruct"))
+        self.make = make = Button(theme, tr("Make or import some"), "quiet", icon="plus", on_click=lambda: context.navigate("instruct"))
         self.sets = Sets(self)
         self.none = Text(tr("There is no instruction data in this project yet: let a local model write some, or import a file of "
                             "conversations."), tone="text2", wrap=True)
@@ -98,6 +104,7 @@ class ExamplesBody(Body):
 
     def fill(self) -> None:
         self.sets.set(self.plan.sets or (), self.plan.values["examples"])
+        self.sets.order(self.make, self.which.rows["only_accepted"].control)
         self.replay.refresh_artifacts()
 
     def refresh(self) -> None:
@@ -123,7 +130,24 @@ class ExamplesBody(Body):
         if plan.examples and not held:
             notes.append(Note(self.theme, "warn", tr("Nothing is held out"), tr("How well it answers is not measured then, and the best "
                               "step is not known.")))
+        if (note := replay_note(self)) is not None:
+            notes.append(note)
         fill(box, tuple(notes), 8)  # type: ignore[arg-type]
+
+
+def replay_note(body: Body) -> Note | None:
+    """Offers the text that the model was raised on, while nothing is replayed."""
+    plan = body.plan
+    source = plan.raised_on
+    if plan.values["replay"] or source is None:
+        return None
+
+    def take() -> None:
+        body.put(replay=source.id)
+        body.load()
+    return Note(body.theme, "info", tr("It was raised on {corpus}", corpus=source.title),
+                tr("Replaying some of that text keeps what it knows, and shows what tuning has cost."),
+                Button(body.theme, tr("Replay it"), on_click=take))
 
 
 class TextBody(Body):
@@ -169,7 +193,9 @@ class TextBody(Body):
         box = self.warnings.layout()
         clear(box)
         notes = []
-        if corpus is not None and general is None:
+        if (note := replay_note(self)) is not None:
+            notes.append(note)
+        elif corpus is not None and general is None:
             notes.append(Note(self.theme, "warn", tr("What it forgets is not measured"), tr("Choose a corpus of general text, such as the "
                               "one the model was raised on.")))
         fill(box, tuple(notes), 8)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from desktop.jobs.collector import set_aside
@@ -124,6 +125,7 @@ class FinetunePage(Page):
         self._put("wizard", wizard)
         self._inputs = self._known_inputs()
         self.wizard = wizard
+        wizard.forward.setFocus(Qt.FocusReason.OtherFocusReason)  # what had it is gone: the keyboard goes on from here
 
     def _show_empty(self) -> None:
         theme = self.theme

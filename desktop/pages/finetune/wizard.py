@@ -127,6 +127,7 @@ class Wizard(QWidget):
         project, survey = self.context.project, self.context.survey
         if survey is not None:
             self.plan.set_corpora(survey.of_kind("corpus"), survey.of_kind("tokens"))
+            self.plan.taken = {r.title for r in survey.runs}
         if project is not None and not self._reading:
             self._reading = True
             self.context.jobs.run(lambda: finetune_look.look(project), then=self._read, failed=self._not_read, owner=self)
@@ -172,7 +173,7 @@ class Wizard(QWidget):
     def look(self) -> None:
         """Ask what would be trained on, where that is not known for these settings."""
         plan = self.plan
-        if not plan.look_is_due or plan.step in ("goal", "data") or self.context.project is None:
+        if not plan.look_is_old or plan.step in ("goal", "data") or self.context.project is None:
             return
         try:
             spec = plan.spec()

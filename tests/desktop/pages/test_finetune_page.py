@@ -146,8 +146,10 @@ def test_a_run_waits_for_the_look_at_its_batches_and_is_stopped_by_what_it_finds
 def test_a_name_for_the_new_model_does_not_ask_for_another_look() -> None:
     plan = plan_with()
     plan.take_look(plan.mask_key(), finetune_mask.looked(answer(), plan.values, 64))
-    plan.set_values({"title": "Polly", "learning_rate": 1e-4})
-    assert not plan.look_is_due
+    plan.set_values({"title": "Polly", "learning_rate": 1e-4, "epochs": 9.0})
+    assert not plan.look_is_due and not plan.look_is_old
+    plan.set_values({"batch_size": 2})
+    assert not plan.look_is_due and plan.look_is_old, "the rows are put together anew, and nothing else is found in them"
 
 
 def test_a_domain_needs_a_corpus() -> None:
