@@ -20,11 +20,12 @@ from engine.contract import events as ev
 from engine.contract import units
 from engine.contract.words import tr, trn
 from engine.project import control, launch, layout
-from engine.project.lineage import Deletion, DiskUsage, Lineage, Row, missing_words, reason_words, verify
+from engine.project.lineage import Deletion, DiskUsage, Lineage, Row, adapter_words, missing_words, reason_words, verify
 from engine.project.models import ModelRef
 from engine.project.recipe import Outcome, Step
 from engine.project.run_state import RunState
 from engine.project.runs import Run
+from engine.project.taken_sets import told
 
 PLAIN_SECONDS = 5.0
 CONTROLS = {code: 0xFFFD for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -287,6 +288,7 @@ def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:
                               "parents": list(node.parents), "children": list(graph.children(node.id)), "run": node.run or None,
                               "stage": node.stage or None, "bytes": usage.of(node), "hash": node.hash or None, "files": node.files,
                               "replaced_by": node.replaced_by or None, "stale": stale, "missing": missing,
+                              "sets": told(node.sets) or list(node.facts.get("sets") or ()), "base": node.base or None,
                               "used_by": graph.used_by(node.id)}))
     if as_json:
         print(json.dumps({"bytes": usage.total, "library": usage.library, "other": usage.other, "runs": usage.runs}))
@@ -298,7 +300,9 @@ def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:
         state = (tr("stale") if node.stale else tr("replaced by {id}", id=node.replaced_by) if node.replaced_by else
                  tr("a parent is missing") if node.missing else node.status)
         disk = "" if node.deleted else units.size(usage.of(node))
-        table.add_row(*map(escape, (node.id, node.title, ", ".join(node.parents), disk, state)))
+        sets = [str(one.get("title") or one.get("id")) for one in told(node.sets) or node.facts.get("sets") or ()]
+        made_from = ", ".join((*node.parents, *(tr("“{set}”", set=name) for name in sets)))
+        table.add_row(*map(escape, (node.id, node.title, made_from, disk, state)))
     out = Console()
     out.print(table if graph.nodes else tr("Nothing was made yet."))
     for node in graph.nodes.values():
@@ -341,13 +345,16 @@ def print_verified(graph: Lineage, id: str, as_json: bool) -> int:
 def print_deletion(plan: Deletion, as_json: bool) -> None:
     """What would go, children first, what it frees, what is in the way."""
     if as_json:
-        print(json.dumps({"deletes": [gone.id for gone in plan.goes], "bytes": plan.bytes, "used_by": [list(pair) for pair in plan.used_by],
+        print(json.dumps({"deletes": [gone.id for gone in plan.goes], "bytes": plan.bytes,
+                          "adapters": {gone.id: gone.base for gone in plan.adapters}, "used_by": [list(pair) for pair in plan.used_by],
                           "checkpoints": [gone.id for gone in plan.checkpoints], "stranded": list(plan.stranded)}))
         return
     out = Console(stderr=True)
     for gone in plan.goes:
         tell(out, f"{gone.id:<20}{units.size(gone.bytes):>10}  {gone.title}")
     tell(out, tr("{size} in all.", size=units.size(plan.bytes)))
+    if plan.adapters:
+        tell(out, adapter_words(plan))
     for run, id in plan.used_by:
         tell(out, tr("Run {run} is under way and uses {id}: nothing can be deleted now.", run=run, id=id), style="yellow")
     for run in plan.stranded:

@@ -14,7 +14,7 @@ from desktop.models.lineage_layout import Box, Placed, place
 from engine.contract.units import count, duration, number, percent, size
 from engine.contract.words import tr, trn
 from engine.pipeline import STAGES
-from engine.project import layout
+from engine.project import layout, taken_sets
 from engine.project.lineage import CHECKPOINT, RUN, DiskUsage, Lineage, Node, Row, Standing, changed_settings, describe, read, reason_words
 from engine.project.project import Project
 from engine.project.run_state import RunState
@@ -130,7 +130,7 @@ def card(node: Node, graph: Lineage, named: bool = False) -> Card:
         dashed = True
     elif node.stale:
         by = node.stale[0].by
-        line, mark, tone = tr("{newer} is newer", newer=by), "stale", "warn"
+        line, mark, tone = tr("{newer} is newer", newer=by) if by else tr("its examples have changed"), "stale", "warn"
     elif node.missing:
         line, tone = trn("{count} parent is missing", "{count} parents are missing", len(node.missing)), "warn"
     elif node.replaced_by:
@@ -157,11 +157,26 @@ def _line(node: Node) -> str:
         return tr("base, step {step}", step=number(node.step))
     if node.kind == "model" and node.stage == "import_model":
         return tr("imported, {size}", size=size(node.bytes))
+    if node.kind == "model" and node.stage in ("sft", "adapt"):
+        examples = int(facts.get("examples") or 0)
+        return ", ".join(filter(None, (method_words(str(facts.get("method") or node.spec.get("method") or "")),
+                                       trn("{count} example", "{count} examples", examples) if examples else
+                                       tr("domain text") if node.stage == "adapt" else "")))
+    if node.kind == "examples" and "kept" in facts:
+        return trn("{count} example", "{count} examples", int(facts["kept"]))
+    if node.kind == "evaluation" and facts.get("models"):
+        return ", ".join((trn("{count} model", "{count} models", len(facts["models"])),
+                          trn("{count} suite", "{count} suites", len(facts.get("suites") or ()))))
     if node.kind == "export":
         told = str(facts.get("precision") or facts.get("to") or node.spec.get("to") or "")
         kept = int(facts.get("bytes") or facts.get("size") or 0)
         return ", ".join(filter(None, (told, size(kept) if kept else "")))
     return STAGES[node.stage].title if node.stage in STAGES else kind_words(node)
+
+
+def method_words(method: str) -> str:
+    """How a model was tuned, in a word or two."""
+    return {"full": tr("full training"), "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
 
 
 def status_words(status: str) -> str:
@@ -173,10 +188,12 @@ def status_words(status: str) -> str:
 def kind_words(node: Node) -> str:
     """What sort of thing it is."""
     if node.kind == "model":
-        return {"pretrain": tr("base model"), "import_model": tr("imported model")}.get(node.stage) or \
+        return {"pretrain": tr("base model"), "import_model": tr("imported model"), "sft": tr("model tuned on conversations"),
+                "adapt": tr("model tuned on a domain")}.get(node.stage) or \
             (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
-            RUN: tr("run without a result"), "export": tr("export")}.get(node.kind, node.kind)
+            RUN: tr("run without a result"), "export": tr("export"), "examples": tr("generated examples"),
+            "evaluation": tr("evaluation")}.get(node.kind, node.kind)
 
 
 def deleted_words(node: Node) -> str:
@@ -246,9 +263,19 @@ def facts(node: Node, graph: Lineage, told: About | None, bytes_: int | None) ->
         if kept := int(node.facts.get("bytes") or 0):
             found.append((tr("Exported"), size(kept)))
     found.append((tr("Receipt on disk") if node.kind == "export" else tr("On disk"), size(bytes_ if bytes_ is not None else node.bytes)))
+    if node.base:
+        found.append((tr("Adapter of"), node.base))
     if node.engine_version:
         found.append((tr("Engine"), node.engine_version))
     return found
+
+
+def learned_from(node: Node) -> tuple[str, list[str]]:
+    """(a heading, a line for each set of the library that went into it): as its run says, or itself where the run is gone."""
+    heading = {"evaluate": tr("Asked"), "instruct": tr("Started from")}.get(node.stage, tr("Learned from"))
+    said = [one for one in taken_sets.told(node.sets) or node.facts.get("sets") or () if isinstance(one, dict)]
+    return heading, [tr("{set}, {count}", set=str(one.get("title") or one.get("id")),
+                        count=trn("{count} example", "{count} examples", int(one.get("examples") or 0))) for one in said]
 
 
 def short_hash(digest: str) -> str:
@@ -281,7 +308,8 @@ def page_of(node: Node) -> tuple[str, dict[str, str]]:
         return "chat", {"model": node.id}
     if node.kind in ("corpus", "tokenizer"):
         return node.kind, {"artifact": node.id}
-    return (node.stage, {"run": node.run}) if node.stage in STAGES and node.run else ("", {})
+    stage = "sft" if node.stage == "adapt" else node.stage  # one page has both
+    return (stage, {"run": node.run}) if stage in STAGES and node.run else ("", {})
 
 
 def comparable(graph: Lineage, node: Node) -> list[Node]:
@@ -306,7 +334,7 @@ def shares(usage: DiskUsage, graph: Lineage) -> list[Share]:
     for id, bytes_ in usage.artifacts.items():
         sums.setdefault(id.rpartition("-")[0], []).append(bytes_)
     words = {"corpus": tr("Corpora"), "tokenizer": tr("Tokenizers"), "tokens": tr("Corpora in tokens"), "model": tr("Models"),
-             "export": tr("Receipts of exports")}
+             "export": tr("Receipts of exports"), "examples": tr("Generated examples"), "evaluation": tr("Evaluations")}
     found = [Share(words.get(kind, kind), number(len(each)), sum(each)) for kind, each in sums.items()]
     found.append(Share(tr("Checkpoints"), number(len(usage.checkpoints)), sum(usage.checkpoints.values())))
     found.append(Share(tr("Logs and curves of runs"), number(len(usage.runs)), sum(usage.runs.values())))

@@ -14,8 +14,9 @@ from engine.contract.events import Facts, from_line
 from engine.contract.units import percent
 from engine.contract.words import tr
 from engine.pipeline import STAGES, Stage
-from engine.project import layout, queue
+from engine.project import layout, queue, taken_sets
 from engine.project.artifacts import Artifact
+from engine.project.lineage import stale_ids
 from engine.project.project import Project
 from engine.project.run_state import RunState, apply
 from engine.project.runs import Run
@@ -28,6 +29,8 @@ BROKEN = ("failed", "crashed", "interrupted")
 
 TUNING = {"sft": ("sft", "adapt")}
 """Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
+IMPORTED = "import_model"
+"""What brings a model in: it says nothing about whether one was raised here."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class RunGlance:
     loss: float | None = None
     eta: float = -1.0
     sentence: str = ""
+    preview: bool = False
 
     @property
     def active(self) -> bool:
@@ -101,9 +105,11 @@ class Survey:
 def survey(project: Project) -> Survey:
     """Look at a project's folder."""
     artifacts, waiting = tuple(project.artifacts.list()), {e.run for e in queue.entries() if e.project == str(project.dir)}
-    runs = tuple(glance(run, run.id in waiting) for run in project.runs.list())
+    there = project.runs.list()
+    runs = tuple(glance(run, run.id in waiting) for run in there)
     steps = [stage for stage in STAGES.values() if stage.id not in BESIDE]
-    return Survey(project.dir, artifacts, runs, tuple(stage_states(steps, artifacts, runs)))
+    changed = frozenset(taken_sets.changed(project.dir, [run for run in there if run.sets and not run.spec.get("preview")]))
+    return Survey(project.dir, artifacts, runs, tuple(stage_states(steps, artifacts, runs, changed)))
 
 
 def few_runs(project: Project) -> bool:
@@ -126,7 +132,8 @@ def glance(run: Run, queued: bool = False) -> RunGlance:
     return RunGlance(id=run.id, stage=run.stage, number=run.number, title=run.title, status=status, created=run.created, share=state.share,
                      step=state.step, steps=int(state.facts.get("steps") or 0), loss=state.metrics.last("loss"),
                      eta=progress.eta if progress is not None and status in ACTIVE else -1.0,
-                     sentence=state.finished.sentence if state.finished is not None and status == "failed" else "")
+                     sentence=state.finished.sentence if state.finished is not None and status == "failed" else "",
+                     preview=bool(run.spec.get("preview")))
 
 
 @lru_cache(maxsize=1024)
@@ -161,25 +168,31 @@ def _ends(path: Path) -> list[bytes]:
     return [*lines, *rest] if len(lines) < 4000 else [*lines[:50], *facts, *rest]
 
 
-def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: Sequence[RunGlance]) -> list[StageState]:
-    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken one, then the made."""
-    newest: dict[str, Artifact] = {}
-    for artifact in artifacts:
-        newest[artifact.kind] = artifact
+def stage_states(stages: Iterable[Stage], artifacts: Sequence[Artifact], runs: Sequence[RunGlance],
+                 changed: frozenset[str] = frozenset()) -> list[StageState]:
+    """The state of each stage from what was made and what ran. A run under way speaks first, then a newer broken one, then the made.
+    Previews count for nothing. `changed` are runs whose sets of examples are not what they were."""
+    kinds, stale = {artifact.kind for artifact in artifacts}, stale_ids(artifacts)
+    stale |= {artifact.id for artifact in artifacts if artifact.run in changed}
     states = []
     for stage in stages:
         own = TUNING.get(stage.id, (stage.id,))
-        made = [a for a in artifacts if a.kind == stage.makes and (_tuned(a) == (stage.id in TUNING))]
-        states.append(_state(stage, made[-1] if made else None, newest, [r for r in runs if r.stage in own]))
+        made = next((a for a in reversed(artifacts) if a.kind == stage.makes and _belongs(a, stage)), None)
+        states.append(_state(stage, made, made is not None and made.id in stale, kinds,
+                             [r for r in runs if r.stage in own and not r.preview]))
     return states
 
 
-def _tuned(artifact: Artifact) -> bool:
-    """Whether it was made from a model that was there: such a model says nothing about whether one was raised."""
-    return any(artifact.run.endswith(f"-{stage}") for stages in TUNING.values() for stage in stages)
+def _belongs(artifact: Artifact, stage: Stage) -> bool:
+    """Whether it says that the stage is done: a model that was brought in, or made from one that was there, says nothing about whether one
+    was raised."""
+    maker = artifact.run.partition("-")[2]
+    if stage.id in TUNING:
+        return maker in TUNING[stage.id]
+    return maker != IMPORTED and not any(maker in stages for stages in TUNING.values())
 
 
-def _state(stage: Stage, made: Artifact | None, newest: dict[str, Artifact], runs: Sequence[RunGlance]) -> StageState:
+def _state(stage: Stage, made: Artifact | None, stale: bool, kinds: set[str], runs: Sequence[RunGlance]) -> StageState:
     last = runs[-1] if runs else None
     active = next((r for r in reversed(runs) if r.active), None)
     if active is not None:
@@ -191,10 +204,8 @@ def _state(stage: Stage, made: Artifact | None, newest: dict[str, Artifact], run
         words = {"failed": tr("stopped"), "crashed": tr("crashed"), "interrupted": tr("interrupted")}[last.status]
         return StageState(stage.id, stage.title, "failed", last.share, words)
     if made is not None:
-        stale = any(newest[kind].id not in made.parents for kind in stage.needs
-                    if kind != stage.makes and kind in newest and any(p.rpartition("-")[0] == kind for p in made.parents))
         return StageState(stage.id, stage.title, "stale" if stale else "done", words=tr("stale") if stale else "")
     if last is not None and last.status in ("stopped", "paused"):
         return StageState(stage.id, stage.title, "failed", last.share, tr("stopped") if last.status == "stopped" else tr("paused"))
-    ready = all(kind in newest for kind in stage.needs)
+    ready = all(kind in kinds for kind in stage.needs)
     return StageState(stage.id, stage.title, "ready" if ready else "nothing", words=tr("ready") if ready else "")

@@ -5,6 +5,7 @@ command line, the docs and the checks all read that. No torch here, and no knowl
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -104,6 +105,11 @@ class Spec(BaseModel):
             if choices and value not in [known for known, _ in choices]:
                 found.append(self._explain({"loc": (name,), "type": "choice", "input": value, "msg": ""}))
         return found
+
+    def frozen(self, project_dir: Path) -> Self:
+        """With what lies outside of it filled in (the text of a file, say), so that a run that waits does not change when that does. Called
+        once, when a run is made."""
+        return self
 
     def problems(self) -> list[Problem]:
         """What the fields alone cannot tell: combinations that cannot work. Stages override this."""

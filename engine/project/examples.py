@@ -162,6 +162,10 @@ class Examples:
             db.execute("update example_runs set set_number = null where set_number = ?", (number,))
             db.execute("delete from example_sets where number = ?", (number,))
 
+    def mark(self) -> tuple[int, ...]:
+        """Where the library's counters stand (library_mark)."""
+        return library_mark(lambda query: self._rows(query, []))
+
     # adding
 
     def add(self, set_id: str, rows: Iterable[Example], author: str = "") -> int:
@@ -411,6 +415,13 @@ class Examples:
                        tr("The library has none yet."))
 
 
+def library_mark(rows: Callable[[str], list[tuple[Any, ...]]]) -> tuple[int, ...]:
+    """Counters that move with every change of examples, and come back to where they were only when a change is undone."""
+    counted = dict(rows("select name, seq from sqlite_sequence where name in ('examples', 'example_changes')"))
+    undone = rows("select coalesce(sum(undone), 0) from example_changes")[0][0]
+    return int(counted.get("examples", 0)), int(counted.get("example_changes", 0)), int(undone)
+
+
 def _new_set(db: sqlite3.Connection, title: str, origin: str, run: str) -> int:
     number = db.execute("insert into example_sets (title, created, origin, run) values (?, ?, ?, ?)",
                         (title, time.time(), origin, run)).lastrowid
@@ -515,9 +526,20 @@ def _changed(r: Sequence[Any]) -> ExampleChange:
     return ExampleChange(r[0], r[1], r[2], r[3], r[4], r[5] == 1, r[5] == 2, r[6] or "")
 
 
+def packed(messages: Iterable[tuple[str, str]]) -> str:
+    """Messages, (role, content), as the library keeps them: JSON with one letter a role, so that a search for "user" finds texts and not
+    roles."""
+    return orjson.dumps([[_SHORT.get(role, role), content] for role, content in messages]).decode()
+
+
+def own_id(id: str) -> str:
+    """The id that an example came with, where the library had to give it another one (`ID@SET`)."""
+    head, at, tail = id.rpartition("@set-")
+    return head if at and tail.isdecimal() else id
+
+
 def _pack(messages: Iterable[Message]) -> str:
-    """Messages as JSON with one letter a role, so that a search for "user" finds texts and not roles."""
-    return orjson.dumps([[_SHORT.get(m.role, m.role), m.content] for m in messages]).decode()
+    return packed((m.role, m.content) for m in messages)
 
 
 def _unpack(text: str) -> tuple[Message, ...]:

@@ -13,7 +13,10 @@ an older one of the same kind and stage
 
 So a corpus imported again, and the tokenizer trained again on it under the same name, replace the older two; a tokenizer of another name
 or another size is a variant and replaces nothing. Something is stale when a parent is not current, or is stale itself; what replaced its
-own base is not stale because of that. Whoever has no name of its own (the title is the id) replaces nothing.
+own base is not stale because of that. Whoever has no name of its own (the title is the id, or was made up by the stage) replaces nothing.
+
+What came of sets of the library (a tuned model, an evaluation) is stale, too, once examples of them came in, were edited or rejected. And
+what holds an adapter alone needs the model it changes: that one is not deleted without it (`Node.base`).
 """
 
 import hashlib
@@ -30,12 +33,14 @@ from engine.contract.errors import InputError, Locked, NotFound, ProjectError, S
 from engine.contract.spec import Spec
 from engine.contract.units import number
 from engine.contract.words import tr, trn
-from engine.project import files, layout, queue
+from engine.project import files, layout, queue, taken_sets
 from engine.project.artifacts import NAME as ARTIFACT_NAME
 from engine.project.artifacts import Artifact
 from engine.project.event_log import EventWriter, read_events
+from engine.project.models import base_of
 from engine.project.project import Project
 from engine.project.runs import ACTIVE, RESUMABLE, Run
+from engine.project.taken_sets import SetChange, TakenSet, change_words
 
 CHECKPOINT, RUN = "checkpoint", "run"
 """Kinds of nodes beside the artifacts' own."""
@@ -44,6 +49,10 @@ ORIGIN = ("sources", "source", "folder", "pipeline", "to", "out")
 """Settings that say where something came from outside the project, or went to: two that differ in them never stand for one another."""
 WORDS = ("title", "name", "licence", "out")
 """Settings that hold the person's words, whatever these look like."""
+NAMED = ("model", "evaluation", "examples")
+"""Kinds whose title is made up by their stage where the person gave none, and nothing from outside did: such a title is no name."""
+OF_PROJECT = "project:"
+"""How a setting that may name other programs' models begins where it names one of this project."""
 MODEL_ID = re.compile(r"([1-9][0-9]*-[a-z_]+)@([0-9]+)")
 BLOCK = 1 << 22
 
@@ -62,19 +71,22 @@ class Standing:
 @dataclass(frozen=True)
 class Reason:
     """Why something is stale: its parent `parent` (or, `through` that one, something further back) was replaced by `by`. `remade`: `by`
-    was made from it; else it is a newer one of the same name."""
+    was made from it; else it is a newer one of the same name. Or `changed`: a set of the library, which has the id `parent`, is not what it
+    was; `by` is "" then."""
 
     parent: str
     by: str
     remade: bool = False
     through: str = ""
+    changed: SetChange | None = None
 
 
 @dataclass(frozen=True)
 class Node:
     """One thing of the project. `kind` is an artifact's, or "checkpoint", or "run" (one that made no artifact, but is under way or can be
     resumed); `status` "done", "deleted", or how the run stands. `parents` are ids of nodes; a deleted one that is known by its tombstone,
-    or by nothing but its children, is a node too. `bytes` is what the manifest says; DiskUsage has what the disk says."""
+    or by nothing but its children, is a node too. `bytes` is what the manifest says; DiskUsage has what the disk says. `sets` went into it
+    from the library. `base` is the model without which it is nothing: it holds an adapter of that one alone."""
 
     id: str
     kind: str
@@ -95,6 +107,8 @@ class Node:
     replaced_by: str = ""
     stale: tuple[Reason, ...] = ()
     missing: tuple[str, ...] = ()
+    sets: tuple[TakenSet, ...] = ()
+    base: str = ""
 
     @property
     def busy(self) -> bool:
@@ -191,12 +205,14 @@ def read(project: Project, standings: Mapping[str, Standing] | None = None) -> L
     waiting = {e.run for e in queue.entries() if e.project == str(project.dir)}
     makers = {a.run for a in artifacts if a.run}
     current, remade = _lines(artifacts)
+    sets = {run.id: taken_sets.taken(run) for run in runs if run.sets}
     nodes: dict[str, Node] = {}
     for a in artifacts:
         nodes[a.id] = Node(id=a.id, kind=a.kind, title=a.title, created=a.created, parents=a.parents, stage=a.run.partition("-")[2],
                            run=a.run, step=int(a.facts.get("step") or -1) if a.kind == "model" else -1, bytes=a.size, path=a.path,
                            spec=a.spec, facts=a.facts, files=a.files, engine_version=a.engine_version,
-                           replaced_by=current[a.id] if current[a.id] != a.id else "")
+                           replaced_by=current[a.id] if current[a.id] != a.id else "", sets=sets.get(a.run, ()), base=base_of(a.path)
+                           if a.kind == "model" else "")
     users: dict[str, tuple[str, ...]] = {}
     known = {a.id for a in artifacts}
     for run in runs:
@@ -206,20 +222,20 @@ def read(project: Project, standings: Mapping[str, Standing] | None = None) -> L
             users[run.id] = inputs
         steps = run.checkpoint_steps()
         for step in steps:
-            made = _checkpoint(run, step, inputs)
+            made = replace(_checkpoint(run, step, inputs), sets=sets.get(run.id, ()))
             nodes[made.id] = made
         left = standing.status in RESUMABLE and (steps or standing.status in ("paused", "interrupted"))
         if run.id not in makers and (standing.status in BUSY or left):
             nodes[run.id] = Node(id=run.id, kind=RUN, title=run.title or tr("Run {number}", number=run.number), created=run.created,
                                  parents=inputs, stage=run.stage, run=run.id, status=standing.status, share=standing.share, path=run.dir,
-                                 spec=run.spec)
+                                 spec=run.spec, sets=sets.get(run.id, ()))
     gone = _tombstones(project)
     for id in {p for n in nodes.values() for p in n.parents if p not in nodes}:
         title, when = gone.get(id, (id, 0.0))
         kind = CHECKPOINT if "@" in id else id.rpartition("-")[0]
         nodes[id] = Node(id=id, kind=kind, title=title, created=when, status="deleted", stage=id.partition("@")[0].partition("-")[2]
                          if "@" in id else "")
-    return _judge(nodes, users, current, remade)
+    return _judge(nodes, users, current, remade, taken_sets.changed(project.dir, [run for run in runs if run.id in sets]))
 
 
 def _standing(run: Run, standings: Mapping[str, Standing] | None, queued: bool, made: bool) -> Standing:
@@ -233,8 +249,9 @@ def _standing(run: Run, standings: Mapping[str, Standing] | None, queued: bool, 
 
 def _inputs(run: Run, known: set[str]) -> tuple[str, ...]:
     """What goes into a run: its artifacts, and the model that a setting names (an artifact's id or run@step)."""
-    named = [v for k, v in run.spec.items() if isinstance(v, str) and k not in WORDS and (v in known or MODEL_ID.fullmatch(v))]
-    return tuple(dict.fromkeys((*run.inputs.values(), *named)))
+    given = [v.removeprefix(OF_PROJECT) for k, value in run.spec.items() if k not in WORDS
+             for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+    return tuple(dict.fromkeys((*run.inputs.values(), *(v for v in given if v in known or MODEL_ID.fullmatch(v)))))
 
 
 def _checkpoint(run: Run, step: int, inputs: tuple[str, ...]) -> Node:
@@ -246,7 +263,7 @@ def _checkpoint(run: Run, step: int, inputs: tuple[str, ...]) -> Node:
     title = tr("{name}, untrained", name=name) if step == 0 else tr("{name}, step {step}", name=name, step=number(step))
     return Node(id=f"{run.id}@{step}", kind=CHECKPOINT, title=title, created=float(manifest.get("created") or run.created), parents=inputs,
                 stage=run.stage, run=run.id, step=step, bytes=sum(int(f.get("size", 0)) for f in listed.values()), path=folder,
-                spec=run.spec, facts=dict(manifest.get("facts") or {}), files=listed)
+                spec=run.spec, facts=dict(manifest.get("facts") or {}), files=listed, base=base_of(folder))
 
 
 def _tombstones(project: Project) -> dict[str, tuple[str, float]]:
@@ -265,36 +282,41 @@ def _lines(artifacts: Sequence[Artifact]) -> tuple[dict[str, str], dict[str, str
     line: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
     newest: dict[str, str] = {}
-    base_of: dict[str, str] = {}
+    bases: dict[str, str] = {}
     kinds = {a.id: (a.kind, a.run.partition("-")[2]) for a in artifacts}
     for a in artifacts:  # oldest first: parents have their line before their children
         base = a.spec.get("base")
         origin = json.dumps([a.spec.get(name) for name in ORIGIN], sort_keys=True, default=str)
         parents = tuple(line.get(p, p) for p in a.parents)
-        key = (*kinds[a.id], a.title, parents, origin) if a.title != a.id else (a.id,)
-        if isinstance(base, str) and base in line and kinds[base] == kinds[a.id]:
-            base_of[a.id], line[a.id] = base, line[base]
+        made_up = a.kind in NAMED and a.spec.get("title") == "" and not any(a.spec.get(name) for name in ORIGIN)
+        named = a.title != a.id and not made_up
+        key = (*kinds[a.id], a.title, parents, origin) if named else (a.id,)
+        if isinstance(base, str) and base in line and kinds[base] == kinds[a.id] and a.kind not in NAMED:  # an adapter replaces no base
+            bases[a.id], line[a.id] = base, line[base]
         else:
             line[a.id] = line.get(first.get(key, ""), a.id)
         first.setdefault(key, a.id)
         newest[line[a.id]] = a.id
-    return {id: newest[of] for id, of in line.items()}, base_of
+    return {id: newest[of] for id, of in line.items()}, bases
 
 
-def _judge(nodes: dict[str, Node], users: dict[str, tuple[str, ...]], current: dict[str, str], base_of: dict[str, str]) -> Lineage:
+def _judge(nodes: dict[str, Node], users: dict[str, tuple[str, ...]], current: dict[str, str], bases: dict[str, str],
+           changed: Mapping[str, Sequence[SetChange]]) -> Lineage:
     """Say of each node what is stale and what is missing, parents before children."""
     above = {n.id: n.parents for n in nodes.values()}
     judged: dict[str, Node] = {}
     for id in _children_first(above, nodes):
         node, reasons = nodes[id], []
+        for change in changed.get(node.run, ()) if node.sets else ():
+            reasons.append(Reason(change.id, "", changed=change))
         for parent in dict.fromkeys(node.parents):
             if current.get(id) is not None and current.get(id) == current.get(parent):
                 continue  # of one line: made to stand for it
             by = current.get(parent, parent)
             if by != parent:
-                reasons.append(Reason(parent, by, remade=_made_from(by, parent, base_of)))
+                reasons.append(Reason(parent, by, remade=_made_from(by, parent, bases)))
             for earlier in judged[parent].stale if parent in judged else ():
-                reasons.append(Reason(earlier.parent, earlier.by, earlier.remade, through=parent))
+                reasons.append(replace(earlier, through=parent))
         unique = {(r.parent, r.by): r for r in reversed(reasons)}
         judged[id] = replace(node, stale=tuple(r for r in reasons if unique[(r.parent, r.by)] is r),
                              missing=tuple(p for p in node.parents if nodes[p].deleted))
@@ -306,9 +328,20 @@ def _judge(nodes: dict[str, Node], users: dict[str, tuple[str, ...]], current: d
     return Lineage(ordered, users, {id: tuple(kids) for id, kids in below.items()})
 
 
-def _made_from(id: str, base: str, base_of: Mapping[str, str]) -> bool:
-    while id in base_of:
-        id = base_of[id]
+def stale_ids(artifacts: Sequence[Artifact]) -> set[str]:
+    """Those of a project's artifacts, oldest first, that were made from what was replaced, by the rules at the top: what a glance can tell
+    without reading runs and library."""
+    current, _ = _lines(artifacts)
+    found: set[str] = set()
+    for a in artifacts:
+        if any(current.get(p) != current[a.id] and (current.get(p, p) != p or p in found) for p in a.parents):
+            found.add(a.id)
+    return found
+
+
+def _made_from(id: str, base: str, bases: Mapping[str, str]) -> bool:
+    while id in bases:
+        id = bases[id]
         if id == base:
             return True
     return False
@@ -317,7 +350,8 @@ def _made_from(id: str, base: str, base_of: Mapping[str, str]) -> bool:
 def reason_words(reason: Reason, graph: Lineage) -> str:
     """Why something is stale, as a sentence."""
     old, new = _named(graph, reason.parent), _named(graph, reason.by)
-    words = (tr("{new} was made from {old} and replaces it.", new=new, old=old) if reason.remade else
+    words = (change_words(reason.changed) if reason.changed else
+             tr("{new} was made from {old} and replaces it.", new=new, old=old) if reason.remade else
              tr("{new} is newer than {old} and has the same name and origin.", new=new, old=old))
     if reason.through:
         words += " " + tr("It comes in through {parent}.", parent=_named(graph, reason.through))
@@ -420,12 +454,13 @@ def verify(node: Node, report: Callable[[int, int], None] = lambda done, total: 
 
 @dataclass(frozen=True)
 class Gone:
-    """One thing that a deletion removes."""
+    """One thing that a deletion removes. `base` is the model that goes and without which it is nothing."""
 
     id: str
     kind: str
     title: str
     bytes: int
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -433,7 +468,8 @@ class Deletion:
     """What deleting `wanted` takes along, in the order of removal (children first), and what it leaves. What replaced it stays.
 
     `used_by` are (run under way, what it uses): while there is one nothing is deleted. `checkpoints` are those of the runs that made or
-    used what goes; they stay unless asked for, since chat needs nothing else. `stranded` are runs that could be resumed and then no more.
+    used what goes; they stay unless asked for, since chat needs nothing else, but for those that hold an adapter of what goes alone: they
+    go, too (`adapters`). `stranded` are runs that could be resumed and then no more.
     `elsewhere` are exported files outside the project: nobody deletes those.
     """
 
@@ -448,6 +484,10 @@ class Deletion:
     @property
     def bytes(self) -> int:
         return sum(gone.bytes for gone in self.goes)
+
+    @property
+    def adapters(self) -> tuple[Gone, ...]:
+        return tuple(gone for gone in self.goes if gone.base and gone.id != self.wanted)
 
 
 def plan_deletion(project: Project, wanted: str, *, with_checkpoints: bool = False, standings: Mapping[str, Standing] | None = None,
@@ -465,7 +505,6 @@ def plan_deletion(project: Project, wanted: str, *, with_checkpoints: bool = Fal
     goes = [id for id in named if id == wanted or graph.nodes[id].kind not in (CHECKPOINT, RUN)]
     # Checkpoints and unfinished runs below an artifact are resumed from it, but what they hold stands on its own.
     runs = {graph.nodes[id].run for id in named if graph.nodes[id].kind != "tokens"} - {""}
-    stranded = tuple(id for id in named if graph.nodes[id].kind == RUN and id != wanted and graph.nodes[id].status in RESUMABLE)
     beside = [n.id for n in graph.nodes.values() if n.kind == CHECKPOINT and n.run in runs and n.id not in goes
               and (node.kind != CHECKPOINT or n.id != wanted) and n.run != (wanted if node.kind == RUN else "")]
     if node.kind == CHECKPOINT:
@@ -473,17 +512,36 @@ def plan_deletion(project: Project, wanted: str, *, with_checkpoints: bool = Fal
     if with_checkpoints:
         more = [id for root in beside for id in (*graph.dependents(root), root) if not graph.nodes[id].deleted]
         goes = list(dict.fromkeys([*(id for id in more if graph.nodes[id].kind != RUN), *goes]))
+    goes = _with_adapters(graph, goes, node)
+    beside = [id for id in beside if id not in goes or with_checkpoints]
+    stranded = tuple(n.id for n in graph.nodes.values() if n.kind == RUN and n.id != wanted and n.status in RESUMABLE
+                     and set(n.parents) & set(goes))
     rank = {id: at for at, id in enumerate(_children_first(graph.below, graph.nodes))}
-    goes.sort(key=lambda id: rank[id])
+    goes.sort(key=lambda id: (graph.nodes[id].kind == RUN, rank[id]))  # a run after what needs its checkpoints
     used = tuple((run, id) for id in sorted(goes, key=lambda id: (id != wanted, rank[id])) for run in graph.used_by(id))
     elsewhere = tuple(str(graph.nodes[id].facts.get("path") or graph.nodes[id].spec.get("out") or "") for id in goes
                       if graph.nodes[id].kind == "export")
-    return Deletion(wanted, tuple(_gone(graph.nodes[id]) for id in goes), used, tuple(_gone(graph.nodes[id]) for id in beside), stranded,
-                    tuple(filter(None, elsewhere)), with_checkpoints)
+    bases = {id: graph.nodes[id].base for id in goes if _goes_with(graph.nodes[id], goes, node)}
+    return Deletion(wanted, tuple(_gone(graph.nodes[id], bases.get(id, "")) for id in goes), used,
+                    tuple(_gone(graph.nodes[id]) for id in beside), stranded, tuple(filter(None, elsewhere)), with_checkpoints)
 
 
-def _gone(node: Node) -> Gone:
-    return Gone(node.id, node.kind, node.title, files.folder_size(node.path) if node.path is not None else node.bytes)
+def _with_adapters(graph: Lineage, goes: Sequence[str], wanted: Node) -> list[str]:
+    """What goes, with all that holds an adapter of it alone, and of that."""
+    found = list(goes)
+    while more := [n.id for n in graph.nodes.values() if n.id not in found and not n.deleted and _goes_with(n, found, wanted)]:
+        found += more
+    return found
+
+
+def _goes_with(node: Node, goes: Sequence[str], wanted: Node) -> bool:
+    """Whether it needs weights that go; a run takes its checkpoints along."""
+    run = node.base.partition("@")[0] if "@" in node.base else ""
+    return bool(node.base) and (node.base in goes or (wanted.kind == RUN and run == wanted.id and node.run != wanted.id))
+
+
+def _gone(node: Node, base: str = "") -> Gone:
+    return Gone(node.id, node.kind, node.title, files.folder_size(node.path) if node.path is not None else node.bytes, base)
 
 
 def delete(project: Project, plan: Deletion, *, release: Callable[[str], None] = lambda id: None,
@@ -627,7 +685,8 @@ def changed_settings(one: Described, specs: Specs) -> list[Row]:
         return []
     plain = Described("", "", one.stage, {})
     rows = compare(plain, one, specs)
-    return [r for r in rows if r.name != "title" and r.name in kind.model_fields and not kind.option_of(r.name).artifact]
+    return [r for r in rows if r.name != "title" and r.name in kind.model_fields and not kind.option_of(r.name).artifact
+            and not kind.option_of(r.name).hidden]
 
 
 def value_words(kind: type[Spec] | None, name: str, value: Any) -> str:
@@ -658,3 +717,17 @@ def deletion_words(plan: Deletion) -> str:
     others = len(plan.goes) - 1
     return (trn("It and {count} thing made from it are deleted.", "It and {count} things made from it are deleted.", others) if others > 0
             else tr("Nothing else depends on it."))
+
+
+def adapter_words(plan: Deletion) -> str:
+    """Which of what goes holds an adapter of the rest alone, as a sentence; "" for none."""
+    if not plan.adapters:
+        return ""
+    return trn("{ids} goes with it: it holds an adapter alone, and is nothing without the model that this changes.",
+               "{ids} go with it: they hold adapters alone, and are nothing without the model that these change.", len(plan.adapters),
+               ids=_listed([gone.id for gone in plan.adapters]))
+
+
+def _listed(ids: Sequence[str], most: int = 4) -> str:
+    shown = ", ".join(ids[:most])
+    return tr("{ids} and {count} more", ids=shown, count=len(ids) - most) if len(ids) > most else shown

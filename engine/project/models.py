@@ -8,7 +8,9 @@ from typing import Any
 from engine.contract.errors import NotFound
 from engine.contract.words import tr
 from engine.project import files, layout
+from engine.project.artifacts import ArtifactStore
 from engine.project.project import Project
+from engine.project.runs import RunStore
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,37 @@ def resolve(project: Project, id: str) -> ModelRef:
         raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=known) if known else
                        tr("It has none yet: pretrain one first."))
     return made
+
+
+def base_of(folder: Path) -> str:
+    """The id of the model without which this one is nothing, since its folder holds an adapter alone (engine/model/adapter_files.py, which
+    reads weights and so is not asked here); "" where it has weights of its own."""
+    if (folder / "model.safetensors").exists():
+        return ""
+    said = files.read_json(folder / "adapter.json", {})
+    return str(said.get("base") or "") if isinstance(said, dict) else ""
+
+
+def needed_steps(project_dir: Path, run_id: str) -> dict[int, str]:
+    """Checkpoints of a run that something else cannot do without, and what that is: checkpoints that hold an adapter of them alone, and
+    runs that start from them and have no result yet. {step: id}."""
+    found: dict[int, str] = {}
+    done = {a.run for a in ArtifactStore(project_dir).list()}
+
+    def take(id: object, who: str) -> None:
+        run, at, step = str(id).removeprefix("project:").partition("@")
+        if at and run == run_id and step.isdecimal():
+            found.setdefault(int(step), who)
+    for other in RunStore(project_dir).list():
+        if other.id == run_id:
+            continue
+        for step in other.checkpoint_steps():
+            take(base_of(layout.checkpoint(other.dir, step)), f"{other.id}@{step}")
+        if other.id not in done:
+            for value in other.spec.values():
+                for one in value if isinstance(value, list) else [value]:
+                    take(one if isinstance(one, str) else "", other.id)
+    return found
 
 
 def newest(project: Project) -> ModelRef:

@@ -1,5 +1,6 @@
 """Runs of a project: create, list, read their state. A run folder tells all about itself, so it can be carried away and back."""
 
+import builtins
 import json
 import re
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.contract.errors import Locked, NotFound
+from engine.contract.errors import InputError, Locked, NotFound
 from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.project import files, layout
@@ -35,6 +36,8 @@ class Run:
     spec: dict[str, Any]
     inputs: dict[str, str]
     title: str = ""
+    sets: tuple[dict[str, Any], ...] = ()
+    """Of the library, as taken_sets.py reads them."""
 
     @property
     def number(self) -> int:
@@ -96,6 +99,7 @@ class RunStore:
 
     def create(self, spec: Spec) -> Run:
         """A new run folder with its frozen spec. Nothing is started."""
+        spec = spec.frozen(self.folder.parent)
         fields = type(spec).model_fields
         inputs = {n: str(getattr(spec, n)) for n in fields if type(spec).option_of(n).artifact and getattr(spec, n)}
         title = str(getattr(spec, "title", ""))
@@ -113,7 +117,8 @@ class RunStore:
                     if spec.rows:
                         from engine.project import snapshots  # the library brings SQLite, which most runs do without
 
-                        snapshots.take(self.folder.parent, spec, aside)
+                        if sets := snapshots.take(self.folder.parent, spec, aside):
+                            made["sets"] = sets
                     (aside / layout.spec_file(aside).name).write_text(json.dumps(made, ensure_ascii=False, indent=1), "utf-8")
             except OSError:
                 if (self.folder / id).exists():
@@ -144,12 +149,23 @@ class RunStore:
         """Remove a run that is not under way, its checkpoints included. Its number is not given again: a tombstone keeps it, since what
         the run made, and perhaps the queue, still name it."""
         run = self.get(id)
+        if needing := self.needing(run.id):
+            raise InputError(tr("Checkpoints of run {id} are needed: {needing} holds an adapter of them alone.", id=run.id,
+                                needing=", ".join(needing[:4])),
+                             tr("Delete it on the Lineage page, with what needs it, or delete that first."), code="needed")
         lock = run.lock()
         if not lock.acquire():
             raise Locked(tr("Run {id} is under way.", id=id), tr("Stop it first."))
         lock.release()
         files.write_json(self.folder / f".gone-{run.id}", {"id": run.id, "title": run.title, "deleted": time.time()})
         files.remove_tree(run.dir)
+
+    def needing(self, id: str) -> builtins.list[str]:
+        """Checkpoints of other runs that hold an adapter alone, of one of this run's checkpoints."""
+        from engine.project.models import base_of  # models.py reads runs itself
+
+        return [f"{other.id}@{step}" for other in self.list() if other.id != id for step in other.checkpoint_steps()
+                if base_of(layout.checkpoint(other.dir, step)).partition("@")[0] == id]
 
     def size(self, id: str) -> int:
         """Bytes on disk."""
@@ -166,4 +182,5 @@ class RunStore:
         if not isinstance(raw, dict) or "stage" not in raw:
             return None
         return Run(id=path.name, stage=str(raw["stage"]), dir=path, created=float(raw.get("created", 0)), spec=dict(raw.get("spec", {})),
-                   inputs=dict(raw.get("inputs", {})), title=str(raw.get("title", "")))
+                   inputs=dict(raw.get("inputs", {})), title=str(raw.get("title", "")),
+                   sets=tuple(one for one in raw.get("sets") or () if isinstance(one, dict)))

@@ -4,7 +4,7 @@ Small things are one JSON value a file; examples are streamed, a JSON object a l
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.library import Library
+from engine.project.project import Project
+from engine.project.taken_sets import FIELDS, TakenSet, parsed, plain, told
 
 
 def _decisions(library: Library, spec: Spec) -> dict[str, bool]:
@@ -26,71 +28,69 @@ def _harm_labels(library: Library, spec: Spec) -> list[dict[str, Any]]:
     return [{"document": row.document, "kind": row.kind, "harmful": row.harmful, "text": row.text} for row in library.harm_labels()]
 
 
-def _examples(library: Library, spec: Spec) -> Iterator[Example]:
-    sets, only_accepted = _sets(spec, "examples"), bool(getattr(spec, "only_accepted", False))
-    stream, first = library.examples.for_training(sets, only_accepted), True
-    for example in stream:
-        first = False
-        yield example
-    if first and sets:
-        raise InputError(tr("None of these examples can be trained on."), tr("Accept some of them, or take the new ones too.")
-                         if only_accepted else tr("The sets are empty, or all of their examples are rejected."), field="examples")
-
-
-def _seeds(library: Library, spec: Spec) -> Iterator[Example]:
-    return library.examples.for_training(_sets(spec, "seeds"))
-
-
-def _questions(library: Library, spec: Spec) -> Iterator[Example]:
-    return library.examples.for_training(_sets(spec, "examples"))
-
-
-def _held_out(library: Library, spec: Spec) -> Iterator[Example]:
-    """Of what is held out the sets of the library; the rest are files, which the worker reads."""
-    known = {one.id for one in library.examples.sets()}
-    return library.examples.for_training([id for id in _sets(spec, "held_out") if id in known])
-
-
-def _sets(spec: Spec, field: str) -> Sequence[str]:
-    return tuple(getattr(spec, field))
-
-
 ROWS: dict[str, Callable[[Library, Spec], Any]] = {"decisions": _decisions, "harm_labels": _harm_labels}
 """One JSON value each."""
-STREAMS: dict[str, Callable[[Library, Spec], Iterator[Example]]] = {"examples": _examples, "seeds": _seeds, "questions": _questions,
-                                                                    "held_out": _held_out}
-"""Examples, a line each."""
 
 
-def take(project: Path, spec: Spec, folder: Path) -> None:
-    """Write what `spec.rows` names into `folder`. Nothing where the project has no library yet and the spec names no set."""
+def take(project: Path, spec: Spec, folder: Path) -> list[dict[str, Any]]:
+    """Write what `spec.rows` names into `folder`; a line about each set that went in (taken_sets.py). Nothing where the project has no
+    library yet and the spec names no set. Raises NotFound for an unknown set, InputError where there is nothing to train on."""
     if not spec.rows or not (layout.library_file(project).exists() or _names_sets(spec)):
-        return
-    library = Library(project)
+        return []
+    library, sets = Library(project), list[TakenSet]()
     try:
         for name in spec.rows:
-            if name in STREAMS:
-                _write_stream(layout.input_rows(folder, name), STREAMS[name](library, spec))
+            if name in FIELDS:
+                sets += _take_sets(library, spec, name, layout.input_rows(folder, name))
             elif rows := ROWS[name](library, spec):
                 files.write_json(layout.input_file(folder, name), rows)
     finally:
         library.close()
+    return plain(sets)
 
 
-def _names_sets(spec: Spec) -> bool:
-    return any(name in STREAMS and getattr(spec, name if name == "seeds" else "examples", ()) for name in spec.rows)
-
-
-def _write_stream(path: Path, examples: Iterator[Example]) -> None:
+def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[TakenSet]:
+    """Write the rows of all sets that a setting names, one after another. Of what is held out those of the library; the rest are files,
+    which the worker reads."""
+    known = {one.id: one for one in library.examples.sets()}
+    named = list(dict.fromkeys(getattr(spec, FIELDS[stream])))
+    wanted = [id for id in named if id in known] if stream == "held_out" else named
+    only_accepted = stream == "examples" and bool(getattr(spec, "only_accepted", False))
+    found, mark = [], library.examples.mark()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(path, "wb") as file:
-            for example in examples:
-                file.write(example.model_dump_json().encode() + b"\n")
+            for id in wanted:
+                count = 0
+                for example in library.examples.for_training([id], only_accepted):
+                    file.write(example.model_dump_json().encode() + b"\n")
+                    count += 1
+                one = known[id]
+                found.append(TakenSet(stream, id, one.title, count, one.run, one.origin, mark))
             file.flush()
             os.fsync(file.fileno())
     except OSError as wrong:
         raise files.disk_error(wrong, path) from wrong
+    if stream == "examples" and found and not any(one.count for one in found):
+        raise InputError(tr("None of these examples can be trained on."), tr("Accept some of them, or take the new ones too.")
+                         if only_accepted else tr("The sets are empty, or all of their examples are rejected."), field="examples")
+    return found
+
+
+def _names_sets(spec: Spec) -> bool:
+    return any(getattr(spec, FIELDS[name], ()) for name in spec.rows if name in FIELDS and name != "held_out")
+
+
+def sets(run_dir: Path) -> list[dict[str, Any]]:
+    """The sets that a run was made with, as what it makes keeps them: id, title, how many examples of each."""
+    raw = files.read_json(layout.spec_file(run_dir), {})
+    return told(parsed(raw.get("sets") or ()) if isinstance(raw, dict) else ())
+
+
+def made_from(project: Project, run_dir: Path) -> tuple[str, ...]:
+    """The artifacts of the runs that filled the sets which a run was made with: parents of what it makes."""
+    makers = dict.fromkeys(one["run"] for one in sets(run_dir) if one.get("run"))
+    return tuple(made.id for run in makers if (made := project.artifacts.made_by(run, "examples")))
 
 
 def given(run_dir: Path, name: str, default: Any) -> Any:

@@ -24,6 +24,7 @@ from engine.contract.events import CheckpointRemoved, CheckpointSaved, Notice, R
 from engine.contract.words import tr
 from engine.model.checkpoint import load_tensors, save_tensors
 from engine.project import files, layout
+from engine.project.models import needed_steps
 from engine.project.runs import CHECKPOINT
 from engine.training.ranks import Ranks
 
@@ -97,6 +98,7 @@ class Checkpoints:
         self.context, self.write_model, self.keep, self.facts = context, write_model, keep, facts or {}
         self.folder = layout.checkpoints(context.run_dir)
         self.last_saved = time.monotonic()
+        self._told: set[int] = set()
 
     def save(self, state: TrainState, optimizer: dict[str, torch.Tensor] | None, why: str, best: bool = False) -> Path:
         """Write the checkpoint of `state.step`; without `optimizer` it holds the weights only. A full disk raises DiskFull and leaves
@@ -146,11 +148,21 @@ class Checkpoints:
         return None, notices
 
     def prune(self, best_step: int) -> None:
-        """Keep the last K, the best one and step 0."""
+        """Keep the last K, the best one, step 0, and what another run of the project cannot do without (said once)."""
         found = self.all()
         spared = {c.step for c in found[-self.keep:]} | {0, best_step}
+        if all(c.step in spared for c in found):
+            return
+        needed = needed_steps(self.context.project_dir, self.context.run_id)
         for checkpoint in found:
-            if checkpoint.step not in spared:
+            if checkpoint.step in spared:
+                continue
+            if checkpoint.step in needed:
+                if checkpoint.step not in self._told:
+                    self._told.add(checkpoint.step)
+                    self.context.emit(Notice(level="info", code="checkpoint_needed", title=tr("An older checkpoint is kept"), text=tr(
+                        "{id} needs the checkpoint of step {step}.", id=needed[checkpoint.step], step=f"{checkpoint.step:,}")))
+            else:
                 files.remove_tree(checkpoint.path)
                 self.context.emit(CheckpointRemoved(step=checkpoint.step))
 

@@ -15,7 +15,7 @@ from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract.units import percent, size
 from engine.contract.words import tr, trn
-from engine.project.lineage import Deletion, Described, Row, compare
+from engine.project.lineage import Deletion, Described, Row, adapter_words, compare
 
 
 class _Dialog(QDialog):
@@ -66,7 +66,8 @@ class DeleteDialog(_Dialog):
         self.checkpoints.setText(trn("The checkpoint of its runs, too ({size})", "The {count} checkpoints of its runs, too ({size})",
                                      len(plan.checkpoints), size=size(kept)))
         self.checkpoints.updateGeometry()
-        lines = [trn("Run {runs} cannot be resumed then.", "Runs {runs} cannot be resumed then.", len(plan.stranded),
+        lines = [adapter_words(plan)] if plan.adapters else []
+        lines += [trn("Run {runs} cannot be resumed then.", "Runs {runs} cannot be resumed then.", len(plan.stranded),
                      runs=", ".join(plan.stranded))] if plan.stranded else []
         lines += [tr("The exported files in {path} stay where they are.", path=path) for path in plan.elsewhere[:3]]
         lines.append(tr("What you decided about documents, and the curves and logs of runs, stay."))

@@ -6,7 +6,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 
-from desktop.models.lineage import About, Picture, comparable, facts, link_words, page_of, short_hash
+from desktop.models.lineage import About, Picture, comparable, facts, learned_from, link_words, page_of, short_hash
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
@@ -145,6 +145,9 @@ class Side(Panel):
         parts += self._links(tr("Children"), picture, [c for c in below if c not in kept], self._alone(bool(kept) or node.deleted, bytes_))
         if kept:
             parts.append(small(trn("and {count} checkpoint of runs from it", "and {count} checkpoints of runs from it", len(kept))))
+        heading, sets = learned_from(node)
+        if sets:
+            parts += [rule(), Text(heading, "strong"), *(small(words, wrap=True) for words in sets[:SHOWN_LINKS])]
         parts += self._settings(told)
         fill(self._box, (*parts, "+"), 9)
         self._show_actions(picture, id)
@@ -157,9 +160,11 @@ class Side(Panel):
         graph, theme = picture.graph, self.theme
         node = graph.nodes[id]
         if node.stale:
-            by = node.stale[0].by
-            return Note(theme, "warn", tr("Made from what was replaced"), "\n".join(reason_words(r, graph) for r in node.stale[:3]),
-                        Button(theme, tr("Show {id}", id=by), on_click=lambda: self.choose_wanted.emit(by)))
+            by, through = node.stale[0].by, node.stale[0].through
+            shown = by or through
+            button = Button(theme, tr("Show {id}", id=shown), on_click=lambda: self.choose_wanted.emit(shown)) if shown else None
+            return Note(theme, "warn", tr("Made from what was replaced") if by else tr("Its examples have changed since"),
+                        "\n".join(reason_words(r, graph) for r in node.stale[:3]), button)
         if node.missing:
             return Note(theme, "warn", tr("A parent is missing"), "\n".join(missing_words(node, graph)[:3]))
         if node.replaced_by:

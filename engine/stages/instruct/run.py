@@ -82,10 +82,12 @@ def run(spec: InstructSpec, context: RunContext) -> None:
             shutil.rmtree(layout.work(context.run_dir), ignore_errors=True)
             return
         context.emit(Phase(id="save", title=tr("Saving")))
-        with project.artifacts.create("examples", title=spec.title or frozen.title, parents=_parents(spec, project), run=context.run_id,
-                                      spec=spec.model_dump(mode="json")) as writer:
+        parents = (*_parents(spec, project), *snapshots.made_from(project, context.run_dir))
+        with project.artifacts.create("examples", title=spec.title or frozen.title, parents=tuple(dict.fromkeys(parents)),
+                                      run=context.run_id, spec=spec.model_dump(mode="json")) as writer:
             rows.save(writer.path)
             made = writer.finish(**rows.facts(), recipe=frozen.id, recipe_sha256=frozen.sha256,
+                                 sets=snapshots.sets(context.run_dir),
                                  models={role: each.name for role, each in providers.items()},
                                  seconds=_seconds(context), asking_seconds=round(rows.seconds(), 1))
     context.emit(ArtifactMade(id=made.id, kind="examples"))

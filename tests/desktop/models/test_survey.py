@@ -60,9 +60,37 @@ def test_a_domain_run_shows_at_the_place_of_fine_tuning() -> None:
     assert states([CORPUS, TOKENIZER, MODEL], [run("adapt", "running", share=0.5)])["sft"] == ("running", "50\u00a0%")
 
 
-def test_a_newer_parent_makes_what_came_of_the_old_one_stale() -> None:
-    found = states([CORPUS, TOKENIZER, MODEL, artifact("corpus-2", 9)])
+def test_what_was_made_from_something_that_was_replaced_is_stale() -> None:
+    newer = replace(artifact("corpus-2", 9, "corpus-1"), spec={"base": "corpus-1"})
+    found = states([CORPUS, TOKENIZER, MODEL, newer])
     assert found["tokenizer"] == ("stale", "stale") and found["pretrain"][0] == "stale" and found["corpus"][0] == "done"
+
+
+def test_another_corpus_replaces_nothing() -> None:
+    found = states([CORPUS, TOKENIZER, MODEL, artifact("corpus-2", 9)])
+    assert [found[s] for s in ("corpus", "tokenizer", "pretrain")] == [("done", "")] * 3
+
+
+def test_a_model_that_was_brought_in_does_not_mean_that_one_was_raised() -> None:
+    imported = replace(artifact("model-1", 3), run="4-import_model")
+    assert states([imported])["pretrain"] == ("nothing", "") and states([imported])["sft"] == ("ready", "ready")
+    assert states([CORPUS, TOKENIZER, imported])["pretrain"] == ("ready", "ready")
+    assert states([CORPUS, TOKENIZER, MODEL, replace(imported, id="model-2")])["pretrain"] == ("done", "")
+
+
+def test_sets_that_changed_make_what_was_tuned_on_them_stale() -> None:
+    tuned = replace(artifact("model-2", 9, "model-1"), run="5-sft")
+    artifacts = [CORPUS, TOKENIZER, MODEL, tuned]
+    stages = [s for s in STAGES.values() if s.id not in BESIDE]
+    found = {s.id: s.state for s in stage_states(stages, artifacts, [], frozenset({"5-sft"}))}
+    assert found["sft"] == "stale" and found["pretrain"] == "done"
+
+
+def test_generated_examples_are_done_and_a_preview_says_nothing() -> None:
+    examples = replace(artifact("examples-1", 9), run="5-instruct")
+    assert states([CORPUS, examples])["instruct"] == ("done", "")
+    assert states([], [run("instruct", "running", share=0.2)])["instruct"] == ("running", "20\u00a0%")
+    assert states([], [replace(run("instruct", "failed"), preview=True)])["instruct"] == ("ready", "ready")
 
 
 def test_a_run_under_way_shows_its_share() -> None:

@@ -10,19 +10,26 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
 from desktop.models import lineage as words
 from desktop.models.lineage_layout import Box, place
 from desktop.pages.lineage import LineagePage
 from desktop.pages.lineage.side import LinkRow
+from desktop.widgets.text import Text
 from engine.contract import events as ev
+from engine.contract.rows import Example, Message
 from engine.project import files, layout, recipe
 from engine.project.event_log import EventWriter
 from engine.project.project import Project
 from engine.project.runs import Run
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.evaluate.spec import EvaluateSpec
+from engine.stages.import_model.spec import ImportModelSpec
+from engine.stages.instruct.spec import InstructSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.sft.spec import SftSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
 
@@ -290,3 +297,34 @@ def _seconds(work) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def test_what_was_tuned_says_on_which_sets_and_is_stale_when_they_change(gazette: Project, context: AppContext, qtbot) -> None:
+    rows = [Example(id=str(n), messages=(Message(role="user", content=f"{n}?"), Message(role="assistant", content="!"))) for n in range(3)]
+    boats = gazette.library.examples.create_set("Questions about boats")
+    gazette.library.examples.add(boats.id, rows)
+    made(gazette, "model", "Base", ImportModelSpec(folder="/models/base"), ())
+    made(gazette, "model", "Ferryman", SftSpec(model="model-3", examples=(boats.id,), method="lora"), ("model-3",),
+         examples=3, method="lora")
+    made(gazette, "examples", "Made up", InstructSpec(responder="project:model-3", corpus="corpus-2"), ("corpus-2", "model-3"), kept=41)
+    made(gazette, "evaluation", "Exam", EvaluateSpec(models=("model-3", "model-4")), ("model-3", "model-4"), models=[{}, {}],
+         suites=[{}])
+    page = opened(context, qtbot)
+    assert page.picture is not None
+    cards = page.picture.cards
+    assert (cards["model-4"].line, cards["model-4"].mark) == ("LoRA, 3 examples", "done")
+    assert cards["examples-1"].line == "41 examples" and cards["evaluation-1"].line == "2 models, 1 suite"
+    column = page.picture.placed.columns
+    assert column["model-3"] < column["examples-1"] < column["model-4"] < column["evaluation-1"]
+    page.choose("model-4")
+    assert "Questions about boats, 3 examples" in shown(page.side)
+    gazette.library.examples.set_status("1", "rejected")
+    page.opened()
+    qtbot.waitUntil(lambda: page.picture.cards["model-4"].mark == "stale", timeout=8000)
+    assert page.picture.cards["model-4"].line == "its examples have changed"
+    assert any("1 was rejected or deleted" in words for words in shown(page.side)) and page.picture.cards["evaluation-1"].mark == "stale"
+    page.left()
+
+
+def shown(widget: QWidget) -> list[str]:
+    return [label.words() for label in widget.findChildren(Text)]

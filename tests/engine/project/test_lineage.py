@@ -12,9 +12,14 @@ from engine.pipeline import STAGES
 from engine.project import files, layout, lineage, queue
 from engine.project.event_log import EventWriter, read_events
 from engine.project.lineage import Standing
+from engine.project.models import needed_steps
 from engine.project.project import Project
 from engine.project.runs import Run
+from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.evaluate.spec import EvaluateSpec
+from engine.stages.import_model.spec import ImportModelSpec
+from engine.stages.instruct.spec import InstructSpec
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
@@ -292,6 +297,103 @@ def test_one_checkpoint_goes_alone(project: Project) -> None:
     assert [g.id for g in plan.goes] == [one] and not plan.checkpoints
     lineage.delete(project, plan)
     assert project.runs.get(run.id).checkpoint_steps() == [200] and two in lineage.read(project).nodes
+
+
+def adapter(run: Run, step: int, base: str) -> str:
+    """A checkpoint that holds an adapter of `base` alone."""
+    folder = layout.checkpoint(run.dir, step)
+    folder.mkdir(parents=True)
+    (folder / "adapter.safetensors").write_bytes(b"a" * 500)
+    files.write_json(folder / "adapter.json", {"format": 1, "base": base, "base_sha256": "0" * 64, "merged": False})
+    files.write_json(folder / layout.MANIFEST, {"step": step, "created": run.created + step, "files": files.hash_folder(folder)})
+    return f"{run.id}@{step}"
+
+
+def tuned(project: Project, base: str, **settings: Any) -> Run:
+    spec = AdaptSpec(model=base, corpus="corpus-1", method="lora", **settings)
+    return done(project.runs.create(spec), "stopped")
+
+
+def test_checkpoints_that_hold_an_adapter_alone_go_with_the_model_they_change_and_are_named(project: Project) -> None:
+    c = corpus(project)
+    m = model(project, c, tokenizer(project, c))
+    first = tuned(project, m)
+    one = adapter(first, 10, m)
+    second = tuned(project, one)
+    other = adapter(second, 20, one)
+    whole = checkpoint(tuned(project, m), 30)
+    graph = lineage.read(project)
+    assert graph.nodes[one].base == m and graph.nodes[other].base == one and not graph.nodes[whole].base
+    plan = lineage.plan_deletion(project, m)
+    assert [g.id for g in plan.goes] == [other, one, m] and [g.base for g in plan.adapters] == [one, m]
+    assert lineage.adapter_words(plan).startswith(f"{other}, {one} go with it: they hold adapters alone")
+    assert set(plan.stranded) == {first.id, second.id, whole.partition("@")[0]}
+    assert [g.id for g in lineage.plan_deletion(project, one).goes] == [other, one]
+    assert [g.id for g in lineage.plan_deletion(project, other).goes] == [other] and not lineage.plan_deletion(project, other).adapters
+    lineage.delete(project, plan)
+    assert not first.checkpoint_steps() and not second.checkpoint_steps()
+    assert project.runs.get(whole.partition("@")[0]).checkpoint_steps() == [30]
+
+
+def test_an_adapter_made_since_the_plan_stops_the_deletion(project: Project) -> None:
+    c = corpus(project)
+    m = model(project, c, tokenizer(project, c))
+    run = tuned(project, m)
+    plan = lineage.plan_deletion(project, m)
+    adapter(run, 10, m)
+    with pytest.raises(InputError, match="Something was made"):
+        lineage.delete(project, plan)
+    assert project.artifacts.get(m)
+
+
+def test_a_run_whose_checkpoint_carries_an_adapter_is_not_deleted_without_it(project: Project) -> None:
+    c = corpus(project)
+    base = done(project.runs.create(PretrainSpec(corpus=c, tokenizer=tokenizer(project, c))), "stopped")
+    start = checkpoint(base, 5)
+    above = tuned(project, start)
+    one = adapter(above, 10, start)
+    with pytest.raises(InputError, match=f"needed: {one}"):
+        project.runs.delete(base.id)
+    assert needed_steps(project.dir, base.id) == {5: one}
+    plan = lineage.plan_deletion(project, base.id)
+    assert [g.id for g in plan.goes] == [one, base.id]
+    lineage.delete(project, plan)
+    assert not base.dir.exists() and not above.checkpoint_steps()
+
+
+def test_a_checkpoint_that_a_waiting_run_starts_from_is_needed_until_that_run_has_a_result(project: Project) -> None:
+    c = corpus(project)
+    base = done(project.runs.create(PretrainSpec(corpus=c, tokenizer=tokenizer(project, c))), "stopped")
+    run = tuned(project, checkpoint(base, 5))
+    asked = project.runs.create(EvaluateSpec(models=(checkpoint(base, 6), checkpoint(base, 7))))
+    assert needed_steps(project.dir, base.id) == {5: run.id, 6: asked.id, 7: asked.id}
+    waiting = lineage.read(project, {run.id: Standing("queued"), base.id: Standing("stopped")})
+    assert set(waiting.nodes[run.id].parents) == {c, f"{base.id}@5"} and needed_steps(project.dir, run.id) == {}
+    with project.artifacts.create("model", title="x", run=run.id) as writer:
+        writer.finish()
+    assert needed_steps(project.dir, base.id) == {6: asked.id, 7: asked.id}
+
+
+def test_names_that_a_stage_made_up_replace_nothing_but_given_ones_do(project: Project) -> None:
+    c = corpus(project)
+    m = model(project, c, tokenizer(project, c))
+    made_up = [made(project, "model", "small, adapted", AdaptSpec(model=m, corpus=c, lora_rank=rank), (m, c)) for rank in (4, 8)]
+    given = [made(project, "model", "Doctor", AdaptSpec(model=m, corpus=c, title="Doctor", lora_rank=rank), (m, c)) for rank in (4, 8)]
+    graph = lineage.read(project)
+    assert not graph.nodes[made_up[0]].replaced_by and graph.nodes[given[0]].replaced_by == given[1]
+
+
+def test_an_adapter_that_was_brought_in_does_not_replace_the_model_it_changes(project: Project) -> None:
+    base = made(project, "model", "Base", ImportModelSpec(folder="/models/base"), ())
+    made(project, "model", "Added", ImportModelSpec(folder="/models/adapter", base=base), (base,))
+    assert not lineage.read(project).nodes[base].replaced_by
+
+
+def test_models_of_the_project_that_generate_or_judge_are_in_use_meanwhile(project: Project) -> None:
+    c = corpus(project)
+    m = model(project, c, tokenizer(project, c))
+    run = project.runs.create(InstructSpec(responder=f"project:{m}", corpus=c))
+    assert lineage.read(project, {run.id: Standing("running")}).used_by(m) == [run.id]
 
 
 def test_what_is_unknown_or_gone_is_said(project: Project) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,20 @@ def test_the_last_few_the_best_and_the_first_checkpoint_are_kept(tmp_path):
     best = next(c for c in world.of(CheckpointSaved) if c.step == 2)
     assert best.best and best.why == "best"
     assert not trainer.checkpoints.all()[0].resumable
+
+
+def test_what_another_run_cannot_do_without_is_kept_and_said_once(tmp_path):
+    other = layout.checkpoint(tmp_path / "p" / "runs" / "2-adapt", 7)
+    world = World(tmp_path / "p" / "runs" / "1-pretrain")
+    other.mkdir(parents=True)
+    files.write_json(layout.spec_file(other.parents[1]), {"stage": "adapt", "spec": {"model": "1-pretrain@1"}})
+    files.write_json(other / "adapter.json", {"base": "1-pretrain@2"})
+    files.write_json(other / layout.MANIFEST, {"step": 7})
+    trainer = trainer_of(world, keep=1, checkpoint_every_steps=1)
+    trainer.checkpoints.context = replace(world.context, project_dir=tmp_path / "p", run_id="1-pretrain")
+    trainer.train()
+    assert [c.step for c in trainer.checkpoints.all()] == [1, 2, STEPS]
+    assert [n.text for n in world.of(Notice)] == ["2-adapt needs the checkpoint of step 1.", "2-adapt@7 needs the checkpoint of step 2."]
 
 
 def test_early_stopping_counts_validations_without_a_new_best(tmp_path):
