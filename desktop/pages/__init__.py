@@ -38,6 +38,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
     *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values() if stage.id not in BESIDE),
     PageEntry("chat", tr("Chat"), "desktop.pages.chat:ChatPage", "tool", "chat"),
+    PageEntry("evaluate", tr("Evaluate"), "desktop.pages.evaluate:EvaluatePage", "tool", "evaluate"),
     PageEntry("runs", tr("Runs"), "desktop.pages.runs:RunsPage", "tool", "runs"),
     PageEntry("lineage", tr("Lineage"), "desktop.pages.lineage:LineagePage", "tool", "lineage"),
     PageEntry("export", tr("Export"), "desktop.pages.export:ExportPage", "tool", "export"),
