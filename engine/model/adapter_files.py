@@ -2,7 +2,7 @@
 
 A checkpoint of a LoRA run holds no weights but an adapter, which changes those of another model of the same project, its base:
 
-    adapter.safetensors   a pair for each projection of each layer, as engine.model.lora.lora_state names them, float32
+    adapter.safetensors   a pair for each projection of each layer, and rows of tokens, as engine.model.lora.lora_state names them, float32
     adapter.json          {"format", "settings", "base": id of the base, "base_sha256", "merged"}
 
 A finished model has the adapter and, merged (true), weights of its own besides: it needs no base any more. The base is looked for in the
@@ -28,6 +28,7 @@ from engine.contract.words import tr
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model.lora import LoraSettings, delta, lora_state, targeted
+from engine.model.lora_shape import check_tokens, row_names
 from engine.model.tensor_files import CONFIG, TOKENIZER, WEIGHTS, load_tensors, save_tensors
 from engine.project import artifacts, files, layout, runs
 
@@ -64,9 +65,10 @@ class Adapter(AdapterFacts):
 
 
 class Deltas:
-    """What adapters add to the tensors of a weights file."""
+    """What adapters change in the tensors of a weights file: they add to matrices of the layers, and put tokens' rows into their tables."""
 
     def __init__(self, config: ModelConfig, adapters: Sequence[Adapter]) -> None:
+        self._rows: dict[str, dict[int, Tensor]] = {}
         self._added: dict[str, list[tuple[int, Tensor, Tensor, float]]] = {}
         for adapter in adapters:
             for layer in range(config.num_layers):
@@ -74,12 +76,15 @@ class Deltas:
                     name = f"layers.{layer}.{p.part}.{p.name}"
                     a, b = adapter.tensors[f"{name}.lora_A"], adapter.tensors[f"{name}.lora_B"]
                     self._added.setdefault(f"layers.{layer}.{p.module}.weight", []).append((p.first, a, b, adapter.settings.scale))
+            for name in row_names(config) if adapter.settings.tokens else ():
+                of_table = self._rows.setdefault(f"{name}.weight", {})
+                of_table.update(zip(adapter.settings.tokens, adapter.tensors[f"tokens.{name}"], strict=True))  # the last counts
 
     def __bool__(self) -> bool:
-        return bool(self._added)
+        return bool(self._added or self._rows)
 
     def added(self, name: str, first: int, rows: Tensor) -> Tensor:
-        """Rows of the tensor `name` from row `first` on with what the adapters add to them: float32, or `rows` themselves where that is
+        """Rows of the tensor `name` from row `first` on as the adapters make them: float32, or `rows` themselves where they change
         nothing."""
         last = first + rows.shape[0]
         made = rows
@@ -89,6 +94,11 @@ class Deltas:
                 if made is rows:
                     made = rows.to(torch.float32, copy=True)
                 made[begin - first:end - first] += delta(a, b[begin - start:end - start], scale)
+        for id, row_C in self._rows.get(name, {}).items():
+            if first <= id < last:
+                if made is rows:
+                    made = rows.to(torch.float32, copy=True)
+                made[id - first] = row_C
         return made
 
 
@@ -105,7 +115,7 @@ def save_adapter(folder: Path, model: Decoder, *, base: str, base_sha256: str, m
     finished model beside the merged weights, before they are merged. Raises DiskFull."""
     assert model.lora is not None, "this model has no adapter"
     save_tensors(folder / ADAPTER, {name: tensor.float() for name, tensor in lora_state(model).items()})
-    kept = {"format": FORMAT, "settings": dataclasses.asdict(model.lora), "base": base, "base_sha256": base_sha256, "merged": merged}
+    kept = {"format": FORMAT, "settings": _told(model.lora), "base": base, "base_sha256": base_sha256, "merged": merged}
     files.write_bytes(folder / DESCRIPTION, (json.dumps(kept, indent=1) + "\n").encode())
 
 
@@ -120,6 +130,11 @@ def save_adapter_checkpoint(folder: Path, model: Decoder, *, base: str, base_sha
             shutil.copyfile(tokenizer_file, folder / TOKENIZER)
         except OSError as wrong:
             raise files.disk_error(wrong, folder / TOKENIZER) from wrong
+
+
+def _told(settings: LoraSettings) -> dict[str, Any]:
+    """For adapter.json. No tokens are left out, as in files and hashes from before there were any."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "tokens" or value}
 
 
 def has_adapter(folder: Path) -> bool:
@@ -148,7 +163,8 @@ def adapter_facts(folder: Path) -> AdapterFacts:
             raise ValueError
         said: dict[str, Any] = raw["settings"]
         settings = LoraSettings(rank=int(said["rank"]), alpha=float(said["alpha"]), dropout=float(said["dropout"]),
-                                targets=tuple(str(t) for t in said["targets"]), rslora=bool(said["rslora"]))
+                                targets=tuple(str(t) for t in said["targets"]), rslora=bool(said["rslora"]),
+                                tokens=tuple(int(id) for id in said.get("tokens", ())))
         if not 1 <= settings.rank <= 65_536 or not set(settings.targets) <= set(TARGETS):
             raise ValueError
         return AdapterFacts(Path(folder), settings, str(raw["base"]), str(raw["base_sha256"]), bool(raw["merged"]))
@@ -164,7 +180,9 @@ def open_adapter(folder: Path, config: ModelConfig) -> Adapter | None:
         return None
     facts = adapter_facts(folder)
     tensors = load_tensors(facts.folder / ADAPTER)
-    wanted = {}
+    check_tokens(config, facts.settings)
+    wanted = {f"tokens.{name}": (len(facts.settings.tokens), config.hidden_size)
+              for name in row_names(config) if facts.settings.tokens}
     for layer in range(config.num_layers):
         for p in targeted(config, facts.settings):
             name = f"layers.{layer}.{p.part}.{p.name}"
@@ -219,7 +237,7 @@ def weights_sha256(folder: Path) -> str:
         if facts.base_sha256 == "":
             raise Corrupt(tr("{file} in {folder} names no hash of its base.", file=DESCRIPTION, folder=Path(folder).name),
                           tr("Use another checkpoint, or restore the file from a backup."))
-        told = [_sha256(Path(folder) / ADAPTER), json.dumps(dataclasses.asdict(facts.settings), sort_keys=True), facts.base_sha256]
+        told = [_sha256(Path(folder) / ADAPTER), json.dumps(_told(facts.settings), sort_keys=True), facts.base_sha256]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
     return _sha256(Path(folder) / WEIGHTS)
 

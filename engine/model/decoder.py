@@ -187,6 +187,7 @@ class Decoder(nn.Module):
     compute_dtype             dtype of the arithmetic; None: that of the weights
     activation_checkpointing  recompute each layer in backward instead of keeping what it computed
     lora                      settings of the adapters it has (lora.py), None without
+    tokens                    rows of the table of tokens that stand in the place of its own (lora.TokenRows), None without
     """
 
     def __init__(self, config: ModelConfig, *, seed: int | None = 0) -> None:
@@ -196,6 +197,7 @@ class Decoder(nn.Module):
         self.compute_dtype: torch.dtype | None = None
         self.activation_checkpointing = False
         self.lora: Any = None
+        self.tokens: Any = None
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size, _weight=torch.empty(config.vocab_size, config.hidden_size))
         self.positions = None
         if config.shape == "gpt2":
@@ -244,6 +246,11 @@ class Decoder(nn.Module):
     def head_weight_VC(self) -> Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
+    @property
+    def head_rows(self) -> losses.Rows | None:
+        """Rows that stand in the place of the head's own: (ids_K, rows_KC)."""
+        return None if self.tokens is None else self.tokens.of_head()
+
     def forward(self, tokens_BT: Tensor, *, targets_BT: Tensor | None = None, reduction: str = "mean",
                 document_lengths: Sequence[Sequence[int]] | Documents | None = None, cache: KVCache | Plan | None = None,
                 positions: Tensor | None = None) -> Tensor:
@@ -278,6 +285,8 @@ class Decoder(nn.Module):
         x_BTC = F.embedding(tokens_BT, self.embed.weight)
         if self.compute_dtype is not None:
             x_BTC = x_BTC.to(self.compute_dtype)
+        if self.tokens is not None:
+            x_BTC = self.tokens.embedded(tokens_BT, x_BTC)
         rope = None
         if self.positions is not None:
             places = self.positions.weight[:t] if positions is None else F.embedding(positions, self.positions.weight)
@@ -298,19 +307,19 @@ class Decoder(nn.Module):
 
     def logits(self, hidden_BTC: Tensor) -> Tensor:
         """logits_BTV in the dtype of `hidden`."""
-        return F.linear(hidden_BTC, self.head_weight_VC.to(hidden_BTC.dtype))
+        return losses.head_logits(hidden_BTC, self.head_weight_VC, self.head_rows)
 
     def loss(self, hidden_BTC: Tensor, targets_BT: Tensor, *, reduction: str = "mean", ignore_index: int = losses.IGNORE,
              chunked: bool | None = None) -> Tensor:
         """Cross entropy in nats, float32: "mean" over the targets that count, "sum", or "none" for loss_BT. Chunked when logits are big."""
         return losses.cross_entropy(hidden_BTC, self.head_weight_VC, targets_BT, reduction=reduction, ignore_index=ignore_index,
-                                    chunked=chunked)
+                                    chunked=chunked, rows=self.head_rows)
 
     def logprobs(self, hidden_BTC: Tensor, targets_BT: Tensor, *, temperature: float = 1.0, ignore_index: int = losses.IGNORE,
                  chunked: bool | None = None) -> Tensor:
         """logprobs_BT of the targets with gradients, float32; 0 where ignored."""
         return losses.token_logprobs(hidden_BTC, self.head_weight_VC, targets_BT, ignore_index=ignore_index, temperature=temperature,
-                                     chunked=chunked)
+                                     chunked=chunked, rows=self.head_rows)
 
     def matrix_parts(self) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...]]]:
         """The matrices of the layers: (name, weight, rows of each part), say ("layers.0.attention.qkv.weight", w, (H D, K D, K D))."""

@@ -3,11 +3,14 @@
 Each projection of `LoraSettings.targets` gets A (rank x in) and B (out x rank), and its output gains scale * x Aᵀ Bᵀ, exactly as PEFT does
 for q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj. The fused matrices hold several projections: their A's are stacked,
 so that a fused matrix costs one small product on the way in. Dropout is drawn once for what goes into a fused matrix (PEFT: once for each
-projection). What this file does not do: files (adapter_files.py), 4-bit weights (quantized.py), training.
+projection). Besides, the rows of chosen tokens may be trained, in the embedding and in the head (`TokenRows`; PEFT's
+trainable_token_indices): matrices in the layers alone cannot make a token likely that the base has never met. What this file does not do:
+files (adapter_files.py), 4-bit weights (quantized.py), training.
 
 A and B are kept in float32 and cast to the dtype of the arithmetic where they are used, like every weight of the Decoder.
 
-Shapes: N tokens, I and O what a matrix takes and gives, R rank, P projections in one matrix.
+Shapes: N tokens, I and O what a matrix takes and gives, R rank, P projections in one matrix; B rows of a batch, T tokens, V vocabulary,
+C hidden size, K tokens whose rows are trained.
 """
 
 import math
@@ -22,10 +25,12 @@ from torch import Tensor, nn
 from engine.contract.errors import Mismatch, SettingError
 from engine.contract.words import tr
 from engine.model.decoder import Decoder, Linear, seeded_generator
-from engine.model.lora_shape import LoraSettings, Projection, adapter_parameters, projections, targeted
+from engine.model.lora_shape import LoraSettings, Projection, adapter_parameters, check_tokens, projections, row_names, targeted
+from engine.model.loss import Rows
 
-__all__ = ["LoraLinear", "LoraSettings", "Projection", "adapter_parameters", "add_lora", "delta", "freeze", "has_lora", "load_lora",
-           "lora_modules", "lora_parameters", "lora_state", "merge_lora", "projections", "targeted", "trained_parameters", "without_lora"]
+__all__ = ["LoraLinear", "LoraSettings", "Projection", "TokenRows", "adapter_parameters", "add_lora", "delta", "freeze", "has_lora",
+           "load_lora", "lora_modules", "lora_parameters", "lora_state", "merge_lora", "projections", "targeted", "trained_parameters",
+           "without_lora"]
 
 
 class LoraLinear(nn.Module):
@@ -126,16 +131,58 @@ class _Adapted(torch.autograd.Function):
         return grad_x, grad_z.T @ flat_NI, grad_b, None, None
 
 
+class TokenRows(nn.Module):
+    """Trained rows of the table of tokens that stand in the place of the frozen ones: `embed` [K, C], and `head` where that is a matrix of
+    its own (else None, and `embed` serves both). They are the rows themselves, as PEFT keeps them, not what is added to them: what they
+    mean does not hang on the base. `enabled` False: the base's own rows."""
+
+    def __init__(self, model: Decoder, ids: tuple[int, ...]) -> None:
+        super().__init__()
+        self.ids, self.enabled = ids, True
+        ids_K = torch.tensor(ids, device=model.device)
+        places_V = torch.full((model.config.vocab_size,), -1, device=model.device)
+        places_V[ids_K] = torch.arange(len(ids), device=model.device)
+        self.register_buffer("ids_K", ids_K, persistent=False)
+        self.register_buffer("places_V", places_V, persistent=False)
+        tables = {name: weight[ids_K].detach().float() for name, weight in _tables(model)}
+        self.embed = nn.Parameter(tables["embed"])
+        self.head = nn.Parameter(tables["head"]) if "head" in tables else None
+
+    def embedded(self, tokens_BT: Tensor, x_BTC: Tensor) -> Tensor:
+        """`x_BTC`, what the base's table gives, with these rows at their tokens."""
+        if not self.enabled:
+            return x_BTC
+        places_BT = F.embedding(tokens_BT, self.places_V[:, None]).squeeze(-1)
+        own_BTC = F.embedding(places_BT.clamp(min=0), self.embed).to(x_BTC.dtype)  # cast last, so that gradients are summed in float32
+        return torch.where((places_BT >= 0)[..., None], own_BTC, x_BTC)
+
+    def of_head(self) -> Rows | None:
+        """As engine.model.loss takes them."""
+        return (self.ids_K, self.embed if self.head is None else self.head) if self.enabled else None
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.ids))
+
+
+def _tables(model: Decoder) -> list[tuple[str, nn.Parameter]]:
+    """(what lora_shape.row_names calls it, its weight) of each table with a row for each token."""
+    weights = {"embed": model.embed.weight, "head": model.head_weight_VC}
+    return [(name, weights[name]) for name in row_names(model.config)]
+
+
 def add_lora(model: Decoder, settings: LoraSettings, seed: int, *, frozen_dtype: torch.dtype | None = None) -> None:
-    """Freeze the model and put adapters beside its matrices: A as PEFT draws it (Kaiming uniform), B zero: at first nothing changes.
+    """Freeze the model and put adapters beside its matrices: A as PEFT draws it (Kaiming uniform), B zero; the settings' tokens get rows of
+    their own, copies of the table's. At first nothing changes.
 
     Each A has a CPU stream of its own, made from the seed and its name: the same on any device and for any choice of targets.
     frozen_dtype  what the frozen weights are kept in from now on (None: as they are); the arithmetic's dtype saves the casts and memory.
 
-    Raises SettingError (nothing to adapt).
+    Raises SettingError (nothing to adapt), Mismatch (no such token).
     """
     assert not has_lora(model), "this model has adapters already"
     chosen = targeted(model.config, settings)
+    check_tokens(model.config, settings)
+    rows = TokenRows(model, settings.tokens) if settings.tokens else None
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     if frozen_dtype is not None:
@@ -147,7 +194,7 @@ def add_lora(model: Decoder, settings: LoraSettings, seed: int, *, frozen_dtype:
             owner, _, last = place.rpartition(".")
             parent = layer.get_submodule(owner)
             setattr(parent, last, LoraLinear(getattr(parent, last), tuple(p for p in chosen if p.module == place), settings))
-    model.lora = settings
+    model.lora, model.tokens = settings, rows
     _initialize(model, seed)
 
 
@@ -169,7 +216,7 @@ def has_lora(model: nn.Module) -> bool:
 
 def lora_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """What is trained, by name: for the optimizer."""
-    return [(name, p) for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))]
+    return [(name, p) for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B", "tokens.embed", "tokens.head"))]
 
 
 def _named(model: Decoder) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -181,8 +228,12 @@ def _named(model: Decoder) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def lora_state(model: Decoder) -> dict[str, Tensor]:
-    """The adapters' tensors, a pair for each projection: "layers.0.attention.q.lora_A" [R, I] and ".lora_B" [rows, R]. Views."""
-    return {f"{name}.{which}": tensor.detach() for name, a, b in _named(model) for which, tensor in (("lora_A", a), ("lora_B", b))}
+    """The adapters' tensors, a pair for each projection: "layers.0.attention.q.lora_A" [R, I] and ".lora_B" [rows, R]; where the settings
+    name tokens "tokens.embed" [K, C], with an untied head "tokens.head" too. Views."""
+    made = {f"{name}.{which}": tensor.detach() for name, a, b in _named(model) for which, tensor in (("lora_A", a), ("lora_B", b))}
+    if model.tokens is not None:
+        made |= {f"tokens.{name}": p.detach() for name, p in model.tokens.named_parameters()}
+    return made
 
 
 @torch.no_grad()
@@ -209,8 +260,8 @@ def delta(a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 @torch.no_grad()
 def merge_lora(model: Decoder) -> None:
-    """Add each adapter to its matrix, in place, and take the adapters away: the same function as an ordinary model, whose weights can be
-    trained again. Added in float32 and rounded once to the dtype of the weights.
+    """Add each adapter to its matrix, put each token's row into its table, in place, and take the adapters away: the same function as an
+    ordinary model, whose weights can be trained again. Added in float32 and rounded once to the dtype of the weights.
 
     For weights kept in bfloat16 or in 4 bits the sum is rounded (or, in 4 bits, not possible: Mismatch): load the base anew in float32
     (checkpoint.load_model of an adapter's folder does).
@@ -227,16 +278,20 @@ def merge_lora(model: Decoder) -> None:
             plain.weight, plain.bias = module.weight, module.bias
             owner, _, last = name.rpartition(".")
             setattr(layer.get_submodule(owner), last, plain)
+    if model.tokens is not None:
+        trained = dict(model.tokens.named_parameters())
+        for name, weight in _tables(model):
+            weight[model.tokens.ids_K] = trained[name].to(weight.dtype)
+    model.lora = model.tokens = None
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    model.lora = None
 
 
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """The model as it was before adapters, for the length of a `with`: the reference of DPO and PPO at no memory. Also through DDP or a
     compiled form, as they hold the same modules."""
-    modules = list(lora_modules(model))
+    modules = [module for module in model.modules() if isinstance(module, LoraLinear | TokenRows)]
     before = [module.enabled for module in modules]
     try:
         for module in modules:

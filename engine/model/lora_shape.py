@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from engine.contract.errors import DeviceUnavailable, Missing, SettingError
+from engine.contract.errors import DeviceUnavailable, Mismatch, Missing, SettingError
 from engine.contract.tuning import TARGETS, TuningSpec
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
@@ -14,17 +14,21 @@ FOUR_BIT_LIBRARY = "bitsandbytes"
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """`targets`: names of engine.contract.tuning.TARGETS; those that the model's shape lacks (GPT-2 has no gate) count for nothing."""
+    """targets  names of engine.contract.tuning.TARGETS; those that the model's shape lacks (GPT-2 has no gate) count for nothing
+    tokens   ids whose rows of the table of tokens are trained too (and of the head, where that is another matrix)
+    """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
     targets: tuple[str, ...] = TARGETS
     rslora: bool = False
+    tokens: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, spec: TuningSpec) -> "LoraSettings":
-        return cls(spec.lora_rank, spec.lora_alpha, spec.lora_dropout, tuple(spec.lora_targets), spec.rslora)
+    def of(cls, spec: TuningSpec, tokens: tuple[int, ...] = ()) -> "LoraSettings":
+        """`tokens`: what the spec's names of tokens, or its automatic choice, come to for the model."""
+        return cls(spec.lora_rank, spec.lora_alpha, spec.lora_dropout, tuple(spec.lora_targets), spec.rslora, tokens)
 
     @property
     def scale(self) -> float:
@@ -71,9 +75,24 @@ def targeted(config: ModelConfig, settings: LoraSettings) -> tuple[Projection, .
     return found
 
 
+def check_tokens(config: ModelConfig, settings: LoraSettings) -> None:
+    """Raises Mismatch where a token of the settings is not one of this model's, or is named twice."""
+    if wrong := [id for id in settings.tokens if not 0 <= id < config.vocab_size]:
+        raise Mismatch(tr("This model has no token with the number {id}.", id=wrong[0]),
+                       tr("Its tokens have the numbers 0 to {last}.", last=f"{config.vocab_size - 1:,}"), field="lora_tokens")
+    if len(set(settings.tokens)) < len(settings.tokens):
+        raise Mismatch(tr("A token is named twice."), tr("Name each token once."), field="lora_tokens")
+
+
+def row_names(config: ModelConfig) -> tuple[str, ...]:
+    """The tables that hold a row for each token: the embedding, and the head where it is a matrix of its own."""
+    return ("embed",) if config.tie_embeddings else ("embed", "head")
+
+
 def adapter_parameters(config: ModelConfig, settings: LoraSettings) -> int:
     """Trained parameters of an adapter, by arithmetic."""
-    return config.num_layers * settings.rank * sum(p.rows + p.width for p in targeted(config, settings))
+    rows = len(settings.tokens) * config.hidden_size * len(row_names(config))
+    return config.num_layers * settings.rank * sum(p.rows + p.width for p in targeted(config, settings)) + rows
 
 
 def check_four_bit(device_kind: str) -> None:

@@ -24,23 +24,25 @@ METHODS = ("full", "lora", "qlora")
 
 @dataclass(frozen=True)
 class Method:
-    """What of a model is trained. `rank` and `targets` count with LoRA, the rest with full training only."""
+    """What of a model is trained. `rank`, `targets` and `tokens` (how many have rows that are trained) count with LoRA, the rest with full
+    training only."""
 
     name: str = "full"
     rank: int = 16
     targets: tuple[str, ...] = TARGETS
     frozen_layers: int = 0
     freeze_embeddings: bool = False
+    tokens: int = 0
 
     @classmethod
-    def of(cls, spec: TuningSpec) -> "Method":
-        return cls(spec.method, spec.lora_rank, tuple(spec.lora_targets), spec.frozen_layers, spec.freeze_embeddings)
+    def of(cls, spec: TuningSpec, tokens: int = 0) -> "Method":
+        return cls(spec.method, spec.lora_rank, tuple(spec.lora_targets), spec.frozen_layers, spec.freeze_embeddings, tokens)
 
     def trained(self, config: ModelConfig) -> int:
         """Trained parameters. Raises SettingError for targets that the model lacks."""
         c = config
         if self.name != "full":
-            return adapter_parameters(c, LoraSettings(rank=self.rank, targets=self.targets))
+            return adapter_parameters(c, LoraSettings(rank=self.rank, targets=self.targets, tokens=tuple(range(self.tokens))))
         a_layer = (c.parameters - c.embedding_parameters - c.hidden_size * (2 if c.shape == "gpt2" else 1)) // c.num_layers
         head = 0 if c.tie_embeddings else c.vocab_size * c.hidden_size
         return c.parameters - self.frozen_layers * a_layer - (c.embedding_parameters - head if self.freeze_embeddings else 0)

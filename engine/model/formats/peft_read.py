@@ -1,7 +1,7 @@
 """Adapters of PEFT as ours: adapter_config.json and adapter_model.safetensors of a folder, for a model whose shape is known.
 
 The way back of peft_write.py. Only what our adapters can be is taken: LoRA on the projections of the layers, one rank, the same in each
-layer. What has no place here (DoRA, trained biases or embeddings, other modules, pickled weights) is refused by name.
+layer. What has no place here (DoRA, trained biases or whole embeddings, other modules, pickled weights) is refused by name.
 """
 
 import math
@@ -15,18 +15,20 @@ from engine.contract.errors import FormatError, Mismatch, NotFound
 from engine.contract.tuning import TARGETS
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
-from engine.model.formats.peft_write import ADAPTER_FILE, CONFIG_FILE, GPT2, LLAMA, Module, prefix
-from engine.model.lora_shape import LoraSettings, projections
+from engine.model.formats.peft_write import ADAPTER_FILE, CONFIG_FILE, GPT2, HEAD, LLAMA, TOKEN_ROWS, Module, prefix, token_tables
+from engine.model.lora_shape import LoraSettings, check_tokens, projections
 from engine.model.tensor_files import FLOATS, known_dtypes, load_tensors, read_header
 from engine.project.files import read_json
 
 
 def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, Tensor]]:
-    """Settings and tensors, as engine.model.lora.load_lora takes them. Raises NotFound, FormatError, Corrupt, Mismatch."""
+    """Settings and tensors, as engine.model.lora.load_lora takes them; but where PEFT trained rows of tokens in one of two tables, those
+    of the other are absent ("tokens.head", say): they are the base's. Raises NotFound, FormatError, Corrupt, Mismatch."""
     folder = Path(folder)
     told = _config(folder)
     known_dtypes(folder / ADAPTER_FILE, read_header(folder / ADAPTER_FILE), FLOATS)
     tensors = {name: t.float() for name, t in load_tensors(folder / ADAPTER_FILE).items()}
+    tokens, made = _tokens(told, tensors, config)
     names = GPT2 if config.shape == "gpt2" else LLAMA
     every = {name: tuple(p for p in projections(config) if names[p.name] == name) for name in dict.fromkeys(names.values())}
     found = [name for name in every if f"{prefix(config)}0.{name}.lora_A.weight" in tensors]
@@ -38,7 +40,6 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
         raise Mismatch(reason, tr("Adapters are taken that change the same projections of every layer, for a model of this shape."))
     if not found:
         raise Mismatch(tr("The adapter changes nothing of this model."), tr("Choose an adapter that was made for it."))
-    made: dict[str, Tensor] = {}
     rank = _rank(told, modules, tensors, config)
     scales = _Scales(told)
     settings = LoraSettings(rank, scales.alpha, scales.dropout, TARGETS, scales.rslora)
@@ -55,7 +56,32 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
                 ours = f"layers.{layer}.{part.part}.{part.name}"
                 made |= {f"{ours}.lora_A": a_part.contiguous(), f"{ours}.lora_B": (b_part * share).contiguous()}
                 present.add(part.name)
-    return LoraSettings(rank, scales.alpha, scales.dropout, tuple(t for t in TARGETS if t in present), scales.rslora), made
+    return LoraSettings(rank, scales.alpha, scales.dropout, tuple(t for t in TARGETS if t in present), scales.rslora, tokens), made
+
+
+def _tokens(told: dict[str, Any], tensors: dict[str, Tensor], config: ModelConfig) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+    """The tokens whose rows were trained, and these rows by our names; taken out of `tensors`."""
+    asked = told.get("trainable_token_indices") or {}
+    if isinstance(asked, list):  # PEFT's short form means the embedding
+        asked = {"embed_tokens": asked}
+    ours = {"embed_tokens": "embed", "wte": "embed", HEAD: "head"}
+    found = {ours.get(name.rpartition(".")[2], name): tuple(ids) for name, ids in asked.items()}
+    if not found:
+        return (), {}
+    if found.keys() - {"embed", "head"} or len(set(found.values())) > 1 or (config.tie_embeddings and "embed" not in found):
+        raise _refused(tr("trained tokens in another place, or others in the head than in the embedding"))
+    ids = next(iter(found.values()))
+    check_tokens(config, LoraSettings(tokens=ids))
+    made = {}
+    for name, table in token_tables(config).items():
+        if name not in found:
+            continue
+        rows_KC = tensors.pop(f"base_model.model.{table}.{TOKEN_ROWS}", None)
+        if rows_KC is None or rows_KC.shape != (len(ids), config.hidden_size):
+            raise Mismatch(tr("The rows of its trained tokens are missing, or have another shape than this model."),
+                           tr("Choose an adapter that was made for it."))
+        made[f"tokens.{name}"] = rows_KC
+    return ids, made
 
 
 def _split(a: Tensor, b: Tensor, rows: list[int], rank: int) -> list[tuple[Tensor, Tensor]]:
@@ -131,11 +157,15 @@ def _config(folder: Path) -> dict[str, Any]:
         if not all(isinstance(told.get(key) or {}, dict) for key in ("alpha_pattern", "rank_pattern")):
             raise ValueError
         _Scales(told)
+        asked = told.get("trainable_token_indices") or []
+        if not all(isinstance(ids, list) and ids and all(type(id) is int for id in ids)
+                   for ids in (asked.values() if isinstance(asked, dict) else [asked] if asked else [])):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise FormatError(tr("{file} in {folder} does not describe an adapter.", file=CONFIG_FILE, folder=folder.name),
                           tr("Fetch the adapter again.")) from None
     for key, words in (("use_dora", tr("DoRA")), ("modules_to_save", tr("whole modules that were trained")),
-                       ("trainable_token_indices", tr("trained tokens")), ("megatron_config", "Megatron"),
+                       ("megatron_config", "Megatron"),
                        ("alora_invocation_tokens", "aLoRA"), ("layer_replication", tr("layers that are repeated")),
                        ("target_parameters", tr("adapters of single parameters"))):
         if told.get(key):

@@ -3,6 +3,7 @@ transformers' form (hf_folder_write.py). Names and shapes; nothing is computed b
 
 In the Llama shape each of our projections is a module there. GPT-2's queries, keys and values are one module of transformers, c_attn, which
 PEFT gives one adapter: ours for n of them are exactly one of rank n x rank, whose B has their B's on its diagonal and zeros elsewhere.
+Trained rows of tokens are PEFT's `trainable_token_indices`: of the embedding, which a tied head follows there, and of an untied head.
 """
 
 import json
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from engine.model.config import ModelConfig
 from engine.model.lora import LoraSettings, Projection, projections, targeted
+from engine.model.lora_shape import row_names
 from engine.model.tensor_files import save_tensors
 from engine.project import files
 
@@ -24,6 +26,10 @@ ADAPTER_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
 LLAMA = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj",
          "up": "mlp.up_proj", "down": "mlp.down_proj"}
 GPT2 = {"q": "attn.c_attn", "k": "attn.c_attn", "v": "attn.c_attn", "o": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"}
+
+HEAD = "lm_head"
+TOKEN_ROWS = "token_adapter.trainable_tokens_delta"
+"""What PEFT calls the trained rows; they are the rows themselves."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,12 @@ def prefix(config: ModelConfig) -> str:
     return "base_model.model." + ("transformer.h." if config.shape == "gpt2" else "model.layers.")
 
 
+def token_tables(config: ModelConfig) -> dict[str, str]:
+    """Our names of the tables with a row for each token -> their modules in transformers."""
+    names = {"embed": "transformer.wte" if config.shape == "gpt2" else "model.embed_tokens", "head": HEAD}
+    return {ours: names[ours] for ours in row_names(config)}
+
+
 def peft_tensors(config: ModelConfig, settings: LoraSettings, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Of those of engine.model.lora.lora_state."""
     made = {}
@@ -69,6 +81,8 @@ def peft_tensors(config: ModelConfig, settings: LoraSettings, tensors: dict[str,
                     column += rank
                 row += p.rows
             made[f"{name}.lora_B.weight"] = b_OR
+    for ours, theirs in token_tables(config).items() if settings.tokens else ():
+        made[f"base_model.model.{theirs}.{TOKEN_ROWS}"] = tensors[f"tokens.{ours}"].float().contiguous()
     return made
 
 
@@ -76,13 +90,16 @@ def peft_config(config: ModelConfig, settings: LoraSettings, base_name: str) -> 
     """`adapter_config.json`. `base_name`: what PEFT loads the base by, a path or a name on the hub."""
     found = modules(config, settings)
     wider = {m.name: len(m.adapted) for m in found if len(m.adapted) > 1}
-    alpha = _whole(settings.alpha)
+    alpha, ids = _whole(settings.alpha), list(settings.tokens)
+    tables = [name.rpartition(".")[2] for name in token_tables(config).values()]
+    tokens = {"trainable_token_indices": ids if len(tables) == 1 else {name: ids for name in tables}} if ids else {}
     return {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_name, "revision": None, "inference_mode": True,
             "r": settings.rank, "lora_alpha": alpha, "lora_dropout": settings.dropout, "use_rslora": settings.rslora, "bias": "none",
             "target_modules": [m.name.rpartition(".")[2] if config.shape == "llama" else m.name for m in found],
             "fan_in_fan_out": config.shape == "gpt2", "rank_pattern": {name: n * settings.rank for name, n in wider.items()},
             "alpha_pattern": {name: _whole(settings.alpha * (sqrt(n) if settings.rslora else n)) for name, n in wider.items()},
-            "modules_to_save": None, "layers_to_transform": None, "layers_pattern": None, "init_lora_weights": True, "use_dora": False}
+            "modules_to_save": None, "layers_to_transform": None, "layers_pattern": None, "init_lora_weights": True, "use_dora": False,
+            **tokens}
 
 
 def _whole(number: float) -> float | int:
@@ -114,4 +131,4 @@ def output_bytes(config: ModelConfig, settings: LoraSettings) -> int:
     count = 0
     for module in modules(config, settings):
         count += settings.rank * len(module.adapted) * (module.adapted[0].width + sum(p.rows for p in module.every))
-    return 4 * config.num_layers * count
+    return 4 * (config.num_layers * count + len(settings.tokens) * config.hidden_size * len(row_names(config)))

@@ -15,7 +15,7 @@ from engine.contract.words import tr
 from engine.model.adapter_files import save_adapter, weights_sha256
 from engine.model.checkpoint import GENERATION, load_config, load_model, save_weights
 from engine.model.formats.peft_read import read_adapter
-from engine.model.lora import add_lora, load_lora, merge_lora
+from engine.model.lora import add_lora, load_lora, lora_state, merge_lora
 from engine.project.models import parents_of, resolve
 from engine.project.project import Project
 from engine.stages.import_model.spec import ImportModelSpec
@@ -35,7 +35,7 @@ def import_adapter(spec: ImportModelSpec, context: RunContext, project: Project)
         settings, tensors = read_adapter(folder, load_config(ref.folder))
         model = load_model(ref.folder)
         add_lora(model, settings, seed=0)
-        load_lora(model, tensors)
+        load_lora(model, {**{name: t for name, t in lora_state(model).items() if name.startswith("tokens.")}, **tensors})
         with project.artifacts.create("model", title=spec.title or folder.resolve().name, parents=parents_of(project, ref),
                                       run=context.run_id, spec=spec.model_dump(mode="json")) as writer:
             save_adapter(writer.path, model, base=ref.id, base_sha256=weights_sha256(ref.folder), merged=True)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -111,16 +111,20 @@ def merged_in_float64(folder: Path, model: Decoder) -> dict[str, torch.Tensor]:
 
 
 def test_an_adapter_may_stand_on_an_adapter(project: Project) -> None:
-    first = adapted(base(project))
+    first = adapted(base(project), replace(SETTINGS, tokens=(7, 90)))
     below = checkpoint(project, first)
-    second = adapted(below, LoraSettings(rank=2, targets=("q", "down")), seed=2)
+    second = adapted(below, LoraSettings(rank=2, targets=("q", "down"), tokens=(90, 500)), seed=2)
     above = checkpoint(project, second, of="1-sft@20", run="2-sft", step=7)
     wanted = logits(second.eval())
     assert (logits(load_model(above)) - wanted).abs().max() < 1e-4 < (wanted - logits(first.eval())).abs().max()
     assert (logits(load_model(above, merge=False)) - wanted).abs().max() < 1e-4
     with Weights(above) as weights:
-        name = "layers.1.attention.qkv.weight"
-        assert torch.equal(weights.rows(name, 0, weights.shape(name)[0]), load_model(above).state_dict()[name])
+        merged = load_model(above).state_dict()
+        for name in ("layers.1.attention.qkv.weight", "embed.weight"):
+            assert torch.equal(weights.rows(name, 0, weights.shape(name)[0]), merged[name])
+        assert torch.equal(weights.rows("embed.weight", 89, 5), merged["embed.weight"][89:94])
+    assert torch.equal(merged["embed.weight"][90], second.tokens.embed[0]) and torch.equal(merged["embed.weight"][7], first.tokens.embed[0])
+    assert torch.equal(merged["embed.weight"][500], second.tokens.embed[1])
 
 
 def test_weights_for_other_formats_are_merged_block_by_block(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +198,8 @@ def test_an_adapter_that_names_itself_as_its_base_ends(project: Project) -> None
 @pytest.mark.parametrize("change", [
     {"format": 2}, {"settings": {}}, {"settings": None}, {"settings": {**asdict(SETTINGS), "rank": "x"}},
     {"settings": {**asdict(SETTINGS), "rank": 0}}, {"settings": {**asdict(SETTINGS), "rank": 8}}, {"base": None, "base_sha256": 3},
+    {"settings": {**asdict(SETTINGS), "tokens": [1, 10**6]}}, {"settings": {**asdict(SETTINGS), "tokens": [1]}},
+    {"settings": {**asdict(SETTINGS), "tokens": "x"}}, {"settings": {**asdict(SETTINGS), "tokens": 1}},
     {"settings": {**asdict(SETTINGS), "targets": ["q", "head"]}}, {"settings": {**asdict(SETTINGS), "targets": ["q"]}}])
 def test_a_description_that_does_not_fit_is_refused_in_words(project: Project, change: dict) -> None:
     folder = checkpoint(project, adapted(base(project)))

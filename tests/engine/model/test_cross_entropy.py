@@ -34,6 +34,27 @@ def test_loss_and_gradients_equal_the_plain_ones(reduction, chunked):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_rows_that_stand_in_the_heads_place_count_as_if_they_were_in_it(reduction, chunked, whole):
+    hidden, weight, targets = case()
+    ids, rows = torch.tensor([41, 7, 299]), torch.randn(3, 16, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    targets[12:30:2] = 7
+    targets[31:40:3] = 299
+    needed = (hidden, rows, weight) if whole else (hidden, rows)
+    weight.requires_grad_(whole)
+    table = weight.index_copy(0, ids, rows)
+    wanted = F.cross_entropy(hidden @ table.T / 0.8, targets, ignore_index=losses.IGNORE, reduction=reduction)
+    factor = torch.rand(wanted.shape, generator=torch.Generator().manual_seed(1)) + 0.5
+    grads = torch.autograd.grad((wanted * factor).sum(), needed)
+    made = losses.cross_entropy(hidden, weight, targets, reduction=reduction, chunked=chunked, temperature=0.8, rows=(ids, rows))
+    torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
+    for mine, other in zip(torch.autograd.grad((made * factor).sum(), needed), grads, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(losses.head_logits(hidden, weight, (ids, rows)), hidden @ table.T, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("chunked", [True, False])
 def test_all_targets_ignored_gives_zero_and_no_gradient(chunked):
     hidden, weight, targets = case()

@@ -69,6 +69,7 @@ SETTINGS = {
     "queries and values": LoraSettings(rank=4, alpha=8, targets=("q", "v")),
     "one in the middle": LoraSettings(rank=4, alpha=8, targets=("k", "up")),
     "mlp": LoraSettings(rank=4, alpha=8, targets=("gate", "up", "down")),
+    "tokens": LoraSettings(rank=4, alpha=8, tokens=(7, 150, 3)),
 }
 SHAPES = {"llama": {}, "qwen2": dict(attention_bias=True), "qwen3 untied": dict(qk_norm=True, tie_embeddings=False, head_dim=24),
           "gpt2": GPT2}
@@ -88,9 +89,10 @@ def test_logits_loss_and_every_gradient_equal_pefts(shape, settings):
     add_lora(model, lora, seed=0)
     model.train()
     stir(model)
-    state = {name.replace(".weight", ".default.weight"): t for name, t in peft_tensors(made, lora, lora_state(model)).items()}
+    state = {in_memory(name): t for name, t in peft_tensors(made, lora, lora_state(model)).items()}
     missing = theirs.load_state_dict(state, strict=False)
-    assert not missing.unexpected_keys and not [n for n in missing.missing_keys if "lora" in n]
+    own = [n for n in missing.missing_keys if "lora" in n or "tokens_delta" in n]
+    assert not missing.unexpected_keys and all("lm_head" in n and made.tie_embeddings for n in own)  # a tied head has the embedding's rows
     given = tokens()
     logits, wanted = model.logits(model(given)), theirs(input_ids=given, labels=given)
     assert (logits - wanted.logits).abs().max() < 1e-5 * max(1.0, wanted.logits.abs().max().item())
@@ -103,13 +105,21 @@ def test_logits_loss_and_every_gradient_equal_pefts(shape, settings):
     found = dict(theirs.named_parameters())
     largest = 0.0
     for name, gradient in ours.items():
-        want = found[name.replace(".weight", ".default.weight")].grad
+        want = found[in_memory(name)].grad
         if made.shape == "gpt2" and ".lora_B" in name:  # what stands outside of the diagonal is not ours to train
             want = torch.where(gradient == 0, 0.0, want)
         assert (gradient - want).abs().max() < 1e-5, name
         largest = max(largest, want.abs().max().item())
     assert largest > 1e-3  # gradients of some size, so that 1e-5 means something
-    assert len(ours) == 2 * made.num_layers * len(modules(made, lora)) and all(n.startswith(prefix(made)) for n in ours)
+    rows = {n for n in ours if n.endswith("trainable_tokens_delta")}
+    assert len(rows) == (0 if not lora.tokens else 1 if made.tie_embeddings else 2)
+    assert len(ours) == 2 * made.num_layers * len(modules(made, lora)) + len(rows)
+    assert all(n.startswith(prefix(made)) for n in ours.keys() - rows)
+
+
+def in_memory(name: str) -> str:
+    """A file's name of a tensor as PEFT calls it in a model."""
+    return name.replace(".weight", ".default.weight") if name.endswith(".weight") else f"{name}.default"
 
 
 def gradients(model: Decoder, made: ModelConfig, lora: LoraSettings) -> dict[str, torch.Tensor]:

@@ -82,8 +82,8 @@ def test_trained_parameters_are_counted_as_frozen_models_have_them(changes, laye
     whole = memory.training(made, micro_batch_size=2, seq_len=64)
     assert counted.optimizer == 2 * counted.gradients == 8 * method.trained(made) and counted.activations <= whole.activations
     lora.freeze(model)
-    lora.add_lora(model, lora.LoraSettings(rank=4), 0)
-    assert memory.Method("lora", 4).trained(made) == lora.trained_parameters(model.parameters())
+    lora.add_lora(model, lora.LoraSettings(rank=4, tokens=(3, 500)), 0)
+    assert memory.Method("lora", 4, tokens=2).trained(made) == lora.trained_parameters(model.parameters())
 
 
 @pytest.mark.parametrize("method", [

@@ -30,6 +30,9 @@ CASES = {
     "llama, some, rslora": (dict(tie_embeddings=False), LoraSettings(rank=8, alpha=6.0, rslora=True, targets=("k", "o", "gate"))),
     "qwen3": (dict(qk_norm=True, head_dim=24), LoraSettings(rank=4, alpha=10.0, targets=("q", "v"))),
     "llama with a bias in the output only": (dict(output_bias=True), LoraSettings(rank=4, alpha=10.0)),
+    "tokens": ({}, LoraSettings(rank=4, alpha=10.0, targets=("q", "v"), tokens=(5, 599, 17))),
+    "tokens, untied": (dict(tie_embeddings=False), LoraSettings(rank=4, alpha=10.0, targets=("up",), tokens=(5, 599, 17))),
+    "tokens, gpt2": (GPT2, LoraSettings(rank=4, alpha=10.0, targets=("up",), tokens=(5, 599, 17))),
     "gpt2, all": (GPT2, LoraSettings(rank=4, alpha=10.0)),
     "gpt2, rslora": (GPT2, LoraSettings(rank=4, alpha=10.0, rslora=True)),
     "gpt2, some": (GPT2, LoraSettings(rank=4, alpha=9.0, rslora=True, targets=("q", "v", "down"))),
@@ -72,6 +75,7 @@ def export(project: Project, **settings: object) -> dict:
 def test_adapter_and_merged_export_compute_the_same_elsewhere(case: str, tmp_path: Path) -> None:
     project, model = tuned(tmp_path, *CASES[case])
     tokens = torch.randint(model.config.vocab_size, (2, 60), generator=torch.Generator().manual_seed(1))
+    tokens[:, 7:10] = torch.tensor([5, 599, 17])
     wanted = model.logits(model(tokens))
     export(project, model="model-1", to="hf", out=str(tmp_path / "base"))
 
