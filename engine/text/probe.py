@@ -5,6 +5,7 @@
     python -m engine.text.probe documents    {"corpus": DIR, "split": "train", "start": 0, "count": 1, "characters": 20000}
     python -m engine.text.probe lab          {"tokenizer": DIR, "others": {"Name": DIR}, "text": "..."}
     python -m engine.text.probe browse       {"corpus": DIR, "search": "..."}      # and the other questions of browse/query.py
+    python -m engine.text.probe quoted       {"corpus": DIR, "document": ID, "quote": "..."}       # and differences: see quoted.py
     python -m engine.text.probe serve        # the same questions, [number, question, given] a line; [number, answer] a line back
 
 What is given comes as JSON on stdin. Prints one JSON object: the answer, or {"error": code, "sentence": .., "remedy": ..}. Reads only, but
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
-from engine.text import read_look
+from engine.text import quoted, read_look
 from engine.text.browse import query
 from engine.text.corpus import Corpus
 from engine.text.lab import Cutter, RawBytes, colour, measure
@@ -98,6 +99,7 @@ def _tokenizer(path: str) -> Tokenizer:
 
 
 QUESTIONS = {"preview": look, "clean_preview": clean_preview, "documents": documents, "lab": lab, "tokens": tokens,
+             "quoted": quoted.quoted, "differences": quoted.differences,
              "browse": query.browse, "facets": query.facets,
              "numbers": query.numbers, "document": query.document, "clusters": query.clusters, "cluster": query.cluster,
              "index": query.index, "forget": query.forget}
