@@ -137,7 +137,7 @@ def remedies(problem: Mapping[str, Any], values: Mapping[str, Any], answer: Mapp
         "role_dropped": by_template[:1] if asked else (), "unknown_role": (look, *((own,) if asked else ())),
         "all_too_long": (*longer, another, look), "too_long": (*longer, look),
         "answers_cut": (MaskRemedy(tr("Leave longer examples out"), "set", (("too_long", "leave_out"),)), *longer),
-        "nothing_trained": _nothing(values, answer, own, look), "nothing_left": (sets,),
+        "nothing_trained": (*longer, *_nothing(values, answer, own, look)), "nothing_left": (sets,),
         "little_trained": ()}
     return found.get(code, (sets,) if problem["level"] == "block" else ())
 

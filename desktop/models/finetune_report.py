@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.contract.units import count, duration, number, percent, significant
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.project.run_state import RunState
 
 NOISE = 0.02
@@ -80,7 +80,7 @@ def facts(stage: str, outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         found.append((tr("Tokens of the domain"), count(float(outcome.get("domain_tokens") or 0))))
     if outcome.get("replay_documents"):
-        found.append((tr("Replayed"), tr("{count} documents a step", count=number(int(outcome["replay_documents"])))))
+        found.append((tr("Replayed"), trn("{count} document a step", "{count} documents a step", int(outcome["replay_documents"]))))
     elif outcome.get("replay_percent"):
         found.append((tr("Replayed"), tr("{share} of the text", share=percent(float(outcome["replay_percent"]) / 100))))
     found += [(tr("Epochs"), significant(float(outcome.get("epochs") or 0), 2)),

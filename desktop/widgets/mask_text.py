@@ -141,7 +141,7 @@ class MaskText(QTextEdit):
         form = QTextBlockFormat()
         form.setLineHeight(self.theme.px(LINE), QTextBlockFormat.LineHeightTypes.FixedHeight.value)
         form.setTopMargin(0 if self._first else self.theme.px(above))
-        if self._first:
+        if self._first or not cursor.block().text():  # a text that ends with a line end has made the new line already
             cursor.setBlockFormat(form)
             self._first = False
         else:

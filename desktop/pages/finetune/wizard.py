@@ -4,8 +4,8 @@ be trained on whenever that may have changed, and measures the methods when aske
 import time
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QApplication, QStackedWidget, QWidget
 
 from desktop.jobs.inquiry import Inquiry
 from desktop.jobs.measure import Measuring
@@ -53,6 +53,7 @@ class Wizard(QWidget):
         self._starting = False
         self._reading = False
         self._asked = ""
+        self._waits_with_focus = False
         self._inquiry = Inquiry(self)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -278,7 +279,10 @@ class Wizard(QWidget):
             self._show_problems()
         elif plan.following:
             self.go(plan.following)
-            self.forward.setFocus()
+            if self.forward.isEnabled():
+                self.forward.setFocus()
+            else:
+                self._waits_with_focus = True
         else:
             self._start()
 
@@ -332,5 +336,16 @@ class Wizard(QWidget):
                                    tr("Queue it") if busy else tr("Start training"))
         else:
             self.forward.set_words(tr("Next: {step}", step=step_title(plan.following, plan.goal).lower()))
-        self.forward.setEnabled(not self._starting and (not last or plan.ready) and not (plan.step == "template" and plan.blocked
-                                                                                      and not plan.look_is_due))
+        self._enable(not self._starting and (not last or plan.ready)
+                     and not (plan.step == "template" and plan.blocked and not plan.look_is_due))
+
+    def _enable(self, on: bool) -> None:
+        """A button that waits keeps the keyboard's place: it has the focus again as soon as it can be pressed, unless it went elsewhere."""
+        if not on and self.forward.hasFocus():
+            self._waits_with_focus = True
+            self.forward.clearFocus()  # Qt would pass it on, and a ring would appear somewhere far off
+        self.forward.setEnabled(on)
+        if on and self._waits_with_focus:
+            self._waits_with_focus = False
+            if QApplication.focusWidget() is None:
+                self.forward.setFocus(Qt.FocusReason.OtherFocusReason)

@@ -61,8 +61,8 @@ def answer(problems: list[dict] = (), **changes) -> dict:
             "batches": [{"step": n, "rows": [{"pieces": pieces, "tokens": 150}] * 4, "examples": 4, "tokens": 8, "trained": 4,
                          "padding": 8, "more_rows": 0} for n in range(2)],
             "template": {"source": "x", "origin": "own", "name": "", "sentence": ""}, "roles": {"user": 170, "assistant": 170}, "note": "",
-            "counts": {"examples": 170, "looked_at": 170, "usable": 160, "train": 150, "held_out": 10, "tokens": 3200, "trained_tokens": 800,
-                       "share_trained": 0.25, "longest": 40, "left_out": 10}, **changes}
+            "counts": {"examples": 170, "looked_at": 170, "usable": 160, "train": 150, "held_out": 10, "tokens": 3200,
+                       "trained_tokens": 800, "share_trained": 0.25, "longest": 40, "left_out": 10}, **changes}
 
 
 # ---------------------------------------------------------------------------------------------------------- the plan
@@ -449,3 +449,27 @@ def test_a_page_that_was_sent_here_begins_with_what_it_was_given(harbour: Projec
     page.opened(corpus="corpus-2")
     assert page.wizard.plan.goal == ADAPT and page.wizard.plan.values["corpus"] == "corpus-2"
     page.left()
+
+
+def test_the_keyboard_keeps_its_place_while_the_start_waits(wizard: Wizard, qtbot) -> None:
+    wizard.window().activateWindow()
+    for _ in range(4):
+        press(wizard.forward)
+    assert wizard.plan.step == "start" and not wizard.forward.isEnabled()
+    looked(wizard, qtbot)
+    qtbot.waitUntil(lambda: wizard.forward.hasFocus(), timeout=4000)
+    QTest.keyClick(wizard.forward, Qt.Key.Key_Backtab)
+    assert not wizard.forward.hasFocus()
+
+
+def test_the_text_it_was_raised_on_is_offered_for_replay(wizard: Wizard, qtbot) -> None:
+    wizard.go("data")
+    button(wizard.body(), "Replay it").click()
+    assert wizard.plan.values["replay"] == "corpus-1" and wizard.body().replay.values()["replay"] == "corpus-1"
+    assert "replayed" in wizard.plan.goes_in()[1]
+
+
+def test_a_name_that_is_taken_is_not_suggested(wizard: Wizard) -> None:
+    assert wizard.plan.default_title() == "Base, tuned"
+    wizard.plan.taken = {"Base, tuned"}
+    assert wizard.plan.default_title() == "Base, tuned 2"
