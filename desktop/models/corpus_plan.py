@@ -201,6 +201,11 @@ class CorpusPlan:
 
     # the draft --------------------------------------------------------------------------------------------------------
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to keep."""
+        return bool(self.sources or self.changed())
+
     def draft(self) -> dict[str, Any]:
         return {"sources": self.sources, "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in self.changed().items()},
                 "options": self.values["source_options"], "step": self.step}

@@ -4,8 +4,7 @@ desktop/models/instruct_plan.py's; what a step shows is in its own file."""
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
+from PySide6.QtWidgets import QFileDialog
 
 from desktop.context import AppContext
 from desktop.jobs.inquiry import Inquiry
@@ -19,11 +18,9 @@ from desktop.pages.instruct.recipe_body import RecipeBody
 from desktop.pages.instruct.recipe_dialog import RecipeDialog
 from desktop.pages.instruct.server_dialog import PullDialog, ServerDialog
 from desktop.widgets.buttons import Button
-from desktop.widgets.flow_strip import FlowStrip
-from desktop.widgets.layout import col, show_if
-from desktop.widgets.notes import NoteSlot
+from desktop.widgets.draft_wizard import DraftWizard
+from desktop.widgets.layout import show_if
 from desktop.widgets.page_header import PageHeader
-from desktop.widgets.wizard_steps import WizardSteps
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr, trn
@@ -33,53 +30,22 @@ FIND_MODULE = "engine.generators.find"
 SERVERS, FILES, TRUSTED = "instruct.servers", "instruct.files", "instruct.trusted"
 
 
-class Wizard(QWidget):
-    """`start_wanted(spec)` when all is in order; `cancelled` when the person leaves it (the draft stays until a run was started)."""
+class Wizard(DraftWizard):
+    """Left, its draft stays, until a run was started."""
 
-    start_wanted = Signal(object)
-    cancelled = Signal()
+    draft_name = "instruct_draft"
+    plan: InstructPlan
 
     def __init__(self, context: AppContext) -> None:
-        super().__init__()
-        self.context, self.theme = context, context.theme
-        self.plan = InstructPlan()
+        super().__init__(context, InstructPlan(), STEPS, step_title)
         self._find = Inquiry(self)
         self._found: list[Place] = []
-        theme = self.theme
-        self.header = PageHeader(tr("Instruction data"), tr("A local model writes examples; you look them through."))
-        self.cancel = Button(theme, tr("Cancel"), on_click=self._cancel)
-        self.back = Button(theme, tr("Back"), on_click=self._back)
-        self.now = Button(theme, tr("Start without a preview"), on_click=self._start)
-        self.forward = Button(theme, tr("Next"), "primary", on_click=self._forward)
-        self.header.set_actions(self.cancel, self.back, self.now, self.forward)
-        self.strip = WizardSteps(theme, [(s, step_title(s)) for s in STEPS])
-        self.strip.chosen.connect(self.go)
-        self.flow = FlowStrip(theme)
-        self.notes = NoteSlot(theme)
-        self.notes.layout().setContentsMargins(0, 0, 0, 12)
-        self._bodies = QStackedWidget()
-        self._built: dict[str, Body] = {}
-        for _ in STEPS:
-            self._bodies.addWidget(QWidget())
-        col(self.header, 12, self.strip, 12, self.flow, 12, self.notes, (self._bodies, 1), gap=0, host=self)
+        self.frame(PageHeader(tr("Instruction data"), tr("A local model writes examples; you look them through.")),
+                   Button(self.theme, tr("Start without a preview"), on_click=self._start))
         context.survey_changed.connect(self._survey_changed)
         self.restore()
 
     # parts ------------------------------------------------------------------------------------------------------------
-
-    def body(self, step: str) -> Body:
-        """The widgets of a step, made when it is first shown."""
-        if step not in self._built:
-            made = self._make(step)
-            made.edited.connect(self._edited)
-            self._built[step] = made
-            place = STEPS.index(step)
-            gone = self._bodies.widget(place)
-            self._bodies.removeWidget(gone)
-            gone.deleteLater()
-            self._bodies.insertWidget(place, made)
-            made.load()
-        return self._built[step]
 
     def _make(self, step: str) -> Body:
         if step == "models":
@@ -109,36 +75,10 @@ class Wizard(QWidget):
 
     # the draft --------------------------------------------------------------------------------------------------------
 
-    def _key(self) -> str:
-        return f"instruct_draft:{self.context.project.dir if self.context.project else ''}"
-
-    def keep(self) -> None:
-        """Write down what was chosen: a crash forgets none of it."""
-        if self.context.project:
-            self.context.remember(self._key(), self.plan.draft() if self.plan.begun else None)
-
     def restore(self) -> None:
-        self.plan.recall(self.context.settings.get(self._key(), {}) if self.context.project else {})
         kept = self.context.settings.get(SERVERS, [])
         self.plan.confirmed = {str(s[1]) for s in kept if isinstance(s, list) and len(s) == 3 and s[1]} if isinstance(kept, list) else set()
-        self._reload()
-
-    def forget(self) -> None:
-        """Begin anew next time."""
-        self.plan.recall({})
-        self.keep()
-        self._reload()
-
-    def take_spec(self, spec: dict[str, Any]) -> None:
-        """Begin with the settings of an earlier run."""
-        self.plan.take_spec(spec)
-        self.keep()
-        self._reload()
-
-    def _reload(self) -> None:
-        for made in self._built.values():
-            made.load()
-        self.refresh()
+        super().restore()
 
     def rest(self) -> None:
         """Nobody looks."""
@@ -304,47 +244,14 @@ class Wizard(QWidget):
 
     # acting -----------------------------------------------------------------------------------------------------------
 
-    def go(self, step: str) -> None:
-        if step == self.plan.step:
-            self.refresh()
-            return
-        if STEPS.index(step) > STEPS.index(self.plan.step) and self._stopped():
-            self.refresh()
-            return
-        self.plan.go(step)
-        self.keep()
-        self.refresh()
-
-    def _forward(self) -> None:
-        if self.plan.following:
-            self.go(self.plan.following)
-        else:
-            self._start()
-
     def _make_preview(self) -> None:
         if not self._in_the_way():
             self.preview.make()
             self.refresh()
 
-    def _back(self) -> None:
-        self.plan.back()
-        self.keep()
-        self.refresh()
-
     def _cancel(self) -> None:
         self.keep()
         self.cancelled.emit()
-
-    def _stopped(self) -> bool:
-        """Whether something on this step is in the way; it is shown beside its field, or above."""
-        body = self.body(self.plan.step)
-        wrong = body.problems()
-        rest = body.check()
-        if rest:
-            self.notes.show_error(FledgeError(rest[0].sentence, rest[0].remedy))
-        elif not wrong:
-            self.notes.clear()
-        return bool(wrong)
 
     def _in_the_way(self) -> bool:
         """Go to the first step where something is wrong, and show it there."""
