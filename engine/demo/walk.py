@@ -80,7 +80,7 @@ class Step:
 
 def stage(demo: Demo, spec: Spec) -> tuple[RunState, Artifact]:
     """Bring the run of this spec to its end: made if there is none, followed if it is under way, resumed if it was cut short."""
-    wanted = json.loads(spec.model_dump_json())
+    wanted = json.loads(spec.frozen(demo.project.dir).model_dump_json())
     run = next((run for run in reversed(demo.project.runs.list(spec.stage)) if run.spec == wanted), None) or demo.project.runs.create(spec)
     state = run.state()
     if state.status != "done":

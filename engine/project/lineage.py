@@ -654,6 +654,8 @@ def compare(one: Described, other: Described, specs: Specs, everything: bool = F
         if everything or a != b:
             kinds = specs.get(one.stage), specs.get(other.stage)
             kind = next((k for k in kinds if k is not None and name in k.model_fields), None)
+            if kind is not None and kind.option_of(name).hidden:  # what no form shows: the text of a recipe, say
+                continue
             found.append(Row(name, kind.option_of(name).label if kind else name, value_words(kinds[0] or kind, name, a),
                              value_words(kinds[1] or kind, name, b), a != b))
     return found

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from engine.contract.addresses import is_own
 from engine.contract.errors import FledgeError, SettingError
 from engine.contract.words import tr
 from engine.serve import replies
@@ -35,13 +36,6 @@ class Refused(FledgeError):
         self.status = status
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is this machine alone."""
-    with suppress(ValueError):
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    return False
-
-
 def check_settings(host: str, token: str) -> None:
     """Beyond this machine a token is asked for: a SettingError otherwise, and for a host that is no address."""
     if host != "localhost":
@@ -50,7 +44,7 @@ def check_settings(host: str, token: str) -> None:
         except ValueError:
             raise SettingError(tr("{host} is not an address to listen on.", host=host),
                                tr("Use 127.0.0.1, or 0.0.0.0 for every network of this machine."), code="bad_host", field="host") from None
-    if not token and not is_loopback(host):
+    if not token and not is_own(host):
         raise SettingError(tr("Without a token the server listens on this machine only, not on {host}.", host=host),
                            tr("Leave out --no-token, or use 127.0.0.1."), code="token_needed", field="no_token")
 
@@ -59,7 +53,7 @@ class Names:
     """The Host headers that name this server. `allowed` are names given by hand, with any port (a proxy has its own)."""
 
     def __init__(self, host: str = "127.0.0.1", allowed: Sequence[str] = ()) -> None:
-        self.beyond, self._allowed = not is_loopback(host), {name.lower() for name in allowed}
+        self.beyond, self._allowed = not is_own(host), {name.lower() for name in allowed}
         own = socket.gethostname().lower()
         self._names = {*LOOPBACK, host.lower(), f"[{host}]"} | ({own, f"{own}.local", CONTAINER_HOST} if self.beyond else set())
 

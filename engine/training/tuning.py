@@ -29,7 +29,7 @@ from engine.contract.tuning import TuningSpec
 from engine.contract.units import number
 from engine.contract.words import tr
 from engine.model import lora, quantized
-from engine.model.adapter_files import ADAPTER, save_adapter, save_adapter_checkpoint, weights_sha256
+from engine.model.adapter_files import ADAPTER, adapter_facts, save_adapter, save_adapter_checkpoint, weights_sha256
 from engine.model.checkpoint import GENERATION, WEIGHTS, load_config, load_into, load_model, load_tensors, save_weights, stop_ids
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
@@ -57,12 +57,15 @@ __all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "corpus_of"
 
 
 @contextmanager
-def opened(context: RunContext) -> Iterator[tuple[Ranks, DeviceFacts]]:
-    """The processes of the run and the device's facts, its speed measured."""
+def opened(context: RunContext, method: str = "full") -> Iterator[tuple[Ranks, DeviceFacts]]:
+    """The processes of the run and the device's facts, its speed measured. Raises DeviceUnavailable, Missing where the method cannot run
+    here: before anything is read."""
     if context.device == "cpu":
         keep_memory()
     with process_group(context.rank, context.world_size, context.device) as ranks:
         facts = devices.choose(context.device)
+        if method == "qlora":
+            quantized.check(facts.kind)
         yield ranks, replace(facts, peak_flops=devices.measure_peak(facts))
 
 
@@ -169,6 +172,7 @@ class Tuner:
 
     def __init__(self, spec: TuningSpec, plan: TuningPlan, start: Start, facts: DeviceFacts, context: RunContext, ranks: Ranks) -> None:
         self.spec, self.plan, self.start, self.facts, self.context, self.ranks = spec, plan, start, facts, context, ranks
+        self.lora = lora.LoraSettings.of(spec, plan.tokens)
         if spec.method == "qlora":
             quantized.check(facts.kind)
 
@@ -180,6 +184,8 @@ class Tuner:
         state = resumed.state() if resumed else TrainState(micro_batch_size=plan.micro_batch_size,
                                                            checkpointing=plan.activation_checkpointing)
         dtype, dtype_reason = precision.choose_dtype(state.dtype if resumed else spec.dtype, self.facts, plan.config.hidden_size)
+        if resumed and self.uses_lora:  # an attempt of an earlier version may have chosen other tokens
+            self.lora = adapter_facts(resumed.path).settings
         model = self._model(dtype)
         model.activation_checkpointing = state.checkpointing
         wanted = ("on" if state.compiled else "off") if resumed else spec.compile
@@ -210,6 +216,11 @@ class Tuner:
     def uses_lora(self) -> bool:
         return self.spec.method != "full"
 
+    @property
+    def trained_tokens(self) -> tuple[int, ...]:
+        """Tokens whose rows the adapter trains."""
+        return self.lora.tokens if self.uses_lora else ()
+
     def _model(self, dtype: torch.dtype) -> Decoder:
         """The starting model on the device, what is not trained frozen."""
         spec, device = self.spec, self.context.device
@@ -218,7 +229,7 @@ class Tuner:
         else:
             model = load_model(self.start.ref.folder, device, dtype if self.uses_lora else torch.float32)
         if self.uses_lora:
-            lora.add_lora(model, lora.LoraSettings.of(spec), spec.seed, frozen_dtype=None if spec.method == "qlora" else dtype)
+            lora.add_lora(model, self.lora, spec.seed, frozen_dtype=None if spec.method == "qlora" else dtype)
         else:
             lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings)
         model.compute_dtype = dtype if dtype != torch.float32 else None
@@ -309,7 +320,7 @@ class Tuner:
         if self.uses_lora:
             save_adapter(folder, model, base=self.start.ref.id, base_sha256=weights_sha256(self.start.ref.folder), merged=True)
             whole = load_model(self.start.ref.folder)
-            lora.add_lora(whole, lora.LoraSettings.of(self.spec), self.spec.seed)
+            lora.add_lora(whole, self.lora, self.spec.seed)
             lora.load_lora(whole, {name: tensor.to("cpu") for name, tensor in lora.lora_state(model).items()})
             lora.merge_lora(whole)
             save_weights(folder, whole)

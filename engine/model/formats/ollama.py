@@ -4,7 +4,6 @@ Only this machine is asked unless another address is named; OLLAMA_HOST counts w
 The API is that of Ollama 0.5.5 and later: blobs by their SHA-256, then /api/create.
 """
 
-import ipaddress
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from engine.contract.addresses import is_own
 from engine.contract.errors import InputError, MachineError, Missing, SettingError
 from engine.contract.words import tr
 from engine.model.formats.go_template import GoTemplate
@@ -101,13 +101,7 @@ def _url(text: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether an address stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_own(urlsplit(url).hostname or "")
 
 
 class Ollama:

@@ -15,6 +15,7 @@ from engine.project.project import Project
 from engine.stages.adapt.plan import load_of
 from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.adapt.texts import HeldOut, Texts
+from engine.training import new_tokens
 from engine.training.checkpoints import resume_point
 from engine.training.ranks import Ranks
 from engine.training.tuning import Ending, Start, Tuner, Work, check_fit, opened, tokens_of
@@ -28,7 +29,7 @@ def run(spec: AdaptSpec, context: RunContext) -> None:
     """One attempt. Raises what its parts raise; Stopped when the person asked."""
     context.emit(Phases(phases=PHASES))
     project = Project.open(context.project_dir)
-    with opened(context) as (ranks, facts):
+    with opened(context, spec.method) as (ranks, facts):
         with context.phase("load", tr("Load")):
             start = Start.load(project, spec.model)
         with context.phase("tokens", tr("Tokenize")):
@@ -57,7 +58,7 @@ def prepare(spec: AdaptSpec, texts: Texts, facts: DeviceFacts, context: RunConte
     """Everything up to the model itself, and facts of the data. Raises OutOfMemory, SettingError."""
     start = texts.start
     load = load_of(spec, start.config, texts.domain_tokens, replayed=texts.general is not None, world_size=context.world_size)
-    plan = resolve(spec, start.config, load, facts, context.world_size)
+    plan = resolve(spec, start.config, load, facts, context.world_size, new_tokens.chosen(spec, start.tokenizer))
     check_fit(plan, facts)
     rows = texts.rows(spec, load.seq_len, load.batch, context.rank, context.world_size)
     held_out = HeldOut(texts, load.seq_len, evaluated_tokens(spec.eval_tokens, load, plan.eval_every, load.seq_len), ranks)

@@ -288,7 +288,7 @@ def _seconds(context: RunContext) -> float:
 
 
 def _recipe(spec: InstructSpec, context: RunContext) -> Recipe:
-    """As it was when the run was made, or first began: editing the file changes no run."""
+    """As it was when the run was made (or, of an older one, when it first began): editing the file changes no run."""
     kept = layout.work(context.run_dir) / "recipe"
     text = spec.recipe_text or (kept.read_text("utf-8") if kept.is_file() else "")
     found = recipe.load(spec.recipe, text, spec.recipe_hash)

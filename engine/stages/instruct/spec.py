@@ -1,6 +1,7 @@
 """Settings of generating instruction data: which local models write and judge, by which recipe, from what, how much. No torch."""
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from engine.contract.spec import Problem, Spec, option
 from engine.contract.words import tr
@@ -73,6 +74,14 @@ class InstructSpec(Spec):
         help=tr("Questions that share this much of their word sequences with an earlier one are set aside. 0: never."))
     held_out: tuple[str, ...] = option((), label=tr("Evaluation sets"), advanced=True, group=CHECKS,
         help=tr("Files or sets whose questions must not be among the rows."))
+
+    def frozen(self, project_dir: Path) -> Self:
+        """With the recipe's text. Raises NotFound, FormatError, TooNew for a file that is no recipe; one in Python is not run."""
+        if self.recipe_text:
+            return self
+        from engine.generators import recipe  # what is asked and judged there is not needed to read settings
+
+        return self.model_copy(update={"recipe_text": recipe.load(self.recipe, trusted=self.recipe_hash).text})
 
     def problems(self) -> list[Problem]:
         found = []

@@ -12,8 +12,9 @@ from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.project import snapshots
 from engine.project.project import Project
-from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row, tell_untrained_end
+from engine.stages.sft.conversations import GENERAL_TOKENS, Conversations, HeldOut, general_row, tell_unmet
 from engine.stages.sft.spec import SftSpec
+from engine.training import new_tokens
 from engine.training.checkpoints import resume_point
 from engine.training.examples import example_loss
 from engine.training.ranks import Ranks
@@ -28,7 +29,7 @@ def run(spec: SftSpec, context: RunContext) -> None:
     """One attempt. Raises what its parts raise; Stopped when the person asked."""
     context.emit(Phases(phases=PHASES))
     project = Project.open(context.project_dir)
-    with opened(context) as (ranks, facts):
+    with opened(context, spec.method) as (ranks, facts):
         with context.phase("load", tr("Load")):
             start = Start.load(project, spec.model)
         with context.phase("tokens", tr("Read the examples")):
@@ -39,7 +40,7 @@ def run(spec: SftSpec, context: RunContext) -> None:
             parts = tuner.build(work, resume_point(context, ranks))
             context.emit(Phases(phases=[p for p in PHASES if p[0] != "compile" or parts.trainer.state.compiled]))
             context.emit(Facts(facts=told))
-            tell_untrained_end(conversations, parts.model, context)
+            tell_unmet(conversations, tuner, context)
         tuner.compile(parts)
         with context.phase("train", tr("Train")):
             parts.trainer.train()
@@ -60,12 +61,13 @@ def prepare(spec: SftSpec, conversations: Conversations, facts: DeviceFacts, con
     start, left = conversations.start, conversations.train.left_out
     rows = conversations.rows(spec, context.rank, context.world_size)
     load = conversations.load_of(spec, rows)
-    plan = resolve(spec, start.config, load, facts, context.world_size)
+    automatic = conversations.unmet if spec.method != "full" and spec.lora_tokens is None else ()
+    plan = resolve(spec, start.config, load, facts, context.world_size, new_tokens.chosen(spec, start.tokenizer, automatic))
     check_fit(plan, facts)
     general = evaluated_tokens(GENERAL_TOKENS, load, plan.eval_every, general_row(start))
     work = Work(rows, HeldOut(conversations, general, ranks) if len(conversations.held_out) else None, conversations.prompts(spec, context),
                 loss=example_loss, one_shape=rows.keep_shape if spec.packing else None, facts={"chat": True})
     told = {"examples": len(conversations.train), "held_out": len(conversations.held_out), "left_out": left.total,
             "longest_example": int(conversations.train.lengths().max()), "replay_documents": rows.replay_documents,
-            "template": conversations.template.origin}
+            "template": conversations.template.origin, "token_rows": [start.tokenizer.token_text(id) for id in plan.tokens]}
     return Tuner(spec, plan, start, facts, context, ranks), work, told
