@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from engine.contract.machine import DeviceFacts
@@ -11,6 +12,26 @@ from engine.training.compiling import Ready, first_call
 from engine.training.optim import clip_gradients, gradient_norm
 
 TIMED_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of one step, of one validation, one round of samples, one checkpoint, of what comes before the first step; and the whole.
+    `memory`: peak in bytes of the process (CPU) or on the device. `joules` of the whole run, None where the device does not tell."""
+
+    seconds: float
+    tokens_per_second: float
+    memory: int
+    step_seconds: float
+    evaluation_seconds: float
+    sample_seconds: float
+    checkpoint_seconds: float
+    start_seconds: float
+    compile_seconds: float
+    joules: float | None
+    micro_batch_size: int
+    dtype: str
+    compiled: bool
 
 
 def timed_steps(parts: Ready, clock: "Clock", clip: float) -> tuple[float, float]:

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from engine.training.checkpoints import Checkpoints, TrainState
 from engine.training.compiling import start_compiled
 from engine.training.ranks import Ranks
 from engine.training.taste import Tastes
-from engine.training.timing import Clock, timed_steps
+from engine.training.timing import Clock, Measured, timed_steps
 from engine.training.tokens import find, maker_of
 from engine.training.tuning import Start, Tuner, Work
 
@@ -55,26 +55,6 @@ WORTH = 3.0
 
 Prepare = Callable[[Project, Any, Start, DeviceFacts, RunContext, Ranks, Callable[[Artifact], Any]], tuple[Tuner, Work, dict[str, Any]]]
 """A stage's own: (project, spec, start, facts, context, ranks, tokens of a corpus) -> what its run prepares."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Seconds of one step, of one validation, one round of samples, one checkpoint, of what comes before the first step; and the whole.
-    `memory`: peak in bytes of the process (CPU) or on the device. `joules` of the whole run, None where the device does not tell."""
-
-    seconds: float
-    tokens_per_second: float
-    memory: int
-    step_seconds: float
-    evaluation_seconds: float
-    sample_seconds: float
-    checkpoint_seconds: float
-    start_seconds: float
-    compile_seconds: float
-    joules: float | None
-    micro_batch_size: int
-    dtype: str
-    compiled: bool
 
 
 def main(stage: str, spec_class: type[TuningSpec], prepare: Prepare, arguments: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ process around it is measure.py.
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -27,27 +27,7 @@ from engine.training.checkpoints import Checkpoints, TrainState
 from engine.training.compiling import start_compiled
 from engine.training.ranks import Ranks
 from engine.training.taste import Tastes
-from engine.training.timing import Clock, timed_steps
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Seconds of one step, of one validation, one round of samples, one checkpoint, of what comes before the first step; and the whole.
-    `memory`: peak in bytes of the process (CPU) or on the device. `joules` of the whole run, None where the device does not tell."""
-
-    seconds: float
-    tokens_per_second: float
-    memory: int
-    step_seconds: float
-    evaluation_seconds: float
-    sample_seconds: float
-    checkpoint_seconds: float
-    start_seconds: float
-    compile_seconds: float
-    joules: float | None
-    micro_batch_size: int
-    dtype: str
-    compiled: bool
+from engine.training.timing import Clock, Measured, timed_steps
 
 
 def measure(project: Project, spec: PretrainSpec, facts: DeviceFacts) -> dict[str, Any]:
