@@ -167,6 +167,7 @@ class Spec(BaseModel):
             if key not in cls.model_fields:
                 raise cls._explain({"loc": (key,), "type": "extra", "msg": ""})
             kind = cls.model_fields[key].annotation
+            kind = next((k for k in get_args(kind) if get_origin(k) is tuple), kind)  # one that may be None too
             if kind is str or (get_origin(kind) is None and kind is str):
                 values[key] = text
                 continue

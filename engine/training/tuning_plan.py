@@ -75,7 +75,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """A TuningSpec with every number filled in."""
+    """A TuningSpec with every number filled in. `tokens`: those whose rows LoRA trains."""
 
     config: ModelConfig
     method: str
@@ -98,6 +98,7 @@ class TuningPlan:
     checkpoint_every_minutes: float
     dtype: str
     cost: Cost
+    tokens: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -115,14 +116,17 @@ class TuningPlan:
         return {**asdict(self), "config": self.config.model_dump(), "steps": self.steps}
 
 
-def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts, world_size: int = 1) -> TuningPlan:
-    """The plan of a spec for a model and what its data ask. SettingError where the model has not what is to be frozen or adapted."""
+def resolve(spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts, world_size: int = 1,
+            tokens: tuple[int, ...] = ()) -> TuningPlan:
+    """The plan of a spec for a model and what its data ask; `tokens` are what spec.lora_tokens comes to. SettingError where the model has
+    not what is to be frozen or adapted."""
     steps, frozen = load.steps, spec.frozen_layers if spec.method == "full" else 0
     if frozen > config.num_layers:
         raise SettingError(tr("{layers} layers cannot be frozen: the model has {count}.", layers=frozen, count=config.num_layers),
                            tr("Freeze fewer."), field="frozen_layers")
+    trained = memory.Method.of(spec, len(tokens))
     plan = TuningPlan(
-        config=config, method=spec.method, trained=memory.Method.of(spec), trainable=memory.Method.of(spec).trained(config),
+        config=config, method=spec.method, trained=trained, trainable=trained.trained(config), tokens=tokens,
         learning_rate=spec.learning_rate or learning_rate(spec.method, config.hidden_size, load.tokens_per_step),
         weight_decay=spec.weight_decay,
         beta1=spec.beta1, beta2=spec.beta2, grad_clip=spec.grad_clip, warmup_steps=_warmup(spec.warmup_share, steps), decay=spec.decay,

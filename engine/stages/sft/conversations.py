@@ -4,10 +4,10 @@ before, while and after. run.py says in which order.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from engine.contract.context import RunContext
 from engine.contract.events import Notice
@@ -21,11 +21,12 @@ from engine.stages.sft import microscope, plan, templates
 from engine.stages.sft.spec import SftSpec
 from engine.text import chat_mask
 from engine.text.shards import TokenShards
+from engine.training import new_tokens
 from engine.training.evaluate import TextEvaluation
 from engine.training.examples import EncodedExamples, ExampleEvaluation, ExampleRows, encode_examples
 from engine.training.ranks import Ranks
 from engine.training.tokens import token_bytes
-from engine.training.tuning import Start, corpus_of
+from engine.training.tuning import Start, Tuner, corpus_of
 
 SAMPLES = 4
 ANSWER_ROOM = 16
@@ -33,9 +34,6 @@ ANSWER_ROOM = 16
 GENERAL_TOKENS = 50_000
 """Of the replay corpus' held-out text, read at each validation at most."""
 BORDERS_FROM_DOCUMENTS = 16
-ALIKE = 0.97
-"""Cosine of two rows of the table from which on neither token was ever trained (measured: 0.98 and more among those, at most 0.67 for
-tokens of text)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,12 @@ class Conversations:
         """What a model trained on these comes from."""
         return (*([self.start.ref.id] if "@" not in self.start.ref.id else self.start.parents),
                 *([self.replay_corpus.id] if self.replay_corpus else []))
+
+    @cached_property
+    def unmet(self) -> tuple[int, ...]:
+        """Special tokens of the conversations that the starting model has never met."""
+        special = set(self.start.tokenizer.special.values())
+        return new_tokens.unmet(self.start.ref.folder, special & set(np.unique(self.train.ids).tolist()))
 
     def rows(self, spec: SftSpec, rank: int = 0, world_size: int = 1) -> ExampleRows:
         batch, tokenizer = plan.batch_size(spec, len(self.train)), self.start.tokenizer
@@ -138,21 +142,24 @@ class Conversations:
             context.emit(Notice(level="info", code="template", title=tr("Chat template"), text=self.template.sentence, step=0))
 
 
-def tell_untrained_end(conversations: Conversations, model: Decoder, context: RunContext) -> None:
-    """Warn where adapters are to teach the end of an answer by a token that the model has never met. The rows of such tokens were all moved
-    alike (away from every text), so that they point the same way; with the table frozen none of them can be likelier than all the others.
-    A full training tells them apart."""
-    train, tokenizer, table_VC = conversations.train, conversations.start.tokenizer, model.head_weight_VC
-    if table_VC.requires_grad:
+def tell_unmet(conversations: Conversations, tuner: Tuner, context: RunContext) -> None:
+    """Say which tokens' rows are trained because the model has never met them; and warn where the end of an answer is such a token, and
+    neither its row nor the head is trained (new_tokens.py says why that cannot be learned). A full training tells them apart."""
+    train, tokenizer = conversations.train, conversations.start.tokenizer
+    if not tuner.plan.trained.frozen_head(conversations.start.config):
         return
-    for id in sorted(set(np.unique(train.ids[train.trained]).tolist()) & chat_mask.end_ids(tokenizer)):
-        likeness_V = torch.nn.functional.cosine_similarity(table_VC.detach().float(), table_VC[id].detach().float()[None])
-        likeness_V[id] = 0.0
-        if likeness_V.max() > ALIKE:
+    taught = [tokenizer.token_text(id) for id in conversations.unmet if id in tuner.trained_tokens]
+    if taught:
+        context.emit(Notice(level="info", code="token_rows", title=tr("Tokens that are new to the model"), step=0,
+            text=tr("This model has never met {tokens}: their rows of the table of tokens are trained besides the small matrices.",
+                    tokens=", ".join(taught))))
+    ends = set(np.unique(train.ids[train.trained]).tolist()) & chat_mask.end_ids(tokenizer)
+    for id in conversations.unmet:
+        if id in ends and id not in tuner.trained_tokens:
             context.emit(Notice(level="warning", code="end_never_learned", title=tr("It may not learn when to stop"), step=0,
-                text=tr("This model has never met {token}, which ends an answer, and LoRA leaves the table of tokens as it is.",
+                text=tr("This model has never met {token}, which ends an answer, and the table of tokens stays as it is.",
                         token=tokenizer.token_text(id)),
-                remedy=tr("Fine-tune fully first, and use LoRA on a model that answers already.")))
+                remedy=tr("Leave the LoRA tokens to be chosen automatically, or train fully.")))
 
 
 class HeldOut:

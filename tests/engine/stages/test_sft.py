@@ -167,10 +167,29 @@ def test_lora_learns_it_too_and_can_be_gone_on_with(project):
     assert made_by(project, again).parents == ("model-1",)
 
 
-def test_an_end_that_adapters_cannot_teach_is_warned_of(project, done):
-    def warned(**more):
-        return "end_never_learned" in {n.code for n in attempt_of(project, spec_of(project, epochs=0.2, **more)).run().of(Notice)}
-    assert warned(method="lora") and not warned() and not warned(method="lora", model=made_by(project, done).id)
+def test_lora_trains_the_rows_of_tokens_that_the_model_never_met_and_learns_to_stop(project, done):
+    def told(**more):
+        attempt = attempt_of(project, spec_of(project, epochs=0.2, **more)).run()
+        return {n.code for n in attempt.of(Notice)} & {"token_rows", "end_never_learned"}, attempt.facts()["token_rows"]
+
+    assert told(method="lora") == ({"token_rows"}, ["<|user|>", "<|assistant|>", "<|end|>"])
+    assert told(method="lora", lora_tokens=()) == ({"end_never_learned"}, [])
+    assert told(method="lora", lora_tokens=("<|end|>",)) == ({"token_rows"}, ["<|end|>"])
+    assert told() == told(method="lora", model=made_by(project, done).id) == (set(), [])
+    with pytest.raises(SettingError) as refused:
+        told(method="lora", lora_tokens=("<|fin|>",))
+    assert refused.value.field == "lora_tokens" and "<|end|>" in refused.value.remedy
+    attempts = {tokens: attempt_of(project, spec_of(project, epochs=15, method="lora", learning_rate=1e-2, lora_tokens=tokens)).run()
+                for tokens in (None, ())}
+    taught, untaught = (made_by(project, attempts[tokens]) for tokens in (None, ()))
+    asked = [FORMS[0].format(thing) for thing in THINGS]
+    assert all(reason == "stop" for _, reason in answers(taught.path, asked))
+    assert taught.facts["val_loss_after"] < 0.6 * untaught.facts["val_loss_after"]
+    assert taught.facts["trainable"] - untaught.facts["trainable"] == 3 * 64
+    tables = [load_model(artifact.path).embed.weight for artifact in (project.artifacts.get("model-1"), taught)]
+    moved = (tables[0] != tables[1]).any(1).nonzero().flatten().tolist()
+    special = Tokenizer.load(taught.path).special
+    assert moved == sorted(special[name] for name in ("<|user|>", "<|assistant|>", "<|end|>"))
 
 
 def test_replayed_text_keeps_the_loss_on_it_down(project):
