@@ -15,6 +15,7 @@ from engine.evaluation.intervals import mean_interval
 from engine.project.artifacts import Artifact
 
 ALPHA = 0.05
+LISTED = 8
 FEWEST = 8
 """Paired losses under this have no interval that could be trusted."""
 LOSSES = ("text_loss", "example_loss")
@@ -105,8 +106,7 @@ class Result:
             why = next((s["why"] for s in self.facts.get("skipped") or () if s["suite"] == suite["id"] and s["model"] == model), "")
             return Figure(model, words="–", note=tr("not measured") if why else "")
         if kind in LOSSES:
-            low, high = (found.get("mean_of_examples") or (None, None)) if kind == "example_loss" else (None, None)
-            return Figure(model, found["value"], low, high, significant(found["value"], 4), "", share=False, mark=mark)
+            return Figure(model, found["value"], words=significant(found["value"], 4), share=False, mark=mark)
         return Figure(model, found["value"], found["low"], found["high"], percent(found["value"]), interval_words(found), found["form"],
                       mark=mark)
 
@@ -157,7 +157,8 @@ class Result:
         marks = self._marks()
         for c in self.facts.get("comparisons") or ():
             if c["suite"] == suite and not c["only_first"] and not c["only_second"]:
-                said.append(tr("{second} and {first} answer the same questions.", second=self.model_title(c["second"]), first=first))
+                said.append(tr("There is no question that only one of {second} and {first} answers.", second=self.model_title(c["second"]),
+                               first=first))
             elif c["suite"] == suite:
                 real = tr("That is more than chance") if (suite, c["second"]) in marks else tr("That may be chance")
                 said.append(tr("{second} answers {gained} that {first} does not, and misses {lost} that it does. {real} (p {p}).",
@@ -205,6 +206,9 @@ class Result:
             total = max(1, int(best.get("n") or 0) * max(1, int(best.get("tries") or 1)))
             lines = [(check_words(name), many / total, trn("{shown} answer", "{shown} answers", many, shown=number(many)))
                      for name, many in (best.get("broken") or {}).items()]
+            if len(lines) > LISTED:
+                rest = len(lines) - LISTED
+                lines = [*lines[:LISTED], (trn("{count} more", "{count} more", rest), 0.0, tr("fewer each"))]
             if lines:
                 made.append((title, lines))
         return made
@@ -225,6 +229,10 @@ class Result:
             pairs.append((tr("Too long to ask"), number(found["too_long"])))
         if found.get("tokens") and "graders" in found and found.get("graders"):
             pairs.append((tr("Tokens an answer"), significant(found["tokens"], 3)))
+        if found.get("mean_of_examples"):
+            low, high = found["mean_of_examples"]
+            pairs += [(tr("Conversations"), number(found["n"])),
+                      (tr("Mean of each (95 %)"), tr("{low} to {high}", low=significant(low, 3), high=significant(high, 3)))]
         if found.get("bytes"):
             pairs += [(tr("Nats a token"), significant(found["per_token"], 4)), (tr("Tokens"), number(found["tokens"]))]
         return pairs
@@ -321,6 +329,9 @@ def bias_words(judge: Mapping[str, Any]) -> str:
     said = tr("The judge changed its mind with the order in {share} of {pairs} pairs", share=percent(judge["flip_share"]),
               pairs=number(pairs))
     favour = float(judge.get("favour") or 0.0)
-    if abs(favour) >= 0.05:
-        said += tr(", and gave the answer in front {points} points more for its place", points=signed(favour))
+    points = significant(abs(favour), 2)
+    if favour >= 0.05:
+        said += tr(", and gave the answer in front {points} points more for its place", points=points)
+    elif favour <= -0.05:
+        said += tr(", and gave the answer behind {points} points more for its place", points=points)
     return said + "."

@@ -51,7 +51,8 @@ class AnswersView(Panel):
         self._note = Text("", tone="text2", wrap=True)
         self._cards = col(gap=10)
         head = row(Text(tr("Answers"), "section"), "+", fixed(self.search, theme.px(180)), self.back, self._place, self.on, gap=8)
-        super().__init__(head, row(self.which, "+"), self._note, self._cards, pad=(16, 10, 16, 14), gap=10)
+        self._filters = row(self.which, "+")
+        super().__init__(head, self._filters, self._note, self._cards, pad=(16, 10, 16, 14), gap=10)
         self._later.setParent(self)
 
     def set(self, suite: str, sources: Sequence[Source]) -> None:
@@ -73,7 +74,7 @@ class AnswersView(Panel):
         if wanted == self._wanted:
             self.answers = read
             self.which.set_enabled("differ", len(read.sources) > 1, tr("There is one model only."))
-            show_if(self.which, read.graded)
+            show_if(self._filters, read.graded)
             if not read.graded or (self.which.value() == "differ" and len(read.sources) < 2):
                 self.which.set("all")
             self._filter()
@@ -142,7 +143,7 @@ class AnswersView(Panel):
         lines: list[Any] = [row((Text(cut(first.get("prompt", "")), "strong", wrap=True, select=True), 1),
                                 col(small(groups, "text3"), "+") if groups else None, gap=12)]
         if known:
-            label = tr("It was to say") if "nats" in first else tr("Known answer")
+            label = tr("Expected") if "nats" in first else tr("Known answer")
             lines.append(row(col(small(label), "+"), (small(cut(" / ".join(known)), "text", wrap=True, select=True), 1), gap=8))
         host = QWidget()
         grid = QGridLayout(host)

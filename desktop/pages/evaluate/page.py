@@ -274,7 +274,8 @@ class EvaluatePage(RunPage):
             self._flow.set((trn("{shown} pair of answers", "{shown} pairs of answers", session.total, shown=number(session.total)),
                             tr("to the same prompts")), (tr("You pick the better one"), tr("without knowing whose it is")),
                            (trn("{shown} vote, saved", "{shown} votes, all saved", session.done, shown=number(session.done)),
-                            tr("makers are told at the end")), "is")
+                            tr("of {total}", total=number(session.total)) if self.blind.told else tr("makers are told at the end")),
+                           "did" if self.blind.told else "is")
         elif view == "result" and self.result.result is not None and made is not None:
             self._flow.set(self.result.result.goes_in(), self.result.result.happened(), self.result.result.came_out(), "did")
         elif view == "running" and self._run.follower is not None:
@@ -470,6 +471,7 @@ class EvaluatePage(RunPage):
         self._laid_out, self._session = [], None
         self.result.load(made)
         self._show("result")
+        self.scroll.verticalScrollBar().setValue(0)
         self._header.set(*self._heading("result"))
         self._show_flow()
         if any(s["kind"] == BLIND for s in made.facts.get("suites") or ()):

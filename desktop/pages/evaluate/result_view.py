@@ -178,7 +178,8 @@ class ResultView(QWidget):
             bars.set(shares)
             parts.append(col(small(tr("{model} by {column}", model=title, column=column)), bars, gap=6))
         for i in range(0, len(parts), 2):
-            self._parts.layout().addWidget(row(*[(p, 1) for p in parts[i:i + 2]], gap=24))
+            some = parts[i:i + 2] if len(parts[i:i + 2]) == 2 or len(parts) == 1 else [parts[i], QWidget()]
+            self._parts.layout().addWidget(row(*[(p, 1) for p in some], gap=24))
         show_if(self._parts, bool(parts))
 
     def _show_more(self, line: Line) -> None:
