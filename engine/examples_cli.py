@@ -44,9 +44,8 @@ def list_sets(project: Project, as_json: bool) -> None:
 
 def show_file(path: Path, pairs: Sequence[str], as_json: bool) -> None:
     """What an import of a file would make of it."""
-    found = look(path)
-    if pairs:
-        found = look(path, mapping_from(pairs, found.mapping))
+    mapping = _mapping_of(path, pairs)
+    found = look(path, mapping)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(dataclasses.replace(found, preview=())) |
                               {"preview": [e.model_dump(mode="json") for e in found.preview]}))
@@ -62,42 +61,43 @@ def import_files(project: Project, paths: Sequence[Path], set_id: str, title: st
     if set_id:
         examples.get_set(set_id)
     for path in paths:
-        mapping = mapping_from(pairs, look(path).mapping) if pairs else None
+        mapping = _mapping_of(path, pairs)
         counts = {"rows": 0, "refused": 0}
         problems: list[Refused] = []
+        broken: list[FledgeError] = []
 
         def rows(path: Path = path, mapping: Mapping | None = mapping, counts: dict[str, int] = counts,
-                 problems: list[Refused] = problems) -> Iterator[Example]:
-            for row in read(path, mapping):
-                if isinstance(row, Refused):
-                    counts["refused"] += 1
-                    if len(problems) < SHOWN:
-                        problems.append(row)
-                else:
-                    counts["rows"] += 1
-                    yield row
+                 problems: list[Refused] = problems, broken: list[FledgeError] = broken) -> Iterator[Example]:
+            try:
+                for row in read(path, mapping):
+                    if isinstance(row, Refused):
+                        counts["refused"] += 1
+                        if len(problems) < SHOWN:
+                            problems.append(row)
+                    else:
+                        counts["rows"] += 1
+                        yield row
+            except InputError as wrong:  # ends the rows and nothing else: the library keeps what came before
+                broken.append(wrong)
 
         stream, added = rows(), 0
-        broken: FledgeError | None = None
-        try:
-            first = next(stream, None)
-            if first is not None:
-                # Made when there is something to put in: a file that cannot be read leaves no empty set.
-                set_id = set_id or examples.create_set(title or path.name, origin=f"import:{path.name}").id
-                added = examples.add(set_id, chain([first], stream))
-        except InputError as wrong:
-            broken = wrong
+        first = next(stream, None)
+        if first is not None:
+            # Made when there is something to put in: a file that cannot be read leaves no empty set.
+            set_id = set_id or examples.create_set(title or path.name, origin=f"import:{path.name}").id
+            added = examples.add(set_id, chain([first], stream))
         result = {"file": str(path), "set": set_id, "added": added, "already": counts["rows"] - added, "refused": counts["refused"],
                   "problems": [dataclasses.asdict(p) for p in problems]}
         if as_json:
             click.echo(json.dumps(result))
         elif counts["rows"] or counts["refused"]:
             _print_import(path, set_id, added, counts, problems)
-        if broken is not None:
-            raise broken
+        if broken:
+            raise _with_map(broken[0])
         if not counts["rows"]:
             raise InputError(tr("{name} holds no examples.", name=path.name),
-                             tr("fledge examples DIR import {name} --look shows why.", name=path.name), code="no_examples")
+                             tr("Where columns or roles have other names, say which are which: --map prompt=COLUMN --map answer=COLUMN, "
+                                "or --map role:NAME=assistant."), code="no_examples")
 
 
 def export_sets(project: Project, ids: Sequence[str], out: Path | None, form: str, only_accepted: bool, replace: bool,
@@ -119,9 +119,35 @@ def export_sets(project: Project, ids: Sequence[str], out: Path | None, form: st
         return
     click.echo(trn("Wrote {count} example to {path} ({size}).", "Wrote {count} examples to {path} ({size}).", done.rows,
                    path=str(target), size=units.size(target.stat().st_size)))
+    if not done.rows and not done.left_out_count:
+        why = tr("Nothing in these sets was accepted.") if only_accepted else tr("These sets hold nothing that was not rejected.")
+        click.secho(why, fg="yellow", err=True)
     if done.left_out_count:
         click.secho(trn("{count} example does not fit this form: {reason}.", "{count} examples do not fit this form: {reason}.",
-                        done.left_out_count, reason=done.left_out[0][1]), fg="yellow")
+                        done.left_out_count, reason=done.left_out[0][1]), fg="yellow", err=True)
+
+
+def _mapping_of(path: Path, pairs: Sequence[str]) -> Mapping | None:
+    """What the person said of a file's columns over what can be guessed; None where nothing was said. SettingError for a column that the
+    file does not have."""
+    if not pairs:
+        return None
+    found = look(path)
+    made = mapping_from(pairs, found.mapping)
+    named = [column for pair in pairs for name, _, column in [pair.partition("=")] if name.strip() in (*COLUMNS, "fact")]
+    unknown = next((column for column in named if column and column not in found.columns), None)
+    if unknown is not None and found.exact:
+        raise SettingError(tr("{name} has no column called {column}.", name=path.name, column=unknown),
+                           tr("Known: {known}.", known=", ".join(found.columns) or tr("none")), field="map")
+    return made
+
+
+def _with_map(wrong: FledgeError) -> FledgeError:
+    """How a terminal says which columns are which."""
+    if wrong.code != "which_column":
+        return wrong
+    return InputError(wrong.sentence, f"{wrong.remedy} {tr('In a terminal: --map prompt=COLUMN --map answer=COLUMN.')}", code=wrong.code,
+                      field=wrong.field)
 
 
 def mapping_from(pairs: Sequence[str], guessed: Mapping) -> Mapping:
@@ -156,8 +182,9 @@ def mapping_from(pairs: Sequence[str], guessed: Mapping) -> Mapping:
 
 
 def _print_import(path: Path, set_id: str, added: int, counts: dict[str, int], problems: Sequence[Refused]) -> None:
-    click.echo(trn("{name}: {count} example added to {set}.", "{name}: {count} examples added to {set}.", added, name=path.name,
-                   set=set_id or tr("none")))
+    if counts["rows"]:
+        click.echo(trn("{name}: {count} example added to {set}.", "{name}: {count} examples added to {set}.", added, name=path.name,
+                       set=set_id))
     if counts["rows"] > added:
         click.echo(trn("{count} was there already.", "{count} were there already.", counts["rows"] - added))
     if counts["refused"]:
@@ -166,8 +193,13 @@ def _print_import(path: Path, set_id: str, added: int, counts: dict[str, int], p
 
 
 def _print_problems(problems: Sequence[Refused], count: int) -> None:
+    """Each reason once, with the lines it is about."""
+    lines: dict[str, list[int]] = {}
     for one in problems:
-        click.echo(tr("  line {line}: {reason}", line=units.number(one.line), reason=one.reason), err=True)
+        lines.setdefault(one.reason, []).append(one.line)
+    for reason, at in lines.items():
+        click.echo(trn("  line {lines}: {reason}", "  lines {lines}: {reason}", len(at), reason=reason,
+                       lines=", ".join(map(units.number, at))), err=True)
     if count > len(problems):
         click.echo(tr("  and {count} more", count=units.number(count - len(problems))), err=True)
 

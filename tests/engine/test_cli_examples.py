@@ -71,3 +71,34 @@ def test_people_read_sentences(project: Project, tmp_path: Path) -> None:
                             (["list"], "a.csv"), (["export", "--out", str(tmp_path / "b.csv"), "--to", "csv"], "Wrote 1 example")):
         made = CliRunner().invoke(cli, ["examples", str(project.dir), *words])
         assert made.exit_code == 0 and expected in made.output, made.output
+
+
+def test_a_file_that_breaks_off_gives_what_stands_before(project: Project, tmp_path: Path) -> None:
+    whole = json.dumps([{"instruction": f"q{n}", "output": f"a{n}"} for n in range(30)])
+    (tmp_path / "a.json").write_text(whole[:len(whole) // 2])
+    code, (told, wrong) = call(project, "import", str(tmp_path / "a.json"))
+    assert code == 3 and "element" in wrong["sentence"]
+    assert told["added"] >= 10 and told["already"] == 0
+    assert call(project)[1][0]["count"] == told["added"]
+
+
+def test_a_column_that_is_not_there_is_named(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Frage;Antwort\nWer?;Ich\n")
+    code, (wrong,) = call(project, "import", str(tmp_path / "a.csv"), "--map", "prompt=Frge", "--map", "answer=Antwort")
+    assert code == 2 and "Frge" in wrong["sentence"] and "Frage, Antwort" in wrong["remedy"]
+    assert "--map prompt=COLUMN" in call(project, "import", str(tmp_path / "a.csv"))[1][-1]["remedy"]
+
+
+def test_a_reason_is_told_once_with_its_lines(project: Project, tmp_path: Path) -> None:
+    row = json.dumps({"messages": [{"role": "narrator", "content": "once"}, {"role": "assistant", "content": "a"}]})
+    (tmp_path / "a.jsonl").write_text(f"{row}\n" * 30)
+    made = CliRunner().invoke(cli, ["examples", str(project.dir), "import", str(tmp_path / "a.jsonl")])
+    assert made.exit_code == 3 and made.stderr.count("narrator") == 1 and "and 10 more" in made.stderr
+    assert "--map role:NAME=assistant" in made.stderr and "added to" not in made.stdout
+
+
+def test_an_export_of_nothing_says_so(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    call(project, "import", str(tmp_path / "a.jsonl"))
+    made = CliRunner().invoke(cli, ["examples", str(project.dir), "export", "--only-accepted", "--out", str(tmp_path / "b.jsonl")])
+    assert "was accepted" in made.stderr

@@ -69,7 +69,11 @@ def bring(project: Project, file: Path, title: str, plain: dict[str, Any]) -> di
 
     whole = False
     try:
-        added = examples.add(made.id, rows(), author="person")
+        try:
+            added = examples.add(made.id, rows(), author="person")
+        except InputError as wrong:  # what stands before the fault is not taken here
+            raise InputError(wrong.sentence, tr("Nothing was taken. Mend the file there, and import it again.") if taken else wrong.remedy,
+                             code=wrong.code, field=wrong.field) from wrong
         if not added:
             why = tr("The first: row {line}, {reason}.", line=problems[0][0], reason=problems[0][1]) if problems else ""
             raise InputError(tr("No row of {name} is an example.", name=file.name), why or tr("Choose other columns."), code="no_rows")

@@ -50,7 +50,9 @@ def make(row: Any, mapping: Mapping, origin: str) -> Example:
     _check(messages)
     facts: dict[str, Any] = {}
     if mapping.known and (mapping.known == mapping.answer or row.get(mapping.known) not in (None, "")):
-        facts["answer"] = _known(row, mapping)
+        known = _known(row, mapping)
+        if known is not None:
+            facts["answer"] = known
     if rejected:
         facts["rejected"] = {"text": rejected, "model": "", "score": None}
     facts |= {name: row[name] for name in mapping.facts if name in row}
@@ -196,13 +198,14 @@ def _text(value: Any, column: str) -> str:
     return storable(value)
 
 
-def _known(row: dict[str, Any], mapping: Mapping) -> str:
+def _known(row: dict[str, Any], mapping: Mapping) -> str | None:
+    """The answer that others are compared with; None where the answer itself was to be it and is too much of a text for that."""
     text = _text(_value(row, mapping.known), mapping.known)
     if MARK in text:
         # Thousands are told apart by commas there: "#### 1,080".
         text = re.sub(r"(?<=\d),(?=\d{3})", "", text.rpartition(MARK)[2])
     elif mapping.known == mapping.answer and mapping.kind == "questions" and "\n" in text.strip():
-        raise NoExample(tr("its known answer is not one line"))
+        return None
     text = text.strip()
     if not text:
         raise NoExample(tr("its known answer is empty"))

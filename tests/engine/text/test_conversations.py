@@ -310,3 +310,10 @@ def test_gsm8k_comes_in_whole_with_its_answers() -> None:
     rows = [row for row in read(path) if isinstance(row, Example)]
     assert len(rows) == 7_473 == len({row.id for row in rows})
     assert rows[0].facts == {"answer": "72"} and all(row.facts["answer"].lstrip("-").replace(".", "").isdecimal() for row in rows)
+
+
+def test_a_long_answer_among_short_ones_is_an_example_without_a_known_answer(tmp_path: Path) -> None:
+    rows = [{"question": f"q{n}", "answer": f"a{n}"} for n in range(30)]
+    made = here(lines(tmp_path / "a.jsonl", *rows, {"question": "why", "answer": "because\n\nof that"}))
+    assert len(made) == 31 and not any(isinstance(row, Refused) for row in made)
+    assert made[0].facts["answer"] == "a0" and "answer" not in made[-1].facts
