@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QApplication, QStackedWidget, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.bench import Bench
@@ -23,7 +23,7 @@ from desktop.models.instruct_words import score_words
 from desktop.pages.instruct.review_card import Card, Writing
 from desktop.pages.instruct.review_filters import Filters
 from desktop.pages.instruct.review_keys import HintLine, KeysOfReview
-from desktop.pages.instruct.review_parts import Blank, Decide, Many, Progress, button_row
+from desktop.pages.instruct.review_parts import Blank, Decide, Many, Progress, Shown, button_row
 from desktop.pages.instruct.review_side import Side
 from desktop.pages.instruct.review_table import ExampleTable
 from desktop.widgets.buttons import Button, Segments
@@ -91,7 +91,7 @@ class ReviewView(QWidget):
         self.into.setMinimumWidth(theme.px(200))
         self.writing = Writing(theme, self.into)
         self.blank = Blank(theme)
-        self._places_of = QStackedWidget()
+        self._places_of = Shown()
         for part in (table_panel, self._cards, self.writing, self.blank):
             self._places_of.addWidget(part)
         self._table_panel = table_panel
@@ -240,9 +240,9 @@ class ReviewView(QWidget):
             self._take_focus()
 
     def _inside(self) -> bool:
-        """Whether the keys should work at once: nobody is typing a search."""
+        """Whether the keys should work at once: nobody types a search, or walks through the filters by keyboard."""
         focus = QApplication.focusWidget()
-        return focus is None or not self.filters.isAncestorOf(focus)
+        return focus is None or not self.filters.isAncestorOf(focus) or getattr(focus, "ring", True) is False
 
     def _list_failed(self, wrong: FledgeError) -> None:
         self._busy_words = ""

@@ -44,7 +44,7 @@ class Bubble(QWidget):
         self._field: Draft | None = None
         self._role: Choice | None = None
         self._foot: QWidget | None = None
-        self._ground = Panel(self._head, self._text, self._more, kind="sunken", pad=(14, 4, 14, 8), gap=2)
+        self._ground = Panel(self._head, self._text, self._more, kind="sunken", pad=(14, 6, 14, 8), gap=3)
         self._ground.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         self._ground.setMaximumWidth(theme.px(WIDEST))
         self._left, self._right = QWidget(), QWidget()  # the room that a line of reading length leaves
@@ -152,8 +152,7 @@ class Bubble(QWidget):
         box = self._ground.box
         for place, part in enumerate((self._role, self._field, self._foot)):
             box.insertWidget(place, part)
-        box.setSpacing(6)
-        self._foot.layout().setContentsMargins(0, 2, 0, 2)
+        self._foot.layout().setContentsMargins(0, 4, 0, 2)
 
     def hide_foot(self) -> None:
         """Several fields that are saved together have one button of their own."""

@@ -6,7 +6,7 @@ It shows what it is given and says what the person wants (`edited`, with all mes
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.models.example_words import answer_of, next_role, status_look, status_words, who_words
@@ -97,6 +97,7 @@ class Card(Panel):
         self.scroll = Scroll(col(self._talk, self._tail, self.beside, "+", gap=10, pad=(16, 12, 16, 14)), horizontal=False)
         fill(self.box, (head, rule(), (self.scroll, 1)), 0, (1, 1, 1, 1))
         self.setAccessibleName(tr("Example"))
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # a click anywhere on it, and its keys work
 
     # showing ----------------------------------------------------------------------------------------------------------
 

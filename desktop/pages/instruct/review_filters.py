@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.models.example_words import range_words, read_range, who_words
@@ -153,8 +153,8 @@ class Filters(QWidget):
         wanted = {"sets": lambda: {"sets": (chosen,)}, "score": lambda: {"low": chosen[0], "high": chosen[1]},
                   "flag": lambda: {"flag": chosen}, "origin": lambda: {"origin": chosen}}[group]()
         now = {name: getattr(self._filter, name) for name in wanted}
+        self.chips[group].setFocus(Qt.FocusReason.MouseFocusReason)  # the rows take it over when they are there
         self.put(**(self._nothing(group) if now == wanted else wanted))  # picking it again takes it away
-        self.chips[group].setFocus()
 
     def _values(self, group: str) -> list[Value]:
         f = self._filter

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from desktop.models.example_keys import Keys
 from desktop.pages.instruct.review_keys import cap
@@ -15,6 +15,22 @@ from desktop.widgets.panel import Panel
 from desktop.widgets.text import Icon, Text, small
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
+
+
+class Shown(QStackedWidget):
+    """One of several parts; it asks for the room that this one needs, not for what the largest would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.currentChanged.connect(lambda _: self.updateGeometry())
+
+    def minimumSizeHint(self) -> QSize:
+        shown = self.currentWidget()
+        return shown.minimumSizeHint() if shown is not None else super().minimumSizeHint()
+
+    def sizeHint(self) -> QSize:
+        shown = self.currentWidget()
+        return shown.sizeHint() if shown is not None else super().sizeHint()
 
 
 class Progress(QWidget):

@@ -58,7 +58,8 @@ class Side(QWidget):
         self._history_lines = col(gap=6)
         self._history = Panel(Text(tr("History"), "section"), self._history_lines, pad=(16, 10, 16, 12), gap=8)
         inner = col(self._judge, self._flags, self._grounded, self._known, self._comment, self._history, "+", gap=12)
-        col((Scroll(inner, horizontal=False), 1), gap=0, host=self)
+        self._scroll = Scroll(inner, horizontal=False)
+        col((self._scroll, 1), gap=0, host=self)
 
     # showing ----------------------------------------------------------------------------------------------------------
 
@@ -86,6 +87,7 @@ class Side(QWidget):
             show_if(self._passage_note, False)
             self._saved.set("")
             self._show_events([])
+            self._scroll.verticalScrollBar().setValue(0)
         if not same or not self.comment.hasFocus():
             self.comment.set(shown.comment)
 
@@ -139,8 +141,9 @@ class Side(QWidget):
             words = words[:1].upper() + words[1:] if event.author == PERSON else words
             said = Text(words, "body", "text3" if event.undone else "", elide=True)
             note = small(tr("{time}, undone", time=clock(event.made)) if event.undone else clock(event.made))
+            differs = event.messages is not None and self._row is not None and event.messages != self._row.example.messages
             look = Button(self.theme, tr("Look"), "quiet", tip=tr("The text before it, beside the text now"),
-                          on_click=lambda at=i: self.look_wanted.emit(at)) if event.messages is not None else None
+                          on_click=lambda at=i: self.look_wanted.emit(at)) if differs else None
             lines.append(row((said, 1), note, look, gap=8))
         if len(events) > EVENTS:
             lines.append(small(tr("Older steps are kept too.")))

@@ -292,6 +292,19 @@ def test_filters_and_orders_ask_the_library(view: ReviewView, qtbot: QtBot) -> N
     assert view.filters.order() == "-score"
 
 
+def test_keys_work_after_a_filter_was_clicked(view: ReviewView, project: Project, qtbot: QtBot) -> None:
+    card(view, qtbot)
+    button = view.filters.state._group.button(0)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    button.setFocus(Qt.FocusReason.MouseFocusReason)
+    qtbot.waitUntil(lambda: idle(view) and view.listed.total == 30)
+    assert QApplication.focusWidget() is view.card
+    view.filters.search.setFocus()
+    view.filters.search.setText("Question 1")
+    qtbot.waitUntil(lambda: idle(view) and view.listed.total == 11)
+    assert QApplication.focusWidget() is view.filters.search
+
+
 def test_all_looked_through_is_said(view: ReviewView, qtbot: QtBot) -> None:
     view.table.selectAll()
     view.decide_many("accepted")
