@@ -49,8 +49,8 @@ REMEMBERED = 30
 
 
 def step_title(step: str, goal: str = SFT) -> str:
-    return {"goal": tr("What to teach"), "data": tr("Data") if goal == SFT else tr("Text"), "template": tr("Template and mask"),
-            "method": tr("Method"), "start": tr("Settings and start")}[step]
+    return {"goal": tr("Goal"), "data": tr("Data") if goal == SFT else tr("Text"), "template": tr("Template"), "method": tr("Method"),
+            "start": tr("Start")}[step]
 
 
 def method_title(method: str) -> str:

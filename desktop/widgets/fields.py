@@ -166,30 +166,35 @@ class NumberField(QLineEdit):
 
 
 class Lines(QPlainTextEdit):
-    """Several lines of text, one entry a line; a tuple of the lines that are not empty. Tab leaves it."""
+    """Several lines of text, one entry a line; a tuple of the lines that are not empty. `optional`: empty means automatic (None). Tab
+    leaves it."""
 
     changed = Signal()
 
-    def __init__(self, value: Sequence[str] = (), *, placeholder: str = "", name: str, rows: int = 3, theme: Theme) -> None:
+    def __init__(self, value: Sequence[str] | None = (), *, placeholder: str = "", name: str, rows: int = 3, theme: Theme,
+                 optional: bool = False) -> None:
         super().__init__()
+        self.optional = optional
         self.setProperty("kind", "field")
-        self.setPlaceholderText(placeholder)
+        self.setPlaceholderText(placeholder or (tr("auto") if optional else ""))
         self.setAccessibleName(name)
         self.setTabChangesFocus(True)
         self.setFixedHeight(theme.px(16 * rows + 18))
-        self._value, self._text = tuple(value), ""
+        self._value: tuple[str, ...] | None = ()
+        self._text = ""
         self.set(value)
         self.textChanged.connect(lambda: self.changed.emit())
 
-    def value(self) -> tuple[str, ...]:
+    def value(self) -> tuple[str, ...] | None:
         if self.toPlainText() == self._text:
             return self._value
-        return tuple(line for line in self.toPlainText().splitlines() if line.strip())
+        lines = tuple(line for line in self.toPlainText().splitlines() if line.strip())
+        return lines or (None if self.optional else ())
 
-    def set(self, value: Sequence[str]) -> None:
-        self._value = tuple(value)
+    def set(self, value: Sequence[str] | None) -> None:
+        self._value = None if value is None else tuple(value)
         with QSignalBlocker(self):
-            self.setPlainText("\n".join(self._value))
+            self.setPlainText("\n".join(self._value or ()))
         self._text = self.toPlainText()
 
 

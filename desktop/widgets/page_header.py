@@ -1,9 +1,15 @@
-"""The head of a page: title, one sentence, actions at the right (one primary at most)."""
+"""The head of a page: title, one sentence, actions at the right (one primary at most), or below where the title would have no room."""
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QWidget
 
 from desktop.widgets.layout import Item, clear, col, fill, row
 from desktop.widgets.text import Text
+
+GAP = 16
+TITLE = 12
+"""Widths of the title's letter n that it keeps beside the actions at least."""
 
 
 class PageHeader(QWidget):
@@ -12,7 +18,8 @@ class PageHeader(QWidget):
         self._title = Text(title, "title", elide=True)
         self._sentence = Text(sentence, tone="text2", wrap=True)
         self._actions = row(gap=8)
-        row((col(self._title, self._sentence, gap=2), 1), self._actions, gap=16, host=self)
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        fill(self._box, ((col(self._title, self._sentence, gap=2), 1), self._actions), GAP)
         self.set_actions(*actions)
 
     def set(self, title: str, sentence: str) -> None:
@@ -24,3 +31,24 @@ class PageHeader(QWidget):
         box = self._actions.layout()
         clear(box)
         fill(box, actions, 8)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._turn()
+
+    def event(self, event: QEvent) -> bool:
+        found = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest and self.isVisible():  # buttons come and go
+            self._turn()
+        return found
+
+    def _turn(self) -> None:
+        """Actions below where beside them the title would be no more than a few letters."""
+        kept = min(self._title.sizeHint().width(), TITLE * self._title.fontMetrics().horizontalAdvance("n"))
+        below = self.width() < self._actions.sizeHint().width() + GAP + kept
+        wanted = QBoxLayout.Direction.TopToBottom if below else QBoxLayout.Direction.LeftToRight
+        if wanted != self._box.direction():
+            self._box.setDirection(wanted)
+            self._box.setSpacing(8 if below else GAP)
+            self._box.setAlignment(self._actions, Qt.AlignmentFlag.AlignLeft if below else Qt.AlignmentFlag(0))
+            self.updateGeometry()

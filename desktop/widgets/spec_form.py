@@ -254,7 +254,7 @@ class SpecForm(QWidget):
             if low is not None or high is not None:
                 control.setToolTip(_range_words(low, high))
         elif get_origin(kind) is tuple:
-            control, wide = Lines(name=option.label, theme=self.theme), True
+            control, wide = Lines(name=option.label, theme=self.theme, optional=optional), True
         else:
             control = TextField(name=option.label)
         control.set(default)

@@ -1,9 +1,12 @@
 """Step 4: full training, LoRA or QLoRA, with what each takes by formula and as measured, and which is recommended and why."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QWidget
 
 from desktop.models.finetune_plan import METHODS, FinetunePlan, MethodFacts
 from desktop.pages.finetune.bodies import Body, Gutter
@@ -12,8 +15,8 @@ from desktop.widgets.badge import Badge
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
 from desktop.widgets.chart_data import short_time
-from desktop.widgets.choice_card import Card, side_by_side
-from desktop.widgets.layout import col, row, show_if
+from desktop.widgets.choice_card import Card
+from desktop.widgets.layout import col, fill, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
@@ -26,8 +29,9 @@ from engine.contract.words import tr
 if TYPE_CHECKING:
     from desktop.context import AppContext
 
+CARD = 236
 FIELDS = {"full": ["frozen_layers", "freeze_embeddings"],
-          "lora": ["lora_rank", "lora_alpha", "lora_dropout", "rslora"]}
+          "lora": ["lora_rank", "lora_alpha", "lora_dropout", "rslora", "lora_tokens"]}
 WORDS = {"full": tr("Changes every weight. Learns most, and takes most memory."),
          "lora": tr("Trains small matrices beside frozen weights. Far less memory, and a small file to pass on."),
          "qlora": tr("LoRA beside weights kept in 4 bits: large models on small cards.")}
@@ -41,9 +45,10 @@ class MethodCard(Card):
         self._badge, self._bar = Badge(), Bar(theme, height=6, name=tr("Memory"))
         self._head = Text(title, "section")
         self._memory, self._time, self._trains = Text(role="medium"), Text(role="medium"), Text(role="medium")
-        self._memory_note, self._time_note = small(), small()
+        right = Qt.AlignmentFlag.AlignRight
+        self._memory_note, self._time_note = small(elide=True, align=right), small(elide=True, align=right)
         self._why = small(tone="warn", wrap=True)
-        lines = [row(Text(name, tone="text2"), "+", note, value, gap=8) for name, note, value in (
+        lines = [row(Text(name, tone="text2"), (note, 1) if note is not None else "+", value, gap=8) for name, note, value in (
             (tr("Memory"), self._memory_note, self._memory), (tr("Time"), self._time_note, self._time), (tr("Trains"), None, self._trains))]
         self._lines = col(self._bar, 2, *lines, gap=5)
         super().__init__(theme, row(self._head, "+", self._badge, gap=8), Text(WORDS[method], tone="text2", wrap=True), "+",
@@ -70,6 +75,24 @@ class MethodCard(Card):
         said = tr("{memory} of memory, {time}", memory=size(memory), time=duration(seconds)) if facts.memory else facts.why
         self.setAccessibleName(f"{facts.title}. {WORDS[self.method]} {said}")
         self.setEnabled(facts.usable)
+
+
+class Cards(QWidget):
+    """Cards side by side, of equal width; one under the other where that would be too narrow for their words."""
+
+    def __init__(self, theme: Theme, cards: Sequence[QWidget]) -> None:
+        super().__init__()
+        self._needed = theme.px(CARD) * len(cards)
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        fill(self._box, tuple((card, 1) for card in cards), 12)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        beside = self.width() >= self._needed
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())  # narrow is no reason to scroll sideways: they turn
 
 
 class MethodBody(Body):
@@ -99,7 +122,7 @@ class MethodBody(Body):
         self.targets_wrong = small(tone="danger", wrap=True)
         self.which = col(rule(), Text(option.label, "medium"), small(option.help, wrap=True), self.targets, self.targets_wrong, 4, gap=4)
         self.settings = Panel(self.forms_title, self.full, self.lora, self.which, pad=(16, 10, 16, 8), gap=4)
-        col((Gutter(side_by_side(*self.cards.values()), advice, self.settings), 1), gap=0, host=self)
+        col((Gutter(Cards(theme, list(self.cards.values())), advice, self.settings), 1), gap=0, host=self)
 
     def fill(self) -> None:
         for form in self.forms:
