@@ -5,15 +5,17 @@ the next one; this file knows what was kept.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from engine.evaluation.win_rate import of_votes
+from engine.project import votes as kept
 from engine.project.votes import Choice, Vote
 
-PERSON = "person"
+PERSON, COMPARISONS = "person", "comparisons.jsonl"
 RECENT_SECONDS = 600.0
 
 
@@ -33,6 +35,14 @@ class Pair:
 def vote_id(purpose: str, left: str, right: str, id: str) -> str:
     """The name of the vote on a pair: the same pair has one vote, however often it is given."""
     return hashlib.sha256("\0".join((purpose, *sorted((left, right)), id)).encode()).hexdigest()[:32]
+
+
+def read(folder: Path, purpose: str, votes: kept.Votes) -> "BlindSession":
+    """The pairs that an evaluation laid out in its folder, with the votes there are. In a thread."""
+    import engine.evaluation.win_rate  # noqa: F401  what tells the result, ready before it is wanted
+    path = folder / COMPARISONS
+    laid_out = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    return BlindSession(purpose, laid_out, votes.list(purpose))
 
 
 class BlindSession:
@@ -125,5 +135,6 @@ class BlindSession:
 
     def tallies(self, first: str) -> dict[str, dict[str, Any]]:
         """The win rate of each other model against the first one, by the model's id."""
+        from engine.evaluation.win_rate import of_votes  # loaded by `read`, off the window's thread
         others = dict.fromkeys(m for p in self.pairs for m in (p.left_model, p.right_model) if m != first)
         return {other: of_votes(self.votes.values(), first, other) for other in others}

@@ -9,7 +9,6 @@ from desktop.models.evaluate_answers import Source, lines
 from desktop.models.evaluate_result import LOSSES, Result, interval_words, p_words, paired_losses, signed, unit_words
 from engine.contract.units import number, percent, significant
 from engine.contract.words import tr
-from engine.evaluation import report
 from engine.evaluation.kept import ROWS
 from engine.project.artifacts import Artifact
 
@@ -78,6 +77,7 @@ def _shared(suite: dict[str, Any], first: Side, second: Side, a: dict[str, Any],
         mark = 0 if found is None else -1 if found[0] > 0 else 1 if found[1] < 0 else 0
         return Shared(id, suite["title"], unit_words(kind), (significant(a["value"], 4), ""), (significant(b["value"], 4), ""),
                       signed(b["value"] - a["value"]), words, mark, sources)
+    from engine.evaluation import report  # in the thread that compares
     told = report.compare(rows_a, rows_b)
     if not told["n"]:
         return Shared(id, suite["title"], unit_words(kind), (percent(a["value"]), interval_words(a)), (percent(b["value"]),

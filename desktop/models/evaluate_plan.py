@@ -12,7 +12,6 @@ from engine.contract.errors import FledgeError
 from engine.contract.spec import Problem
 from engine.contract.units import number
 from engine.contract.words import tr, trn
-from engine.evaluation import suites
 from engine.project.artifacts import Artifact
 from engine.project.examples import ExampleSet
 from engine.project.models import ModelRef
@@ -53,7 +52,8 @@ class SuiteChoice:
 
 
 def read_suites(project_dir: Path) -> list[SuiteChoice]:
-    """Every suite there is, the project's own first. Reads files."""
+    """Every suite there is, the project's own first. Reads files: in a thread."""
+    from engine.evaluation import suites  # with all its graders: nothing to wait for while a page opens
     found = []
     for name in suites.names(project_dir):
         try:

@@ -1,8 +1,8 @@
 """The Evaluate page: which of its views is on the screen, and what its buttons do. What an evaluation comes to: models/evaluate_*.py."""
 
-import json
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QStandardPaths
 from PySide6.QtGui import QKeySequence, QShortcut
@@ -11,19 +11,12 @@ from PySide6.QtWidgets import QFileDialog
 from desktop.context import AppContext
 from desktop.jobs.inquiry import Inquiry
 from desktop.jobs.stage_run import StageRun
-from desktop.models import evaluate_paper, evaluate_suites, instruct_found
+from desktop.models import evaluate_blind, evaluate_paper, instruct_found
 from desktop.models.evaluate_blind import BlindSession
 from desktop.models.evaluate_plan import EvaluatePlan, read_suites
 from desktop.models.evaluate_result import Result
-from desktop.models.evaluate_suites import SuiteDraft
 from desktop.models.survey import RunGlance
-from desktop.pages.evaluate.blind_view import BlindView
-from desktop.pages.evaluate.compare_view import CompareView
-from desktop.pages.evaluate.result_view import BLIND, ResultView
-from desktop.pages.evaluate.running_view import RunningView
-from desktop.pages.evaluate.setup_view import SetupView
 from desktop.pages.evaluate.start_view import StartView, empty_state
-from desktop.pages.evaluate.suite_view import SuiteView
 from desktop.widgets.buttons import Button
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, show_if
@@ -40,10 +33,19 @@ from engine.project.artifacts import Artifact
 from engine.project.models import ModelRef, list_models
 from engine.project.runs import RESUMABLE, Run
 
+if TYPE_CHECKING:
+    from desktop.models.evaluate_suites import SuiteDraft
+    from desktop.pages.evaluate.blind_view import BlindView
+    from desktop.pages.evaluate.compare_view import CompareView
+    from desktop.pages.evaluate.result_view import ResultView
+    from desktop.pages.evaluate.running_view import RunningView
+    from desktop.pages.evaluate.setup_view import SetupView
+    from desktop.pages.evaluate.suite_view import SuiteView
+
 STAGE, FIND = "evaluate", "engine.generators.find"
 SENTENCE = tr("The same questions to every model; differences that are more than chance.")
 VIEWS = ("empty", "start", "setup", "running", "result", "blind", "compare", "suite")
-COMPARISONS = "comparisons.jsonl"
+BLIND = "blind"
 REMEMBERED = ("suites", "examples", "judge", "limit")
 
 
@@ -59,7 +61,6 @@ class EvaluatePage(RunPage):
         self.plan = EvaluatePlan(kept if isinstance(kept, dict) else None)
         self._run, self._find = StageRun(self), Inquiry(self)
         self._view, self._seen, self._shown, self._awaited, self._stamp = "", "", "", "", None
-        self._before = "start"
         self._session: BlindSession | None = None
         self._laid_out: list[dict[str, Any]] = []
         self._told: set[str] = set()
@@ -67,25 +68,14 @@ class EvaluatePage(RunPage):
         self._starting = False
         self._header, self._flow, self._notes = PageHeader(tr("Evaluate"), SENTENCE), FlowStrip(theme), NoteSlot(theme)
         self._notes.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
-        self.start, self.setup = StartView(context), SetupView(context, self.plan)
-        self.result, self.blind = ResultView(context), BlindView(context)
-        self.compare_view, self.suite = CompareView(context), SuiteView(context)
         self.running: RunningView | None = None
         self._places = {view: col(gap=0) for view in VIEWS}
-        for view, widget in (("start", self.start), ("setup", self.setup), ("result", self.result), ("blind", self.blind),
-                             ("compare", self.compare_view), ("suite", self.suite)):
-            self._places[view].layout().addWidget(widget, 1)  # type: ignore[union-attr]
+        self.start = StartView(context)
+        self._places["start"].layout().addWidget(self.start, 1)  # type: ignore[union-attr]
         self.set_body(self._header, 14, self._flow, 12, self._notes, *((place, 1) for place in self._places.values()))
         for place in self._places.values():
             place.hide()
-        self.setup.changed.connect(self._edited)
-        self.setup.judges_wanted.connect(self._look_for_judges)
-        self.setup.suite_wanted.connect(self.edit_suite)
         self.start.wanted.connect(self._act)
-        self.result.blind_wanted.connect(self.judge_blindly)
-        self.blind.changed.connect(self._voted)
-        self.blind.finished.connect(lambda: self.show_evaluation(self._shown))
-        self.suite.saved.connect(self._suite_saved)
         QShortcut(QKeySequence("Ctrl+Return"), self).activated.connect(self._start_by_key)
         context.survey_changed.connect(self._survey_changed)
         self._run.changed.connect(self._refresh)
@@ -93,6 +83,49 @@ class EvaluatePage(RunPage):
     @property
     def _key(self) -> str:
         return f"evaluate:{self.context.project.dir if self.context.project else ''}"
+
+    # views that are made when they are first shown -------------------------------------------------------------------
+
+    def _put(self, view: str, made: Any) -> Any:
+        self._places[view].layout().addWidget(made, 1)  # type: ignore[union-attr]
+        return made
+
+    @cached_property
+    def setup(self) -> "SetupView":
+        from desktop.pages.evaluate.setup_view import SetupView
+        made: SetupView = self._put("setup", SetupView(self.context, self.plan))
+        made.changed.connect(self._edited)
+        made.judges_wanted.connect(self._look_for_judges)
+        made.suite_wanted.connect(self.edit_suite)
+        return made
+
+    @cached_property
+    def result(self) -> "ResultView":
+        from desktop.pages.evaluate.result_view import ResultView
+        made: ResultView = self._put("result", ResultView(self.context))
+        made.blind_wanted.connect(self.judge_blindly)
+        return made
+
+    @cached_property
+    def blind(self) -> "BlindView":
+        from desktop.pages.evaluate.blind_view import BlindView
+        made: BlindView = self._put("blind", BlindView(self.context))
+        made.changed.connect(self._voted)
+        made.finished.connect(lambda: self.show_evaluation(self._shown))
+        return made
+
+    @cached_property
+    def compare_view(self) -> "CompareView":
+        from desktop.pages.evaluate.compare_view import CompareView
+        made: CompareView = self._put("compare", CompareView(self.context))
+        return made
+
+    @cached_property
+    def suite(self) -> "SuiteView":
+        from desktop.pages.evaluate.suite_view import SuiteView
+        made: SuiteView = self._put("suite", SuiteView(self.context))
+        made.saved.connect(self._suite_saved)
+        return made
 
     # coming and going -------------------------------------------------------------------------------------------------
 
@@ -145,12 +178,18 @@ class EvaluatePage(RunPage):
         self.plan.set_suites(suites)
         self.plan.set_sets(sets)
         self._take_survey()
-        self.setup.set_models(models)
-        self.setup.set_suites(suites)
-        self.setup.load()
+        self._fill_setup()
         if "judge" in self.plan.needs and self._view == "setup":
             self._look_for_judges()
         self._refresh()
+
+    def _fill_setup(self) -> None:
+        """What there is, into the form, where it is there already."""
+        if "setup" in self.__dict__:
+            self.setup.set_models(self.plan.models)
+            if self.plan.suites is not None:
+                self.setup.set_suites(self.plan.suites)
+            self.setup.load()
 
     def _not_read(self, wrong: Exception) -> None:
         if not isinstance(wrong, (FledgeError, OSError)):
@@ -177,7 +216,8 @@ class EvaluatePage(RunPage):
         if survey is None:
             return
         self._take_survey()
-        self.setup.refresh()
+        if self._view == "setup":
+            self.setup.refresh()
         evaluations = self._evaluations()
         self.start.set(evaluations)
         live = next((r for r in survey.of_stage(STAGE) if r.status in LIVE and r.status != "created"), None)
@@ -306,6 +346,7 @@ class EvaluatePage(RunPage):
 
     def _build_running(self) -> bool:
         """Widgets for the run that is followed; whether they are new."""
+        from desktop.pages.evaluate.running_view import RunningView
         follower, process = self._run.follower, self._run.process
         if follower is None or process is None or (self.running is not None and self.running.follower is follower):
             return False
@@ -336,9 +377,9 @@ class EvaluatePage(RunPage):
 
     def begin(self) -> None:
         """Choose what is measured."""
-        self._before = "setup"
+        self.setup.notes.clear()
         self._show("setup")
-        self.setup.load()
+        self._fill_setup()
         if "judge" in self.plan.needs:
             self._look_for_judges()
 
@@ -480,16 +521,11 @@ class EvaluatePage(RunPage):
     def _read_votes(self, made: Artifact, then: Any) -> None:
         votes = self.project.library.votes
 
-        def read() -> BlindSession:
-            path = made.path / COMPARISONS
-            laid_out = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-            return BlindSession(made.id, laid_out, votes.list(made.id))
-
         def done(session: BlindSession) -> None:
             if self._shown == made.id:
                 self._session = session
                 then()
-        self.context.jobs.run(read, then=done, failed=self._not_read, owner=self)
+        self.context.jobs.run(lambda: evaluate_blind.read(made.path, made.id, votes), then=done, failed=self._not_read, owner=self)
 
     def _tell_votes(self, made: Artifact) -> None:
         session = self._session
@@ -518,7 +554,7 @@ class EvaluatePage(RunPage):
         if made is None or result is None:
             return
         home = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation) or str(Path.home())
-        path, _ = QFileDialog.getSaveFileName(self, tr("Save the report"), str(Path(home) / f"{evaluate_suites.slug(made.title)}.html"),
+        path, _ = QFileDialog.getSaveFileName(self, tr("Save the report"), str(Path(home) / f"{made.id}.html"),
                                               tr("Web page (*.html);;JSON (*.json)"))
         if path:
             self.context.jobs.run(lambda: evaluate_paper.write(made, result, Path(path)),
@@ -537,8 +573,9 @@ class EvaluatePage(RunPage):
     def edit_suite(self, id: str = "") -> None:
         """A new suite, an own one to change, or a copy of a shipped one."""
         known = next((s for s in self.plan.suites or () if s.id == id), None)
+        from desktop.models import evaluate_suites
         if not id:
-            self._open_suite(SuiteDraft(title=""))
+            self._open_suite(evaluate_suites.SuiteDraft())
             return
         project = self.project
         copy = known is not None and not known.own
@@ -549,7 +586,7 @@ class EvaluatePage(RunPage):
             self._notes.show_error(wrong)
         self.context.jobs.run(lambda: evaluate_suites.of_suite(project.dir, id, copy), then=self._open_suite, failed=failed, owner=self)
 
-    def _open_suite(self, draft: SuiteDraft) -> None:
+    def _open_suite(self, draft: "SuiteDraft") -> None:
         self.suite.load(draft, list(self.plan.sets or ()))
         self._show("suite")
 
@@ -564,6 +601,7 @@ class EvaluatePage(RunPage):
         self.context.toast(tr("The suite is saved and chosen"))
 
     def _delete_suite(self) -> None:
+        from desktop.models import evaluate_suites
         project, id = self.project, self.suite.draft.id
 
         def gone(_: Any) -> None:

@@ -14,7 +14,7 @@ from desktop.pages.evaluate.result_table import ResultTable
 from desktop.widgets.columns import Columns
 from desktop.widgets.layout import clear, col, show_if
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.panel import Panel, heading, rule
+from desktop.widgets.panel import Panel, heading, rule, table_panel
 from desktop.widgets.run_panel import KINDS
 from desktop.widgets.short_run import ShortRun
 from desktop.widgets.text import Text, small
@@ -37,7 +37,7 @@ class RunningView(QWidget):
         process.refused.connect(self.trouble.show_error)
         self.table = ResultTable(theme, tr("So far"))
         self._waiting = small(tr("The first figures come when a suite is done."), wrap=True)
-        figures = Panel(heading(tr("So far")), self._waiting, self.table, pad=(8, 10, 8, 8), gap=6)
+        figures = table_panel(heading(tr("So far")), self.table, self._waiting)
         self._waiting.setContentsMargins(8, 0, 8, 4)
         self._answers = col(gap=8)
         self._none = small(tr("Answers stand here as they come."), wrap=True)
@@ -58,7 +58,10 @@ class RunningView(QWidget):
             self.table.set(Result("", facts))
         show_if(self.table, bool(facts.get("results")))
         show_if(self._waiting, not facts.get("results"))
-        samples = state.samples[-SHOWN:]
+        blind = any(s["kind"] == "blind" for s in facts.get("suites") or ())  # whoever judges later must not see whose answers these are
+        samples = [] if blind or not facts.get("suites") else state.samples[-SHOWN:]
+        self._none.set(tr("Not shown: you are to judge some of them without knowing whose they are.") if blind else
+                       tr("Answers stand here as they come."))
         if samples != self._shown:
             self._shown = list(samples)
             self._show_samples(samples)
