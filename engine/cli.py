@@ -551,7 +551,8 @@ def replay_recipe(project: Any, file: Path, sources: tuple[Path, ...], device: s
     def watched(made: Any, pid: int) -> Any:
         with terminal.RunProgress(made, pid, quiet=as_json) as progress:
             return follow(made, pid, progress)
-    outcome = recipes.replay(project, recipes.read(file), pipeline.STAGES, given, device=device, watch=watched,
+    outcome = recipes.replay(project, recipes.read(file), pipeline.STAGES, given, folder=file.expanduser().resolve().parent, device=device,
+                             watch=watched,
                              told=lambda step, what: None if as_json else terminal.print_step(step, what))
     terminal.print_replay(outcome, as_json)
 

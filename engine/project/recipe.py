@@ -7,11 +7,16 @@ A recipe.toml holds
 
     [recipe]   format, title, makes (the last step), engine_version, created
     [[source]] a file or folder from outside: name, path, kind, bytes, and sha256 where it is not too large to be read for it
+    [[examples]] a set of examples that went in: name, and the file of its rows beside the recipe, with its hash
     [[step]]   a run: name, stage, what it ran on, settings that differ from their defaults and the seed, inputs by the name of an earlier
                step, rows of the library that went into it, and of each result the hashes of those files that come out the same each time
 
-A setting that names a source reads "{source:NAME}". `replay` takes a finished artifact with the same settings and inputs for a step that is
-done, goes on with a run that was stopped or killed, and starts the rest. It changes nothing that is there, and downloads nothing.
+A setting that names a source reads "{source:NAME}", one that names a set "{examples:NAME}". A model that was tuned takes its examples along
+as they were, whoever wrote them: generating them again is a step only in the recipe of generated examples themselves, and gives others each
+time. What a person has confirmed (an address beyond this machine, a recipe that is a program) is confirmed anew.
+
+`replay` takes a finished artifact with the same settings and inputs for a step that is done, goes on with a run that was stopped or killed,
+and starts the rest. It changes nothing that is there, and downloads nothing.
 
 Results are the same bit for bit for corpora, tokenizers and tokens; for weights where they were trained on a CPU, with the same versions
 and the same number of threads. Weights of a GPU are not compared: their sums come out in another order each time.
@@ -21,10 +26,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
 
@@ -34,35 +42,42 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine import __version__
 from engine.contract.errors import FledgeError, FormatError, InputError, Mismatch, NotFound, SettingError, Stopped, TooNew
 from engine.contract.events import Started
+from engine.contract.rows import Example
 from engine.contract.spec import Spec
 from engine.contract.units import size
 from engine.contract.words import tr
-from engine.project import files, launch, layout
+from engine.project import files, launch, layout, taken_sets
 from engine.project.artifacts import NAME as ARTIFACT_NAME
 from engine.project.artifacts import Artifact
 from engine.project.event_log import read_events
+from engine.project.examples import ExampleFilter
 from engine.project.follow import follow
-from engine.project.lineage import MODEL_ID, WORDS
+from engine.project.lineage import MODEL_ID, OF_PROJECT, WORDS
 from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no examples: recipes without any are still written so, for older versions."""
 LARGEST_FILE = 64_000_000
 """Bytes of a recipe.toml at most: decisions on a million documents fit."""
 HASHED = 512_000_000
 """Bytes of a source up to which it is read for its hash."""
 MOST_FILES = 20_000
+CONFIRMED = ("recipe_hash", "allowed_host")
+"""What a person confirmed on their own machine: no file brings it along."""
 PLACES = ("sources", "source", "folder", "held_out", "pipeline", "source_options")
 """Settings whose values (or keys) are files and folders from outside the project."""
 TARGET = "out"
 """The setting that says where an export goes: a recipe keeps its name only."""
-CLOCKED = {"corpus": ("report.json", "sources.json"), "model": ("source.json",)}
-"""Files of a result that hold times or places of the machine: never the same twice."""
+CLOCKED = {"corpus": ("report.json", "sources.json"), "model": ("source.json", "adapter.json")}
+"""Files of a result that hold times, places of the machine or ids of the project: not the same twice."""
 COMPARED = ("corpus", "tokenizer", "tokens", "model")
 ADDRESS = re.compile(r"[a-z]{2,}:")
 """How something begins that is no path of this machine, as hub:owner/name. One letter is a drive of Windows."""
 TOKEN = re.compile(r"\{source:([^{}]+)\}")
+EXAMPLES = re.compile(r"\{examples:([^{}]+)\}")
+SET = re.compile(r"set-[0-9]+")
 
 HEAD = """\
 # {title}
@@ -108,6 +123,17 @@ class Source(_Part):
     sha256: str = ""
 
 
+class ExampleFile(_Part):
+    """Rows of a set as they went into a step: JSON lines in a file beside the recipe. `title` is how the set is called."""
+
+    name: str = Field(pattern=r"^[^{}=]+$")
+    file: str = Field(pattern=r"^[^/\\:]+\.jsonl$")
+    count: int
+    sha256: str
+    title: str = ""
+    origin: str = ""
+
+
 class Result(_Part):
     """What a step made: `files` {relative name: sha256}, empty where it is not the same each time."""
 
@@ -143,6 +169,7 @@ class Head(_Part):
 class Recipe(_Part):
     recipe: Head
     source: tuple[Source, ...] = ()
+    examples: tuple[ExampleFile, ...] = ()
     step: tuple[Step, ...] = Field(min_length=1)
 
 
@@ -152,17 +179,24 @@ class Recipe(_Part):
 def make(project: Project, id: str, stages: Stages) -> Recipe:
     """The recipe of an artifact or a checkpoint (`run@step`). Raises NotFound for an unknown one, InputError where the chain is broken: a
     run and what it made were both deleted, or something was made by no run."""
-    made = _Maker(project, stages)
+    return _make(_Maker(project, stages, "recipe"), id)
+
+
+def _make(made: "_Maker", id: str) -> Recipe:
     last = made.add(id)
     run = last.partition("@")[0]
     now = datetime.now().astimezone().replace(microsecond=0)
-    head = Head(format=FORMAT, title=made.titles.get(id, id), makes=run, engine_version=__version__, created=now)
-    return Recipe(recipe=head, source=tuple(made.sources.values()), step=tuple(made.steps.values()))
+    head = Head(format=FORMAT if made.examples else 1, title=made.titles.get(id, id), makes=run, engine_version=__version__, created=now)
+    return Recipe(recipe=head, source=tuple(made.sources.values()), examples=tuple(e for e, _ in made.examples.values()),
+                  step=tuple(made.steps.values()))
 
 
 def write(project: Project, id: str, target: Path, stages: Stages) -> Recipe:
-    """Write the recipe of `id` to a file (replaced in one step)."""
-    made = make(project, id, stages)
+    """Write the recipe of `id` to a file, and the examples that went in beside it (each replaced in one step, the recipe last)."""
+    maker = _Maker(project, stages, target.stem)
+    made = _make(maker, id)
+    for entry, rows in maker.examples.values():
+        rows.copy(target.with_name(entry.file))
     files.write_bytes(target, text(made, target.name).encode())
     return made
 
@@ -180,11 +214,43 @@ def _for_toml(value: Any) -> Any:
     return [_for_toml(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-class _Maker:
-    """Collects the steps that lead to an artifact, parents first."""
+@dataclass(frozen=True)
+class _Rows:
+    """Some lines of a run's copy of the library."""
 
-    def __init__(self, project: Project, stages: Stages) -> None:
-        self.project, self.stages = project, stages
+    path: Path
+    first: int
+    count: int
+
+    def lines(self) -> Iterator[bytes]:
+        with open(self.path, "rb") as file:
+            yield from islice(file, self.first, self.first + self.count)
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for line in self.lines():
+            digest.update(line)
+        return digest.hexdigest()
+
+    def copy(self, target: Path) -> None:
+        aside = target.with_name(f"{files.TEMPORARY}{target.name}")
+        try:
+            with open(aside, "wb") as file:
+                file.writelines(self.lines())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, target)
+        except OSError as wrong:
+            aside.unlink(missing_ok=True)
+            raise files.disk_error(wrong, target) from wrong
+
+
+class _Maker:
+    """Collects the steps that lead to an artifact, parents first. `stem` is what files beside the recipe begin with."""
+
+    def __init__(self, project: Project, stages: Stages, stem: str) -> None:
+        self.project, self.stages, self.stem = project, stages, stem
+        self.examples: dict[str, tuple[ExampleFile, _Rows]] = {}
         self.artifacts = {a.id: a for a in project.artifacts.list()}
         self.steps: dict[str, Step] = {}
         self.sources: dict[str, Source] = {}
@@ -239,7 +305,10 @@ class _Maker:
             raise InputError(tr("The settings of run {run} are not known any more.", run=name),
                              tr("A recipe needs the whole chain, from the sources on."), code="chain")
         row = self.stages[stage]
-        settings, unset, inputs = self._settings(row.spec, spec)
+        settings, unset, inputs = self._settings(row.spec, spec, self._sets(name, run, row.spec, spec))
+        if own := [suite for suite in spec.get("suites") or () if (layout.suites(self.project.dir) / f"{suite}.toml").is_file()]:
+            raise InputError(tr("{suite} is a suite of this project: recipes do not take those along.", suite=own[0]),
+                             tr("Measure with suites that come with Fledge, or copy the project's folder instead."), code="own_suite")
         started = _first_start(run)
         device = started.device if started else ""
         rows = {p.stem: json.dumps(files.read_json(p), ensure_ascii=False) for p in sorted((run.dir / "inputs").glob("*.json"))} \
@@ -249,7 +318,47 @@ class _Maker:
                     settings=settings, unset=unset, inputs=inputs, rows=rows,
                     result=tuple(Result(kind=a.kind, title=a.title, files=hashes(a) if _same_each_time(a, device) else {}) for a in made))
 
-    def _settings(self, kind: type[Spec], spec: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]:
+    def _sets(self, name: str, run: Run | None, kind: type[Spec], spec: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        """{setting: {set of the library: name of its rows here}}; where the run does not say which rows are whose, all are the first's."""
+        found: dict[str, dict[str, str]] = {}
+        for stream, setting in ((s, taken_sets.FIELDS[s]) for s in kind.rows if s in taken_sets.FIELDS):
+            ids = [id for id in dict.fromkeys(spec.get(setting) or ()) if SET.fullmatch(id)]
+            if not ids:
+                continue
+            path = layout.input_rows(run.dir, stream) if run is not None else None
+            if run is None or path is None or not path.is_file():
+                raise InputError(tr("The examples that {run} was made with are not there any more.", run=name),
+                                 tr("They went with the run's folder: restore it from a backup."), code="chain")
+            with open(path, "rb") as file:
+                total = sum(1 for _ in file)
+            known = {one.id: one for one in taken_sets.taken(run) if one.stream == stream}
+            places = taken_sets.split(run.dir, known.values(), stream)
+            if sum(count for _, count in places.values()) != total or set(known) - set(ids):
+                places, known = {ids[0]: (0, total)}, {}
+            found[setting] = {}
+            for id, place in places.items():
+                title, origin = (known[id].title, known[id].origin) if id in known else (tr("Examples of run {id}", id=name), "")
+                found[setting][id] = self._example_file(title, origin, _Rows(path, *place))
+        return found
+
+    def _example_file(self, title: str, origin: str, rows: _Rows) -> str:
+        """The name of these rows, new or known: equal rows of equal name are one file."""
+        stem = re.sub(r"[{}=\s]+", " ", title).strip() or "examples"
+        digest, name, n = rows.sha256(), stem, 1
+        while name in self.examples and self.examples[name][0].sha256 != digest:
+            n += 1
+            name = f"{stem} {n}"
+        slug = re.sub(r"[^\w.-]+", "-", name.casefold()).strip("-.") or "set"
+        taken = {entry.file for key, (entry, _) in self.examples.items() if key != name}
+        file, n = f"{self.stem}-examples-{slug[:80]}.jsonl", 1
+        while file in taken:
+            n += 1
+            file = f"{self.stem}-examples-{slug[:80]}-{n}.jsonl"
+        self.examples[name] = ExampleFile(name=name, file=file, count=rows.count, sha256=digest, title=title, origin=origin), rows
+        return name
+
+    def _settings(self, kind: type[Spec], spec: Mapping[str, Any],
+                  sets: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]:
         settings: dict[str, Any] = {}
         unset: list[str] = []
         inputs: dict[str, Any] = {}
@@ -259,7 +368,16 @@ class _Maker:
                 raise InputError(tr("This Fledge does not know the setting {name} of the stage {stage}.", name=name, stage=kind.stage),
                                  code="unknown_setting")
             default = None if known.is_required() else json.loads(json.dumps(known.get_default(call_default_factory=True), default=_plain))
-            if self._refers(kind, name, value):
+            if name in CONFIRMED:
+                continue
+            if name in sets:
+                rest = [v for v in value if not SET.fullmatch(v)]
+                settings[name] = [f"{{examples:{sets[name][v]}}}" for v in dict.fromkeys(value) if v in sets[name]] + self._placed(rest)
+            elif isinstance(value, str) and value.startswith(OF_PROJECT):
+                inputs[name] = OF_PROJECT + self.add(value.removeprefix(OF_PROJECT).strip())
+            elif name == "recipe" and spec.get("recipe_text"):  # a file whose text goes along: its place is no matter
+                settings[name] = PureWindowsPath(value).name if "\\" in value else PurePosixPath(value).name
+            elif self._refers(kind, name, value):
                 inputs[name] = self.add(value) if isinstance(value, str) else tuple(self.add(v) for v in value)
             elif name == TARGET and isinstance(value, str) and value:
                 settings[name] = PureWindowsPath(value).name if "\\" in value else PurePosixPath(value).name
@@ -366,7 +484,7 @@ def read(path: Path) -> Recipe:
     for step in made.step:
         for value in step.inputs.values():
             for one in [value] if isinstance(value, str) else value:
-                if one.partition("@")[0] not in seen:
+                if one.removeprefix(OF_PROJECT).partition("@")[0] not in seen:
                     raise FormatError(tr("{path} is not a recipe: {step} needs {other}, which no step before it makes.", path=str(path),
                                          step=step.name, other=one))
         if step.name in seen:
@@ -444,15 +562,16 @@ def locate(recipe: Recipe, given: Mapping[str, Path]) -> tuple[dict[str, str], l
 Watch = Callable[[Run, int], RunState]
 
 
-def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str, Path] | None = None, *, device: str = "auto",
-           watch: Watch = follow, told: Callable[[Step, str], None] = lambda step, what: None) -> Outcome:
-    """Replay a recipe in `project`, step by step, and compare the results. `watch` follows a run to its end; `told(step, what)` hears of
-    each step before it: "there", "resumed", "started", "followed".
+def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str, Path] | None = None, *, folder: Path | None = None,
+           device: str = "auto", watch: Watch = follow, told: Callable[[Step, str], None] = lambda step, what: None) -> Outcome:
+    """Replay a recipe in `project`, step by step, and compare the results. Its examples lie in `folder`; they become sets of the library.
+    `watch` follows a run to its end; `told(step, what)` hears of each step before it: "there", "resumed", "started", "followed".
 
     Everything that can be checked is checked before the first run. Raises what a step's run failed with; Stopped when it was stopped: the
     same call again goes on there.
     """
     places, changed = locate(recipe, given or {})
+    examples = _Given(project, recipe, folder)
     outcome = Outcome(changed=changed)
     for step in recipe.step:
         if step.stage not in stages:
@@ -460,19 +579,21 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
         row = stages[step.stage]
         for name in _wanted_rows(step):
             _check_row_name(name, row.spec)
-        _spec(step, row, places, {name: "x" if isinstance(value, str) else ("x",) for name, value in step.inputs.items()}, project)
+        inputs = {name: "x" if isinstance(value, str) else ("x",) for name, value in step.inputs.items()}
+        _spec(step, row, places, inputs, project, examples.nowhere)
+        examples.check(step)
     made: dict[str, Done] = {}
     for step in recipe.step:
         row = stages[step.stage]
         inputs = {name: _resolve(project, stages, row.spec, name, value, made) for name, value in step.inputs.items()}
-        spec = _spec(step, row, places, inputs, project)
+        spec = _spec(step, row, places, inputs, project, examples.nowhere).frozen(project.dir)
         if problems := spec.problems():
             raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
-        done = _already(project, step, row, spec)
+        done = _already(project, step, row, spec, examples)
         if done is not None:
             told(step, "there")
         else:
-            run = _carry_out(project, step, spec, device, watch, told)
+            run = _carry_out(project, step, spec, partial(_spec, step, row, places, inputs, project), examples, device, watch, told)
             done = Done(step, run.id, False, _compare(project, step, run.id))
             if not any(r.kind == row.makes for r in done.results):
                 raise InputError(tr("The run {run} ended without a result.", run=run.id), tr("Look at its log."), code="no_result")
@@ -482,9 +603,92 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
     return outcome
 
 
-def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[str, Any], project: Project) -> Spec:
-    """The settings of a step here. An export goes into the project's own folder."""
+class _Given:
+    """The examples that a recipe brings: files beside it, looked at before anything runs, and made sets of the library when a step needs
+    them. Raises NotFound, Mismatch."""
+
+    def __init__(self, project: Project, recipe: Recipe, folder: Path | None) -> None:
+        self.project, self.files, self.known = project, {}, {entry.name: entry for entry in recipe.examples}
+        for entry in recipe.examples:
+            path = (folder or Path()) / entry.file
+            if folder is None or not path.is_file():
+                raise NotFound(tr("{file}, the examples “{name}” of the recipe, is not beside it.", file=entry.file, name=entry.name),
+                               tr("Take the recipe along with all files that were written with it."), code="examples")
+            if files.hash_file(path) != entry.sha256:
+                raise Mismatch(tr("{file} is not what it was when the recipe was written.", file=entry.file),
+                               tr("Restore it, or write the recipe anew."), code="examples_changed")
+            self.files[entry.name] = path
+
+    def nowhere(self, names: Sequence[str]) -> dict[str, str]:
+        """Ids for settings that are only looked at."""
+        return dict.fromkeys(names, "set-0")
+
+    def check(self, step: Step) -> None:
+        for name in _named_examples(step.settings.values()):
+            if name not in self.known:
+                raise FormatError(tr("The recipe names the examples {name}, but does not describe them.", name=name))
+
+    def into_library(self, names: Sequence[str], accepted: bool) -> dict[str, str]:
+        """{name: set of the library}, made where there is none of these rows. `accepted`: a stage takes no others."""
+        library, found = self.project.library.examples, {}
+        for name in names:
+            entry = self.known[name]
+            origin = f"recipe:{entry.sha256[:16]}"
+            there = next((s for s in library.sets() if s.origin == origin
+                          and (s.accepted if accepted else s.accepted + s.new) == entry.count), None)
+            if there is None:
+                there = library.create_set(entry.title or name, origin=origin)
+                with open(self.files[name], "rb") as file:
+                    library.add(there.id, (Example.model_validate_json(line) for line in file))
+                if accepted:
+                    library.set_status(ExampleFilter(sets=(there.id,)), "accepted", "recipe")
+            found[name] = there.id
+        return found
+
+    def paths(self, step: Step, kind: type[Spec]) -> dict[str, list[Path]]:
+        """{rows: files, one after another} that go into a run."""
+        return {stream: [self.files[name] for name in _named_examples([step.settings[taken_sets.FIELDS[stream]]])] for stream in kind.rows
+                if taken_sets.FIELDS.get(stream) in step.settings}
+
+    def same(self, run_dir: Path, step: Step, kind: type[Spec]) -> bool:
+        """Whether a run was made with just these rows."""
+        for stream, paths in self.paths(step, kind).items():
+            own, wanted = hashlib.sha256(), hashlib.sha256()
+            path = layout.input_rows(run_dir, stream)
+            for digest, each in ((own, [path] if path.is_file() else []), (wanted, paths)):
+                for one in each:
+                    with open(one, "rb") as file:
+                        while data := file.read(1 << 20):
+                            digest.update(data)
+            if own.digest() != wanted.digest():
+                return False
+        return True
+
+    def put(self, run_dir: Path, step: Step, kind: type[Spec]) -> None:
+        """Into a run that has not begun: what the library gives here may have other ids."""
+        for stream, paths in self.paths(step, kind).items():
+            path = layout.input_rows(run_dir, stream)
+            path.parent.mkdir(exist_ok=True)
+            with open(path, "wb") as target:
+                for one in paths:
+                    with open(one, "rb") as source:
+                        shutil.copyfileobj(source, target)
+
+
+def _named_examples(values: Iterable[Any]) -> list[str]:
+    """The names of examples in settings, each once."""
+    flat = [v for value in values for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)]
+    return list(dict.fromkeys(found[1] for v in flat if (found := EXAMPLES.fullmatch(v))))
+
+
+def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[str, Any], project: Project,
+          sets: Callable[[Sequence[str]], Mapping[str, str]] = lambda names: {}) -> Spec:
+    """The settings of a step here. An export goes into the project's own folder. `sets` gives the library's ids of examples by name."""
+    ids = sets(_named_examples(step.settings.values()))
+
     def put(value: Any) -> Any:
+        if isinstance(value, str) and (found := EXAMPLES.fullmatch(value)):
+            return ids[found[1]]
         if isinstance(value, str) and (found := TOKEN.fullmatch(value)):
             if found[1] not in places:
                 raise FormatError(tr("The recipe names the source {name}, but does not describe it.", name=found[1]))
@@ -492,7 +696,8 @@ def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[
         if isinstance(value, Mapping):
             return {put(k): put(v) for k, v in value.items()}
         return [put(v) for v in value] if isinstance(value, list) else value
-    values = {name: put(value) if name in PLACES else value for name, value in step.settings.items()}
+    values = {name: put(value) if name in (*PLACES, *taken_sets.FIELDS.values()) else value for name, value in step.settings.items()
+              if name not in CONFIRMED}
     if TARGET in values and isinstance(values[TARGET], str):
         name = PurePosixPath(PureWindowsPath(values[TARGET]).name).name
         values[TARGET] = str(layout.exports(project.dir) / (name or step.name))
@@ -503,6 +708,8 @@ def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, valu
     """The id, in this project, of what an earlier step made."""
     if isinstance(value, tuple):
         return tuple(_resolve(project, stages, kind, name, one, made) for one in value)
+    if value.startswith(OF_PROJECT):
+        return OF_PROJECT + str(_resolve(project, stages, kind, name, value.removeprefix(OF_PROJECT), made))
     step, at, number = value.partition("@")
     done = made[step]
     if at:
@@ -518,12 +725,13 @@ def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, valu
     return found[-1]
 
 
-def _already(project: Project, step: Step, row: StageRow, spec: Spec) -> Done | None:
-    """The step as something that is there: a finished artifact with the same settings, inputs and rows."""
-    wanted = json.loads(spec.model_dump_json())
+def _already(project: Project, step: Step, row: StageRow, spec: Spec, examples: _Given) -> Done | None:
+    """The step as something that is there: a finished artifact with the same settings, inputs, rows and examples."""
+    wanted = _nameless(json.loads(spec.model_dump_json()))
     for artifact in reversed(project.artifacts.list(row.makes)):
-        if _filled(row.spec, artifact.spec) == wanted and artifact.run.partition("-")[2] == step.stage \
-                and _rows(project, artifact.run) == _wanted_rows(step):
+        if _nameless(_filled(row.spec, artifact.spec)) == wanted and artifact.run.partition("-")[2] == step.stage \
+                and _rows(project, artifact.run) == _wanted_rows(step) \
+                and examples.same(layout.run(project.dir, artifact.run), step, row.spec):
             return Done(step, artifact.run, True, _compare(project, step, artifact.run))
     return None
 
@@ -534,6 +742,15 @@ def _filled(kind: type[Spec], spec: Mapping[str, Any]) -> Any:
         return json.loads(kind(**spec).model_dump_json())
     except ValidationError:
         return None
+
+
+def _nameless(spec: Any) -> Any:
+    """Without the ids of sets: rows are compared, not what a library calls them."""
+    if not isinstance(spec, dict):
+        return spec
+    named = set(taken_sets.FIELDS.values())
+    return {k: [x for x in v if not (isinstance(x, str) and SET.fullmatch(x))] if k in named and isinstance(v, list) else v
+            for k, v in spec.items() if k not in CONFIRMED}
 
 
 def _rows(project: Project, run: str) -> dict[str, Any] | None:
@@ -548,17 +765,20 @@ def _wanted_rows(step: Step) -> dict[str, Any]:
         raise FormatError(tr("The rows of {step} cannot be read.", step=step.name)) from None
 
 
-def _carry_out(project: Project, step: Step, spec: Spec, device: str, watch: Watch, told: Callable[[Step, str], None]) -> Run:
-    """Run the step to its end: a run of the same settings that did not come to one is gone on with, or watched if it is under way."""
-    wanted = json.loads(spec.model_dump_json())
+def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Callable[[Sequence[str]], Mapping[str, str]]], Spec],
+               examples: _Given, device: str, watch: Watch, told: Callable[[Step, str], None]) -> Run:
+    """Run the step to its end: a run of the same settings that did not come to one is gone on with, or watched if it is under way. `make`
+    gives the settings with sets of the library."""
+    wanted, kind = _nameless(json.loads(spec.model_dump_json())), type(spec)
     state: RunState | None = None
     for run in reversed(project.runs.list(step.stage)):
-        if _filled(type(spec), run.spec) == wanted:
+        if _nameless(_filled(kind, run.spec)) == wanted and examples.same(run.dir, step, kind):
             state = run.state()
             if state.status != "done" and (state.status == "created" or _rows(project, run.id) == _wanted_rows(step)):
                 break
     else:
-        run, state = project.runs.create(spec), None
+        into = partial(examples.into_library, accepted=bool(getattr(spec, "only_accepted", False)))
+        run, state = project.runs.create(make(into)), None
     if run.alive() and (pid := int(run.lock().holder().get("pid") or 0)):
         told(step, "followed")
     else:
@@ -567,6 +787,7 @@ def _carry_out(project: Project, step: Step, spec: Spec, device: str, watch: Wat
                 files.remove(path)
             for name, value in _wanted_rows(step).items():
                 files.write_json(layout.input_file(run.dir, name), value)
+            examples.put(run.dir, step, kind)
         told(step, "started" if state is None else "resumed")
         pid = launch.start(run, device, wait_for_device=True)
     ended = watch(run, pid)
@@ -617,6 +838,8 @@ def _notes(recipe: Recipe, outcome: Outcome) -> list[str]:
     versions = {s.engine_version for s in recipe.step if s.engine_version} - {__version__}
     if versions and outcome.different:
         found.append(tr("The recipe was made by version {theirs}, this is {ours}.", theirs=", ".join(sorted(versions)), ours=__version__))
+    found += [tr("{step} asked models again: what they answer comes out differently each time.", step=done.step.name)
+              for done in outcome.steps if done.step.stage == "instruct" and not done.skipped]
     for done in outcome.steps:
         if any(r.same is False and r.kind == "model" for r in done.results) and done.step.threads:
             found.append(tr("{step} was trained on {device} with {threads} threads; weights are the same only with as many, and with the "
