@@ -11,11 +11,15 @@ from typing import Any
 from engine import __version__
 from engine.contract import units
 from engine.model.config import ModelConfig
+from engine.project import taken_sets
 from engine.project.models import ModelRef, parents_of
 from engine.project.project import Project
 
 IMPORT = "import_model"
 """The stage that takes in other people's models."""
+TUNING = ("sft", "adapt")
+"""Stages that make a model of a model."""
+METHODS = {"full": "training every weight", "lora": "LoRA", "qlora": "QLoRA"}
 PLAIN_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}")
 """An identifier of the hub; any other text goes into the card's body."""
 
@@ -78,7 +82,10 @@ def model_card(project: Project, ref: ModelRef, config: ModelConfig, *, licence:
              f"Fledge {__version__} as `{ref.id}`.", ""]
     if ref.untrained:
         lines += ["**Its weights are random: it was not trained yet.**", ""]
-    lines += ["## Trained on", "", *_data(comes_from), "", "## How well", "", *_losses(facts), "", "## Shape", "", *_shape(config), ""]
+    lines += ["## Trained on", "", *_data(comes_from), ""]
+    if tuned := _tuned(project, ref, comes_from):
+        lines += ["## Tuned", "", *tuned, ""]
+    lines += ["## How well", "", *_losses(facts), "", "## Shape", "", *_shape(config), ""]
     lines += ["## Lineage", "", *_lineage(ref, comes_from), "", "## Settings", "", *_settings(project, ref), ""]
     lines += ["## Licence", "", _line(licence) if licence else "None was named. Ask whoever gave you this model.", ""]
     lines += ["## Use", "", *(use or _use(architecture, dtype, chat))]
@@ -105,8 +112,33 @@ def _data(comes_from: list[Ancestor]) -> list[str]:
     return made or ["The project no longer holds a record of it."]
 
 
+def _tuned(project: Project, ref: ModelRef, comes_from: list[Ancestor]) -> list[str]:
+    """By which method each model on the way was tuned from which, and on which examples, the last one first."""
+    steps = [(a.id, a.run, a.spec, a.facts.get("sets")) for a in comes_from if a.kind == "model" and a.run.partition("-")[2] in TUNING]
+    if ref.run and ref.stage in TUNING:  # a checkpoint
+        run = project.runs.get(ref.run)
+        steps.insert(0, (ref.id, run.id, run.spec, taken_sets.told(taken_sets.taken(run))))
+    titles = {a.id: a.title for a in comes_from}
+    made = []
+    for id, run_id, spec, sets in steps:
+        start, corpus, method = str(spec.get("model", "")), str(spec.get("corpus", "")), str(spec.get("method", "full"))
+        how = METHODS.get(method, method) + (f" of rank {spec['lora_rank']}" if method != "full" and spec.get("lora_rank") else "")
+        named = f"*{_line(titles[start])}* (`{start}`)" if titles.get(start) else f"`{start}`"
+        what = "text of a domain" if run_id.endswith("-adapt") else "conversations"
+        made.append(f"- `{id}` is {named}, trained on {what} by {how}")
+        if corpus in titles:
+            made.append(f"  - Corpus *{_line(titles[corpus])}* (`{corpus}`)")
+        for one in sets or ():
+            writers = next((dict(a.facts.get("models") or {}) for a in comes_from if a.kind == "examples" and a.run == one.get("run")), {})
+            by = f", written by {', '.join(dict.fromkeys(_line(str(name)) for name in writers.values()))}" if writers else ""
+            made.append(f"  - Set *{_line(str(one.get('title')))}*: {units.number(int(one.get('examples') or 0))} examples{by}, "
+                        "licence unknown")
+    return made
+
+
 def _losses(facts: dict[str, Any]) -> list[str]:
-    rows = (("bpb", "Bits per byte, held-out text", 4), ("val_loss", "Loss in nats a token, held-out text", 4),
+    rows = (("bpb", "Bits per byte, held-out text", 4), ("val_loss", "Loss in nats a token, held out", 4),
+            ("val_loss_before", "The same before tuning", 4),
             ("unigram_bpb", "Bits per byte of a unigram model of the same tokens, for comparison", 4), ("step", "Step", 0),
             ("steps", "Steps", 0),
             ("tokens", "Tokens seen", 0), ("epochs", "Passes over the text", 2), ("seconds", "Seconds of training", 0))
