@@ -593,7 +593,7 @@ class ReviewView(QWidget):
 
     # one example ------------------------------------------------------------------------------------------------------
 
-    def _edited(self, messages: list[Message]) -> None:
+    def _edited(self, messages: list[Message], told: str = "") -> None:
         shown = self.card.row
         if shown is None:
             return
@@ -608,6 +608,8 @@ class ReviewView(QWidget):
                 self._at = place
                 self._show_again(place)
                 self.card.setFocus(Qt.FocusReason.MouseFocusReason)
+            if told:
+                self.context.toast(told, tr("Undo"), self.undo)
 
         def failed(wrong: FledgeError) -> None:
             self.card.not_saved()
@@ -687,8 +689,7 @@ class ReviewView(QWidget):
 
     def _restore(self, messages: Sequence[Message]) -> None:
         self.card.show_beside(False)
-        self._edited(list(messages))
-        self.context.toast(tr("The version is asked back"), tr("Undo"), self.undo)
+        self._edited(list(messages), tr("The older version is back"))
 
     # writing one ------------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,7 @@ class Bubble(QWidget):
             self._build_field()
         assert self._field is not None and self._role is not None and self._foot is not None
         self.editing = True
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes from field to field
         self._role.set(self.message.role)
         self._field.setPlainText(self.message.content)
         self._field.setEnabled(True)
@@ -130,6 +131,7 @@ class Bubble(QWidget):
         if not self.editing:
             return
         self.editing = False
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         assert self._field is not None and self._role is not None and self._foot is not None
         self._field.setReadOnly(False)
         for part in (self._role, self._field, self._foot):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop.models.example_words import answer_of, next_role, status_look, status_words, who_words
 from desktop.models.instruct_words import flag_sentence, flag_words, score_words
@@ -312,6 +312,16 @@ class Writing(Panel):
         bubble.left.connect(lambda place: self.left.emit() if not self.written else None)
         self._talk.layout().addWidget(bubble)
         self._bubbles.append(bubble)
+
+    def focusNextPrevChild(self, following: bool) -> bool:
+        """Tab goes through the fields as they stand; Qt's own order is that in which they were made."""
+        stops = [part for b in self._bubbles for part in (b._role, b._field) if part is not None] + [self.save_button]
+        focus = QApplication.focusWidget()
+        place = stops.index(focus) + (1 if following else -1) if focus in stops else -1
+        if not 0 <= place < len(stops):
+            return super().focusNextPrevChild(following)
+        stops[place].setFocus(Qt.FocusReason.TabFocusReason if following else Qt.FocusReason.BacktabFocusReason)
+        return True
 
     @property
     def written(self) -> bool:

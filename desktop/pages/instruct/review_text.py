@@ -10,6 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QMimeData, QSize, Qt, QUrl, Signal
 from PySide6.QtGui import (
+    QFont,
     QKeyEvent,
     QPalette,
     QResizeEvent,
@@ -179,20 +180,24 @@ class Grown(QTextEdit):
         cursor.endEditBlock()
 
     def _dress_code(self, block: Any) -> None:
-        """Code inside a line."""
+        """Code and strong words inside a line: the fonts have a medium bold, and a bolder one would be smeared."""
         spans, walk = [], block.begin()
         while not walk.atEnd():
             fragment = walk.fragment()
-            if fragment.isValid() and fragment.charFormat().fontFixedPitch():
-                spans.append((fragment.position(), fragment.length()))
+            code, strong = fragment.charFormat().fontFixedPitch(), fragment.charFormat().fontWeight() > QFont.Weight.DemiBold
+            if fragment.isValid() and (code or strong):
+                spans.append((fragment.position(), fragment.length(), code))
             walk += 1
-        for start, length in spans:
+        for start, length, code in spans:
             cursor = QTextCursor(block)
             cursor.setPosition(start)
             cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
             made = QTextCharFormat()
-            made.setFontFamilies([MONO])
-            made.setBackground(self.theme.colour("hover"))
+            if code:
+                made.setFontFamilies([MONO])
+                made.setBackground(self.theme.colour("hover"))
+            else:
+                made.setFontWeight(QFont.Weight.DemiBold)
             cursor.mergeCharFormat(made)
 
     def _mark(self) -> None:

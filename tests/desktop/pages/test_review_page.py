@@ -331,7 +331,11 @@ def test_an_example_is_written_by_hand(view: ReviewView, project: Project, fille
     view.writing.save()
     assert view.writing._wrong.words() == "An answer is missing: a model learns from the assistant's turns."
     user._field.setPlainText("Who waits?")  # type: ignore[union-attr]
-    answer._field.setPlainText("The harbour master.")  # type: ignore[union-attr]
+    user._field.setFocus()  # type: ignore[union-attr]
+    press(view, qtbot, Qt.Key.Key_Tab)  # who says the next one
+    press(view, qtbot, Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() is answer._field
+    qtbot.keyClicks(answer._field, "The harbour master.")
     view.writing.save_button.click()
     qtbot.waitUntil(lambda: idle(view) and not view.writing.isVisible())
     made = project.library.examples.rows(order="-position", count=1)[0]
