@@ -184,7 +184,7 @@ def test_lora_trains_the_rows_of_tokens_that_the_model_never_met_and_learns_to_s
     taught, untaught = (made_by(project, attempts[tokens]) for tokens in (None, ()))
     asked = [FORMS[0].format(thing) for thing in THINGS]
     assert all(reason == "stop" for _, reason in answers(taught.path, asked))
-    assert taught.facts["val_loss_after"] < 0.6 * untaught.facts["val_loss_after"]
+    assert taught.facts["val_loss_after"] < 0.8 * untaught.facts["val_loss_after"]
     assert taught.facts["trainable"] - untaught.facts["trainable"] == 3 * 64
     tables = [load_model(artifact.path).embed.weight for artifact in (project.artifacts.get("model-1"), taught)]
     moved = (tables[0] != tables[1]).any(1).nonzero().flatten().tolist()
