@@ -6,6 +6,7 @@ Exit codes: 0 done (also stopped as asked), 2 a setting, 3 an input, 4 the proje
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -112,7 +113,8 @@ def new(project: Path, name: str, as_json: bool) -> None:
 @click.option("--recipe", metavar="FILE", type=click.Path(path_type=Path),
               help=tr("Replay a recipe.toml instead of a STAGE: each of its runs that is not there yet."))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
-@click.option("--input", "inputs", multiple=True, metavar="ID", help=tr("An artifact that goes in, by its id; its kind decides where."))
+@click.option("--input", "inputs", multiple=True, metavar="ID",
+              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples; its kind decides where."))
 @click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path),
               help=tr("A file or folder to import; with --recipe NAME=PATH, where a source lies here."))
 @click.option("--executor", default="", metavar="NAME",
@@ -124,7 +126,8 @@ def new(project: Path, name: str, as_json: bool) -> None:
 @boundary
 def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[str, ...], inputs: tuple[str, ...],
         sources: tuple[Path, ...], executor: str, device: str, processes: int, detach: bool, as_json: bool) -> None:
-    """Run a stage (corpus, tokenizer, pretrain) of the project in DIR and wait for its end, or replay a recipe.
+    """Run a STAGE of the project in DIR and wait for its end, or replay a recipe. Stages: corpus, tokenizer, pretrain, instruct, sft, adapt,
+    evaluate and more; `fledge settings STAGE` lists what can be set.
 
     Ctrl-C stops with a checkpoint; a second one returns at once, and the run saves and stops by itself.
     """
@@ -242,14 +245,16 @@ def runs(project: Path, as_json: bool) -> None:
 @JSON
 @boundary
 def models(project: Path, as_json: bool) -> None:
-    """List what can be chatted with: finished models and every checkpoint, by id."""
+    """List what can be chatted with: finished models and every checkpoint, by id; whether it answers or continues a text."""
     from engine.project.models import list_models
     from engine.project.project import Project
     for ref in list_models(Project.open(project)):
         if as_json:
-            click.echo(json.dumps({"id": ref.id, "title": ref.title, "step": ref.step, "untrained": ref.untrained, "chat": ref.chat}))
+            click.echo(json.dumps({"id": ref.id, "title": ref.title, "step": ref.step, "untrained": ref.untrained, "chat": ref.chat,
+                                   "stage": ref.stage}))
         else:
-            click.echo(f"{ref.id:<24}{ref.title}")
+            sort = tr("untrained") if ref.untrained else tr("answers") if ref.chat else tr("continues")
+            click.echo(f"{ref.id:<24}{sort:<12}{ref.title}")
 
 
 @cli.command("import-model")
@@ -403,9 +408,19 @@ def settings(stage: str, as_json: bool) -> None:
             click.echo(json.dumps({"name": name, "label": shown.label, "help": shown.help, "unit": shown.unit, "default": default,
                                    "low": low, "high": high, "choices": [c[0] for c in shown.choices], "advanced": shown.advanced}))
             continue
-        words = tr("from the rest") if default is None else str(default)
-        span = "|".join(str(c[0]) for c in shown.choices) or (f"{low:g}..{high:g}" if low is not None and high is not None else "")
-        click.echo(f"{name:<26}{words:<16}{shown.unit:<12}{span}\n    {shown.label}. {shown.help}")
+        words = tr("from the rest") if default is None else as_written(default)
+        span = "|".join(as_written(c[0]) for c in shown.choices) or ("..".join("" if n is None else as_written(n) for n in (low, high))
+                                                                    if (low, high) != (None, None) else "")
+        click.echo(" ".join((f"{name:<25}", f"{words:<15}", f"{shown.unit:<11}", span)).rstrip() + f"\n    {shown.label}. {shown.help}")
+
+
+def as_written(value: Any) -> str:
+    """A setting's value as --set takes it; a dash where there is none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(str, value)) or "–"
+    return f"{value:.12g}" if isinstance(value, (int, float)) else str(value) or "–"
 
 
 @cli.command()
@@ -559,24 +574,38 @@ def replay_recipe(project: Any, file: Path, sources: tuple[Path, ...], device: s
 
 def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[str, ...], say: Callable[[str], None]) -> dict[str, Any]:
     """`values` with artifact fields filled: from --input by kind; where one is missing and the project has exactly one of its kind, that
-    one, said aloud. Several: refused with their names, since nothing guesses."""
+    one, said aloud. Several: refused with their names, since nothing guesses. A model may be a checkpoint (RUN@STEP), a set of the library
+    goes to the setting that takes sets."""
     fields: dict[str, str] = {}
     for name in kind.spec.model_fields:
         if wanted := kind.spec.option_of(name).artifact:
             fields.setdefault(wanted, name)  # the first of a kind is the one that must be there
+    if "model" in kind.needs:
+        fields.setdefault("model", "model" if "model" in kind.spec.model_fields else "models")
     filled = dict(values)
+
+    def fill(name: str, id: str) -> None:
+        filled[name] = (*filled.get(name, ()), id) if name in ("models", "examples", "seeds") else id
+    taking = next((name for name in ("examples", "seeds") if name in kind.spec.model_fields), "")
     for id in inputs:
+        if re.fullmatch(r"set-[0-9]+", id) and taking:
+            fill(taking, project.library.examples.get_set(id).id)
+            continue
+        if "@" in id and "model" in fields:
+            from engine.project.models import resolve
+            fill(fields["model"], resolve(project, id).id)
+            continue
         artifact = project.artifacts.get(id)
         if artifact.kind not in fields:
             raise InputError(tr("{stage} takes no {kind}.", stage=kind.id, kind=artifact.kind),
                              tr("It takes: {kinds}.", kinds=", ".join(fields) or tr("none")))
-        filled[fields[artifact.kind]] = artifact.id
+        fill(fields[artifact.kind], artifact.id)
     for wanted, name in fields.items():
         if filled.get(name) or wanted not in kind.needs:
             continue
         known = project.artifacts.list(wanted)
         if len(known) == 1:
-            filled[name] = known[0].id
+            fill(name, known[0].id)
             say(tr("Uses {id}, the only {kind} of this project.", id=known[0].id, kind=wanted))
         elif known:
             raise InputError(tr("This project has several of the kind {kind}: {ids}.", kind=wanted, ids=", ".join(a.id for a in known)),
@@ -604,6 +633,7 @@ def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -
     if layout.rows_file(made.dir).exists():  # examples: into the library, whichever way the run ended
         from engine.project.ingest import ingest_run
         result["examples_added"] = ingest_run(project, made.id)
+        result["set"] = next((one.id for one in project.library.examples.sets() if one.run == made.id), "")
     if as_json:
         click.echo(json.dumps(result))
     else:

@@ -21,8 +21,10 @@ from typing import Literal
 
 from engine import __version__
 from engine.contract import units
+from engine.contract.errors import Missing
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
+from engine.model.lora_shape import FOUR_BIT_LIBRARY, check_four_bit
 from engine.project import layout
 from engine.project.project import place_warning
 from engine.training import devices
@@ -90,7 +92,8 @@ def diagnose(folder: Path | str = ".", measure: bool = True) -> list[Finding]:
     known = devices.machine(measure=measure)
     for device in known.devices:
         found += [_device(device, device is known.devices[0]), _memory(device)]
-    found += [_attention(known.devices[0]), _compiler(known.compile_lacks, known.compiler), *_window()]
+    found += [_attention(known.devices[0]), _compiler(known.compile_lacks, known.compiler), *_four_bit(known.devices), _llama_cpp()]
+    found += _window()
     return [*found, _space(place), _speed(place), _own_folder()]
 
 
@@ -215,6 +218,30 @@ def _compiler(lacks: Sequence[str], path: str) -> Finding:
         remedy = tr("Install a C++ compiler and the headers of Python if you want it.")
     return Finding("compiler", "warn", "torch.compile", tr("lacks {names}", names=", ".join(names[lack] for lack in lacks)),
                    tr("Everything works; long runs could be faster."), remedy)
+
+
+def _four_bit(all_devices: Sequence[DeviceFacts]) -> list[Finding]:
+    """Whether QLoRA can run, where there is a card for it."""
+    if not any(device.kind == "cuda" for device in all_devices):
+        return []
+    try:
+        check_four_bit("cuda")
+    except Missing as lack:
+        return [Finding("qlora", "ok", "QLoRA", tr("not installed"), tr("Needed only to tune models that are too large for LoRA."),
+                        lack.remedy)]
+    return [Finding("qlora", "ok", "QLoRA", metadata.version(FOUR_BIT_LIBRARY),
+                    tr("Large models can be tuned with their frozen weights in 4 bits."))]
+
+
+def _llama_cpp() -> Finding:
+    """Which binding of llama.cpp there is: GGUF files are run and checked with it."""
+    there = [name for name in ("xllamacpp", "llama-cpp-python") if _installed(name)]
+    if there:
+        return Finding("llama_cpp", "ok", "llama.cpp", ", ".join(f"{name} {metadata.version(name)}" for name in there),
+                       tr("GGUF files can write and judge instruction data, and exports are tried in it."))
+    return Finding("llama_cpp", "ok", "llama.cpp", tr("not installed"),
+                   tr("Needed only to run GGUF files here; Ollama and other servers do without it."),
+                   tr("To have it: pip install xllamacpp"))
 
 
 # ------------------------------------------------------------------------------------------------------------------ window

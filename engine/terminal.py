@@ -183,7 +183,7 @@ def print_findings(findings: Sequence[Any], as_json: bool) -> int:
     signs = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "problem": ("✗", "red")}
     for found in findings:
         sign, tone = signs[found.status]
-        table.add_row(f"[{tone}]{sign}[/]", found.title, found.value, f"{found.meaning} {found.remedy}".strip())
+        table.add_row(f"[{tone}]{sign}[/]", *map(escape, (found.title, found.value, f"{found.meaning} {found.remedy}".strip())))
     Console().print(table)
     return 5 if problem else 0
 

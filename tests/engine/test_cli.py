@@ -7,8 +7,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import cli
+from engine import pipeline
+from engine.cli import cli, with_inputs
 from engine.contract import events as ev
+from engine.contract.errors import InputError, NotFound
 from engine.pipeline import STAGES
 from engine.project.project import Project
 from engine.project.run_state import RunState, apply
@@ -52,6 +54,37 @@ def test_settings_lists_every_setting_of_a_stage(stage: str) -> None:
     assert code == 0 and {r["name"] for r in rows} == set(STAGES[stage].spec.model_fields)
     assert all(r["label"] and r["help"] for r in rows)
     assert call("settings", stage)[0] == 0
+
+
+def test_settings_stand_as_they_are_written() -> None:
+    lines = call("settings", "sft")[1].splitlines()
+    shown = {line.split()[0]: line.split()[1:] for line in lines if not line.startswith(" ")}
+    assert shown["lora_targets"] == ["q,k,v,o,gate,up,down"] and shown["packing"] == ["true"] and shown["title"] == ["–"]
+    assert shown["seed"] == ["42", "0..2147483647"] and shown["grad_clip"] == ["1", "0.."] and shown["examples"] == ["–"]
+
+
+def test_models_and_sets_go_in_by_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    project = Project.create(tmp_path / "p", "Ferry")
+    for title, chat in (("Base", False), ("Tuned", True)):
+        with project.artifacts.create("model", title=title) as writer:
+            writer.finish(chat=chat)
+    sets = [project.library.examples.create_set(title).id for title in ("Boats", "Ports")]
+    stages = {id: pipeline.stage(id) for id in ("sft", "evaluate", "instruct", "adapt")}
+    said: list[str] = []
+    filled = with_inputs(project, stages["sft"], {}, ("model-2", *sets), said.append)
+    assert (filled["model"], filled["examples"]) == ("model-2", tuple(sets))
+    filled = with_inputs(project, stages["evaluate"], {}, ("model-1", "model-2", sets[0]), said.append)
+    assert (filled["models"], filled["examples"]) == (("model-1", "model-2"), (sets[0],))
+    assert with_inputs(project, stages["instruct"], {}, (sets[1],), said.append) == {"seeds": (sets[1],)}
+    with pytest.raises(InputError, match="several of the kind model"):
+        with_inputs(project, stages["sft"], {}, (sets[0],), said.append)
+    with pytest.raises(NotFound):
+        with_inputs(project, stages["sft"], {}, ("set-9",), said.append)
+    project.artifacts.delete("model-2")
+    assert with_inputs(project, stages["sft"], {}, (), said.append)["model"] == "model-1" and "model-1" in said[-1]
+    code, out = call("models", str(tmp_path / "p"))
+    assert code == 0 and out.split() == ["model-1", "continues", "Base"]
 
 
 def test_new_then_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,17 @@ import importlib.util
 import subprocess
 import sys
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import doctor
+from engine.terminal import print_findings
 
 ROOT = Path(__file__).resolve().parents[3]
-IDS = {"fledge", "python", "torch", "device.cpu", "memory.cpu", "attention", "compiler", "qt", "disk", "disk_speed", "own_folder"}
+IDS = {"fledge", "python", "torch", "device.cpu", "memory.cpu", "attention", "compiler", "llama_cpp", "qt", "disk", "disk_speed",
+       "own_folder"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,19 @@ def test_the_doctor_imports_no_qt(tmp_path):
     code = ("import sys, engine.doctor; engine.doctor.diagnose(measure=False);"
             "sys.exit(any(name.split('.')[0] in ('PySide6', 'shiboken6') for name in sys.modules))")
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=100).returncode == 0
+
+
+def test_what_tuning_and_generating_may_lack_is_no_fault(monkeypatch, capsys):
+    here = doctor.devices.machine(measure=False).devices[0]
+    card = replace(here, id="cuda:0", kind="cuda")
+    assert doctor._four_bit([here]) == []
+    monkeypatch.setattr("engine.model.lora_shape.find_spec", lambda name: None)
+    (lack,) = doctor._four_bit([here, card])
+    assert (lack.status, lack.value) == ("ok", "not installed") and "fledge[qlora]" in lack.remedy
+    monkeypatch.setattr(doctor, "_installed", lambda name: False)
+    assert doctor._llama_cpp().value == "not installed"
+    print_findings([lack], as_json=False)
+    assert "fledge[qlora]" in "".join(capsys.readouterr().out.split()), "square brackets are no markup"
 
 
 def test_a_library_that_is_not_there_is_told_by_a_real_probe():
