@@ -126,8 +126,8 @@ def new(project: Path, name: str, as_json: bool) -> None:
 @boundary
 def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[str, ...], inputs: tuple[str, ...],
         sources: tuple[Path, ...], executor: str, device: str, processes: int, detach: bool, as_json: bool) -> None:
-    """Run a STAGE of the project in DIR and wait for its end, or replay a recipe. Stages: corpus, tokenizer, pretrain, instruct, sft, adapt,
-    evaluate and more; `fledge settings STAGE` lists what can be set.
+    """Run a STAGE of the project in DIR and wait for its end, or replay a recipe. Stages: corpus, tokenizer, pretrain, instruct, sft,
+    adapt, evaluate and more; `fledge settings STAGE` lists what can be set.
 
     Ctrl-C stops with a checkpoint; a second one returns at once, and the run saves and stops by itself.
     """
