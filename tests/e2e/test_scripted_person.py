@@ -1,7 +1,9 @@
-"""A scripted person goes from the first window to a chat with a trained model, by mouse and keyboard only: the real window, the real
-workers and the real server. (tests/e2e/person_xdotool.py does the same from outside, on a virtual screen.)
+"""A scripted person goes from the first window to a chat with a trained model, brings conversations, fine-tunes it on them and talks with
+what came out; by mouse and keyboard only: the real window, the real workers and the real server. (tests/e2e/person_xdotool.py does the same
+from outside, on a virtual screen.)
 """
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QWidget
 
 from desktop.app import App, build
 from desktop.widgets.token_text import TokenText
@@ -52,6 +54,9 @@ class Person:
     def words(self) -> list[str]:
         buttons = [b for root in self.screen() for b in root.findChildren(QAbstractButton) if b.isVisible()]
         return [b.text().strip() or b.accessibleName() for b in buttons]
+
+    def sees(self, words: str) -> bool:
+        return any(label.isVisible() and words in label.text() for root in self.screen() for label in root.findChildren(QLabel))
 
     def click(self, words: str, seconds: float = 30.0) -> None:
         button = self.wait(f"the button {words!r}", lambda: self.find(QAbstractButton, words), seconds)
@@ -99,7 +104,7 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QApplication) 
 
 
 @pytest.mark.timeout(300)
-def test_from_the_first_window_to_a_chat_with_a_trained_model(person: Person, tmp_path: Path) -> None:
+def test_from_the_first_window_to_a_talk_with_a_tuned_model(person: Person, tmp_path: Path) -> None:
     text = tmp_path / "ferry.txt"
     text.write_text("\n\n".join(" ".join(WORDS[(i * j) % len(WORDS)] for j in range(1, 40)) + "." for i in range(1, 500)))
 
@@ -143,3 +148,30 @@ def test_from_the_first_window_to_a_chat_with_a_trained_model(person: Person, tm
     assert len(texts) == 2 and all(t.plain().startswith("the ferry left") for t in texts)
     assert [m.id for m in list_models(project)][0] == "model-1"
     person.wait("the chat on disk", lambda: project.library.chats(), 30)
+
+    talks = tmp_path / "talks.json"
+    talks.write_text(json.dumps([{"messages": [{"role": "user", "content": f"{one} {other}?"}, {"role": "assistant", "content": one}]}
+                                 for one in WORDS[:8] for other in WORDS[8:13]]))
+    person.click("Instruction data")
+    person.choose_file("Import a file", talks)
+    person.click("Import")
+    person.click("Fine-tune on it")
+    for _ in range(3):  # data, template, method
+        person.click("Next")
+    person.wait("the next step", lambda: person.find(QAbstractButton, "Measure"))
+    person.click("Next")
+    person.type_into("Epochs", "2")
+    person.click("Start training", 60)
+    person.wait("the report", lambda: person.sees("The same questions before and after"), 120)
+    assert person.sees("is ready") and person.find(QAbstractButton, "Report")
+    [(tuned, base)] = [(m, m.parents) for m in project.artifacts.list("model") if m.facts.get("chat")]
+    assert "model-1" in base
+
+    person.click("Chat with it")
+    person.wait("words to a model that answers", lambda: person.find(QAbstractButton, "Send to both"))
+    person.type_into("Prompt", "the quay?")
+    person.click("Send to both")
+    talk = person.wait("the talk on disk", lambda: next((c for c in project.library.chats() if c.mode == "chat"), None), 60)
+    turns = person.wait("both answers", lambda: len(found := project.library.turns(talk.id)) == 3 and found)
+    assert [t.role for t in turns] == ["user", "assistant", "assistant"] and turns[0].content == "the quay?"
+    assert tuned.id in {t.model for t in turns}

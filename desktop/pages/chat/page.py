@@ -73,7 +73,7 @@ class ChatPage(Page):
         self._open: OpenChat | None = None
         self._place = 0
         self._pending = False
-        self._wanted = ""
+        self._wanted, self._suited = "", True
         self._trouble = NoteSlot(theme)
         self._trouble.layout().setContentsMargins(0, 0, 0, 12)  # type: ignore[union-attr]
         self._history_button = Button(theme, kind="icon", icon="clock", name=tr("Earlier chats"), on_click=self._history)
@@ -122,10 +122,10 @@ class ChatPage(Page):
     def opened(self, **args: Any) -> None:
         """`model`: an id to pick (from Runs and Pretrain); side by side it stands at the right, its untrained self at the left."""
         self._wanted = str(args.get("model", ""))
+        self._suited = not self._wanted
         self.client.start()
         self.client.refresh()
-        if self._wanted:
-            self.panes[self.sides.value() - 1].pick(self._wanted)
+        self._suit()
         self._look()
         self.composer.prompt.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -167,6 +167,7 @@ class ChatPage(Page):
         kept = kept.get(str(self._project.dir), []) if isinstance(kept, dict) else []
         for pane, wanted in zip(self.panes, self._first_choice(models, kept), strict=True):
             pane.set_models(models, wanted)
+        self._suit()
         self._look()
         if self._pending and self.client.can_ask:
             self.send()
@@ -182,6 +183,19 @@ class ChatPage(Page):
         left = self._wanted if self._wanted in ids else kept[0] if len(kept) == 2 and kept[0] in ids else \
             untrained if self.sides.value() == 2 else newest
         return left, kept[1] if len(kept) == 2 and kept[1] in ids else newest
+
+    def _suit(self) -> None:
+        """The model that was asked for is picked, once it is known; after that the person chooses. Who comes to one that answers comes to
+        talk; a base model continues text."""
+        wanted = next((m for m in self.client.models if m.id == self._wanted), None)
+        if wanted is None or self._suited:
+            return
+        self._suited = True
+        self.panes[self.sides.value() - 1].pick(wanted.id)
+        mode = "chat" if wanted.chat else "complete"
+        if mode != self.mode.value():
+            self.mode.set(mode)
+            self._mode_changed(mode)
 
     def _look(self) -> None:
         """What can be seen and done, by what there is."""
