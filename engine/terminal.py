@@ -28,6 +28,8 @@ from engine.project.runs import Run
 from engine.project.taken_sets import told
 
 PLAIN_SECONDS = 5.0
+SAMPLE = 160
+"""Characters of a line that shows what the model writes."""
 CONTROLS = {code: 0xFFFD for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -110,8 +112,7 @@ class RunProgress:
                 values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in event.values.items() if v is not None)
                 self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
             case ev.Sample():
-                self._say(tr("step {step} writes: {text}", step=units.number(event.step),
-                             text=harmless(" ".join((event.prompt + event.text).split()))[:160]))
+                self._say(tr("step {step} writes: {text}", step=units.number(event.step), text=_sample(event, state.stage == "sft")))
             case ev.Notice() if not event.cleared:
                 self._say(": ".join(x for x in (event.title, event.text) if x) + (f" {event.remedy}" if event.remedy else ""))
             case ev.Waiting() if not event.over:
@@ -130,6 +131,16 @@ class RunProgress:
             out.print(_funnel(result))
         if state.stage == "evaluate" and result.get("suites"):
             out.print(_evaluation(result))
+            for line in _beside(result):
+                tell(out, line)
+        if state.stage == "instruct" and result.get("artifact"):
+            for line in _generated(result, str(self.run.dir.parent.parent)):
+                tell(out, line)
+        if state.stage in ("sft", "adapt") and result.get("artifact"):
+            for line in _tuned(result, state.stage):
+                tell(out, line)
+            tell(out, tr("Try it: fledge chat {project} --checkpoint {model}", project=str(self.run.dir.parent.parent),
+                         model=result["artifact"]))
         if result.get("sentence"):
             tell(self.console, result["sentence"], style="red")
             if result.get("remedy"):
@@ -239,6 +250,48 @@ class DemoProgress:
         return RunProgress(run, pid, self.quiet)
 
 
+def _sample(event: ev.Sample, answers: bool) -> str:
+    """A line of what was written. Before an answer stands its question, cut where it would leave no room."""
+    prompt, text = (harmless(" ".join(part.split())) for part in (event.prompt, event.text))
+    if not answers:
+        return harmless(" ".join((event.prompt + event.text).split()))[:SAMPLE]
+    if len(prompt) > SAMPLE // 3:
+        prompt = prompt[:SAMPLE // 3].rstrip() + "…"
+    return f"{prompt} → {text}"[:SAMPLE]
+
+
+def _tuned(report: dict[str, Any], stage: str) -> list[str]:
+    """What a fine-tuning run came to: losses before and after, what was trained on, which weights were kept."""
+    lines = []
+    if stage == "adapt":
+        for name, kind in ((tr("Held-out text of the domain"), "domain"), (tr("Held-out general text"), "general")):
+            before, after = report.get(f"{kind}_bpb_before"), report.get(f"{kind}_bpb_after")
+            if before is not None and after is not None:
+                lines.append(tr("{text}: {before} bits per byte before, {after} after.", text=name, before=units.number(before, 3),
+                                after=units.number(after, 3)))
+    else:
+        trained = trn("Trained on {count} example for {epochs} epochs.", "Trained on {count} examples for {epochs} epochs.",
+                      report["examples"], epochs=units.number(report["epochs"], 0 if report["epochs"] == int(report["epochs"]) else 2))
+        if report["left_out"]:
+            trained += " " + trn("{count} was left out.", "{count} were left out.", report["left_out"])
+        lines.append(trained)
+        before, after = report.get("val_loss_before"), report.get("val_loss_after")
+        if before is not None and after is not None:
+            lines.append(trn("Loss on {count} example kept for validation: {before} before, {after} after.",
+                             "Loss on {count} examples kept for validation: {before} before, {after} after.", report["held_out"],
+                             before=units.number(before, 3), after=units.number(after, 3)))
+        else:
+            lines.append(tr("None was kept for validation: how well it answers other questions is not known."))
+        before, after = report.get("general_bpb_before"), report.get("general_bpb_after")
+        if before is not None and after is not None:
+            lines.append(tr("{text}: {before} bits per byte before, {after} after.", text=tr("Held-out general text"),
+                            before=units.number(before, 3), after=units.number(after, 3)))
+    if report.get("weights") == "best" and report.get("step") is not None:
+        lines.append(tr("It has the weights of step {step} of {steps}, the best on what was kept for validation.",
+                        step=units.number(report["step"]), steps=units.number(report["steps"])))
+    return lines
+
+
 def _funnel(report: dict[str, Any]) -> Table:
     """What a corpus run read, removed and kept, a step a line."""
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -272,10 +325,40 @@ def _evaluation(report: dict[str, Any]) -> Table:
         table.add_row(suite["title"], row["model"], forms.get(row["form"], row["form"]), units.percent(row["value"], 1),
                       f"{units.percent(row['low'])} – {units.percent(row['high'])}", units.number(row["n"]))
     for rate in report["win_rates"]:
+        if not rate["n"]:  # nothing was judged: no share of anything
+            table.add_row(suites[rate["suite"]]["title"], rate["second"], tr("against {model}", model=rate["first"]), "–", "", "0")
+            continue
         table.add_row(suites[rate["suite"]]["title"], rate["second"], tr("against {model}", model=rate["first"]),
                       units.percent(rate["value"], 1), f"{units.percent(rate['low'])} – {units.percent(rate['high'])}",
                       units.number(rate["n"]))
     return table
+
+
+def _beside(report: dict[str, Any]) -> list[str]:
+    """What an evaluation's table does not say: verdicts that could not be read, pairs that wait for a person."""
+    lines = []
+    for rate in report["win_rates"]:
+        if count := rate["judge"]["unreadable"]:
+            lines.append(trn("{count} verdict of {judge} could not be read, and does not count. A larger model judges more reliably.",
+                             "{count} verdicts of {judge} could not be read, and do not count. A larger model judges more reliably.", count,
+                             judge=rate["judged_by"]))
+    blind = sum(suite["questions"] for suite in report["suites"] if suite["kind"] == "blind") * (len(report["models"]) - 1)
+    if blind:
+        lines.append(trn("{count} pair of answers waits to be compared, in the window under Evaluate.",
+                         "{count} pairs of answers wait to be compared, in the window under Evaluate.", blind))
+    return lines
+
+
+def _generated(report: dict[str, Any], project: str) -> list[str]:
+    """What a run of generation came to: how many examples, what was set aside and why, where they are."""
+    from engine.generators.flags import flag
+    lines = [trn("{count} example passed the checks.", "{count} examples passed the checks.", report["kept"])]
+    if aside := report["set_aside"]:
+        reasons = ", ".join(f"{flag(id).title} ({units.number(count)})" for id, count in sorted(aside.items(), key=lambda x: -x[1]))
+        lines.append(trn("{count} was set aside: {reasons}.", "{count} were set aside: {reasons}.", sum(aside.values()), reasons=reasons))
+    if report.get("set"):
+        lines.append(tr("They are in {set} of the library: fledge examples {project} export {set}", set=report["set"], project=project))
+    return lines
 
 
 def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:

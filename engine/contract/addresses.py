@@ -31,7 +31,9 @@ def checked(address: str, allowed_host: str = "") -> str:
     if host == allowed_host.strip().strip("[]").lower() or is_own(host):
         return address
     raise SettingError(tr("{host} is not this machine, or not for certain. Texts would leave it.", host=host),
-                       tr("Use an address that begins with http://127.0.0.1, or confirm {host}.", host=host), code="not_local")
+                       tr("Use an address that begins with http://127.0.0.1, or confirm {host} (in a terminal: --set allowed_host={host}).",
+                          host=host),
+                       code="not_local")
 
 
 def is_own(host: str) -> bool:

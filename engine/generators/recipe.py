@@ -83,7 +83,10 @@ class Recipe:
         return self.kind in ("seeds", "evolve")
 
     def check(self, inputs: RecipeInputs) -> None:
-        """SettingError, naming the field, when something that is needed is not given, or the language is none of the recipe's."""
+        """SettingError, naming the field, when something that is needed is not given, the language is none of the recipe's, or it is a
+        program that was not confirmed."""
+        if self.python:
+            self._confirmed()
         if "documents" in self.needs and not len(inputs.documents):
             raise SettingError(tr("The recipe “{title}” asks about documents, and there are none.", title=self.title),
                                tr("Choose a corpus with training documents."), field="corpus")
@@ -108,7 +111,6 @@ class Recipe:
         in Python. SettingError as `check`, or when a recipe in Python is not trusted."""
         self.check(inputs)
         if self.python:
-            self._confirmed()
             return recipe_python.plan(self, inputs)
         return KINDS[self.kind].plan(self, inputs)
 
@@ -123,7 +125,7 @@ class Recipe:
     def _confirmed(self) -> None:
         if not self.trusted:
             raise SettingError(tr("The recipe {name} is a program, and this text of it was not confirmed.", name=Path(self.path).name),
-                               tr("Read it, and confirm it on the page, or with --recipe-hash {hash}.", hash=self.sha256),
+                               tr("Read it, and confirm it on the page, or in a terminal with --set recipe_hash={hash}.", hash=self.sha256),
                                field="recipe_hash", code="untrusted_recipe")
 
 
@@ -164,9 +166,12 @@ def _read(path: Path, name: str) -> str:
         if path.stat().st_size > LARGEST:
             raise FormatError(tr("{name} is too large for a recipe.", name=path.name), tr("Choose another file."), field="recipe")
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise InputError(tr("{name} cannot be read: {reason}", name=path.name, reason=str(wrong)), tr("Choose another file."),
-                         field="recipe") from wrong
+    except UnicodeDecodeError as wrong:
+        raise FormatError(tr("{name} is no text in UTF-8.", name=path.name), tr("Save it as UTF-8, or choose another file."),
+                          field="recipe") from wrong
+    except OSError as wrong:
+        raise InputError(tr("{name} cannot be read: {reason}", name=path.name, reason=wrong.strerror or str(wrong)),
+                         tr("Choose another file."), field="recipe") from wrong
 
 
 # ---- files in TOML
@@ -216,7 +221,9 @@ def _of_toml(text: str, name: str, built_in: str) -> Recipe:
     except ValidationError as wrong:
         first = wrong.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise FormatError(tr("The recipe {name}: {field}: {reason}", name=name, field=place, reason=first["msg"]),
+        reasons = {"extra_forbidden": tr("a recipe has nothing of that name"), "missing": tr("it is missing")}
+        raise FormatError(tr("The recipe {name}: {field}: {reason}", name=name, field=place,
+                             reason=reasons.get(first["type"], first["msg"])),
                           tr("Compare it with a recipe that comes with Fledge."), field="recipe") from wrong
     kind = KINDS.get(file.kind)
     if kind is None:

@@ -72,12 +72,15 @@ class Job:
         spec = self.spec
         for suite in self.suites:
             lacks = {"corpus": not spec.corpus, "examples": not spec.examples, "judge": not spec.judge, "two_models": len(spec.models) < 2}
-            words = {"corpus": (tr("a corpus"), "corpus"), "examples": (tr("a set of the library"), "examples"),
-                     "judge": (tr("a model that judges"), "judge"), "two_models": (tr("two models"), "models")}
+            words = {"corpus": (tr("a corpus"), "corpus", tr("Choose a corpus that kept some text for validation.")),
+                     "examples": (tr("a set of the library"), "examples", tr("Choose a set of instruction data whose answers are known.")),
+                     "judge": (tr("a model that judges"), "judge", tr("Choose a model for the judge.")),
+                     "two_models": (tr("two models"), "models", tr("Choose the models to compare."))}
             for need in suite.needs:
                 if lacks[need]:
-                    raise SettingError(tr("{suite} needs {what}.", suite=suite.title, what=words[need][0]), tr("Choose it."),
-                                       field=words[need][1], code="suite_needs")
+                    what, field, remedy = words[need]
+                    raise SettingError(tr("“{suite}” needs {what}.", suite=suite.title, what=what), remedy, field=field,
+                                       code="suite_needs")
 
     def _questions(self, suite: Suite) -> list[Question]:
         """Its own and, where it takes them, those of the library that it can grade; at most `limit`, evenly spread."""

@@ -237,7 +237,7 @@ class _Rows:
             reasons = ", ".join(f"{words} ({self.failed[reason]:,})" for reason, words in _reasons().items() if self.failed[reason])
             self.context.emit(Notice(level="warning", code="rows_failed", title=tr("Rows without an answer"), text=trn(
                 "{count} row was given up: {reasons}.", "{count} rows were given up: {reasons}.", sum(self.failed.values()),
-                reasons=reasons)))
+                reasons=reasons), remedy=_remedy(self.failed)))
         if self.journal.wanted < self.total:
             self.context.emit(Notice(level="info", code="fewer_rows", title=tr("Fewer rows than asked for"), text=tr(
                 "The recipe found material for {planned} of {count}.", planned=f"{self.journal.wanted:,}",
@@ -275,6 +275,14 @@ class _Rows:
 def _reasons() -> dict[str, str]:
     return {"slow": tr("took too long"), "dropped": tr("the connection broke"), "server": tr("the server failed"),
             "form": tr("no readable answer"), "too_long": tr("too long for the model's context")}
+
+
+def _remedy(failed: Counter[str]) -> str:
+    """What to do about what most rows were given up for."""
+    return {"slow": tr("Allow more time for an answer, or ask fewer at once."),
+            "too_long": tr("Choose a model with a longer context, or shorter passages."),
+            "form": tr("A model that follows instructions better, or longer answers, may do."),
+            }.get(failed.most_common(1)[0][0], tr("Look at the server that answers, and run it again."))
 
 
 def _seconds(context: RunContext) -> float:

@@ -566,3 +566,18 @@ def test_prompts_are_short_enough_for_small_models() -> None:
     for recipe in listed():
         for name, prompt in recipe.prompts.items():
             assert len(prompt) < 1400, (recipe.id, name)
+
+
+def test_what_is_wrong_in_a_file_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("wibble = 3\n" + (FOLDER / "topics.toml").read_text("utf-8"), "utf-8")
+    with pytest.raises(FormatError, match=r"wibble: a recipe has nothing of that name"):
+        load(str(tmp_path / "a.toml"))
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00x")
+    with pytest.raises(FormatError, match="no text in UTF-8"):
+        load(str(tmp_path / "a.toml"))
+
+
+def test_a_recipe_in_python_is_refused_before_any_model_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(PYTHON)
+    with pytest.raises(SettingError, match="--set recipe_hash="):
+        load(str(tmp_path / "a.py")).check(inputs())
