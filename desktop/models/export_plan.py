@@ -5,7 +5,7 @@ What a model is and where it loads is the probe's answer (engine/stages/export/p
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from engine.project.models import ModelRef
 from engine.stages.export.spec import ExportSpec
 
 PROMPTS = 20
-TARGETS = ("hf", "gguf", "ollama")
+TARGETS = ("hf", "gguf", "ollama", "lora")
+"""The last one is offered only for a model that has an adapter."""
 K_BYTES = {"q6_k": 6.5625 / 8, "q4_k_m": 4.85 / 8}
 """Bytes a weight of the precisions that llama.cpp makes, about: only it knows which tensors stay finer."""
 
@@ -52,11 +53,16 @@ class Handed:
     sizes: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, Goes] = field(default_factory=dict)
     runtimes: dict[str, str] = field(default_factory=dict)
+    adapter: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> "Handed":
         known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
-        return cls(**{**known, "verdicts": {to: Goes(**v) for to, v in raw["verdicts"].items()}})
+        verdicts = {to: Goes(**v) for to, v in raw["verdicts"].items()}
+        if raw.get("adapter"):  # it is loaded onto a base that transformers has to load
+            rank = tr("LoRA of rank {rank}", rank=raw["adapter"]["rank"])
+            verdicts["lora"] = replace(verdicts["hf"], title="PEFT", architecture=rank)
+        return cls(**{**known, "verdicts": verdicts})
 
 
 class ExportPlan:
@@ -117,7 +123,7 @@ class ExportPlan:
     def _place(self) -> None:
         if not self.chosen_place:
             name = slug(self.shown_title)
-            tail = f"-{self.values['quantisation']}.gguf" if self.to == "gguf" else "-ollama" if self.to == "ollama" else ""
+            tail = {"gguf": f"-{self.values['quantisation']}.gguf", "ollama": "-ollama", "lora": "-lora"}.get(self.to, "")
             self.values["out"] = str(Path(self.folder) / f"{name}{tail}") if self.values["model"] else ""
 
     # what follows -----------------------------------------------------------------------------------------------------
@@ -142,15 +148,17 @@ class ExportPlan:
 
     @property
     def precision(self) -> str:
-        return str(self.values["dtype"] if self.to == "hf" else self.values["quantisation"])
+        return "float32" if self.to == "lora" else str(self.values["dtype"] if self.to == "hf" else self.values["quantisation"])
 
     def loads(self, to: str) -> bool:
-        return self.found is not None and self.found.verdicts[to].loads
+        return self.found is not None and to in self.found.verdicts and self.found.verdicts[to].loads
 
     def bytes(self, to: str) -> int:
         """About how large it becomes for this target; 0 while that is not known."""
         if self.found is None or not self.loads(to):
             return 0
+        if to == "lora":
+            return self.found.sizes.get("adapter", 0)
         precision = self.values["dtype"] if to == "hf" else self.values["quantisation"]
         return round(self.found.parameters * K_BYTES[precision]) if precision in K_BYTES else self.found.sizes.get(precision, 0)
 
@@ -168,8 +176,9 @@ class ExportPlan:
         return ExportSpec.check({**self.values, "check_prompts": self.values["check_prompts"] if self.runtime() else 0})
 
     def problems(self) -> list[Problem]:
-        found = list(ExportSpec.field_problems(self.values))
-        if self.found is not None and not self.loads(self.to):
+        tried = {} if self.to != "lora" else {"check_prompts": 0}  # the number stays for the other targets
+        found = list(ExportSpec.field_problems({**self.values, **tried}))
+        if self.found is not None and self.to in self.found.verdicts and not self.loads(self.to):
             goes = self.found.verdicts[self.to]
             sentence = tr("{program} cannot load this model: {reason}.", program=goes.title, reason=goes.reason)
             found.append(Problem("to", sentence, goes.remedy))
@@ -186,7 +195,8 @@ class ExportPlan:
         return self.model.title, facts
 
     def will_happen(self) -> tuple[str, str]:
-        form = {"hf": tr("A folder for transformers"), "gguf": tr("A GGUF file"), "ollama": tr("A model in Ollama")}[self.to]
+        form = {"hf": tr("A folder for transformers"), "gguf": tr("A GGUF file"), "ollama": tr("A model in Ollama"),
+                "lora": tr("An adapter for PEFT")}[self.to]
         nbytes = self.bytes(self.to)
         line = tr("{size} in {precision}", size=size(nbytes), precision=precision_words(self.precision)) if nbytes else \
             precision_words(self.precision)

@@ -9,7 +9,7 @@ from engine.contract.units import number, percent, significant
 from engine.contract.words import tr, trn
 from engine.project.artifacts import Artifact
 
-TARGET_WORDS = {"hf": "transformers", "gguf": "GGUF", "ollama": "Ollama"}
+TARGET_WORDS = {"hf": "transformers", "gguf": "GGUF", "ollama": "Ollama", "lora": "PEFT"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Result:
     def verdict(self) -> tuple[str, str, str]:
         """(kind of note, title, sentence)."""
         told = self.round_trip
+        if told is None and self.to == "lora":
+            return "info", tr("Not checked"), tr("An adapter is not tried by itself. Export the model whole to have it tried elsewhere.")
         if told is None:
             return "info", tr("Not checked"), tr("Nothing was run in the other program. An export with prompts says whether it agrees.")
         sentence = str(told.get("sentence", ""))
@@ -118,6 +120,11 @@ class Result:
                       "ids = tokenizer(\"Once upon a time\", return_tensors=\"pt\")\n"
                       "print(tokenizer.decode(model.generate(**ids, max_new_tokens=64)[0]))")
             return [("transformers", python), ("mlx-lm", f"mlx_lm.generate --model {shlex.quote(path)} --prompt \"Once upon a time\"")]
+        if self.to == "lora":
+            python = ("from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+                      f"folder = {path!r}\nbase = AutoModelForCausalLM.from_pretrained(\"FOLDER_OF_THE_BASE\")\n"
+                      "model = PeftModel.from_pretrained(base, folder)\ntokenizer = AutoTokenizer.from_pretrained(folder)")
+            return [("PEFT", python)]
         if self.to == "gguf":
             return [("llama.cpp", f"llama-cli -m {shlex.quote(path)} -p \"Once upon a time\" -n 64"),
                     ("llama-cpp-python", f"from llama_cpp import Llama\n\nmodel = Llama({path!r})\n"

@@ -31,7 +31,13 @@ class FoundModel:
     base_model: str = ""
     card: str = ""
     chat: bool = False
+    rank: int = 0
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def adapter(self) -> bool:
+        """Whether it changes another model: an adapter of PEFT."""
+        return self.form == "peft"
 
     @classmethod
     def of(cls, path: str, raw: dict[str, Any]) -> "FoundModel":
@@ -49,6 +55,9 @@ class FoundModel:
 
     def facts(self) -> list[tuple[str, str]]:
         """(name, value), what a person wants to know first."""
+        if self.adapter:
+            return [(tr("Kind"), tr("adapter of PEFT, {kind}", kind=self.architecture)), (tr("Rank"), number(self.rank)),
+                    (tr("Size"), size(self.bytes)), (tr("Made for"), self.base_model or tr("not named"))]
         heads = f"{self.heads}" if self.kv_heads == self.heads else tr("{heads} ({kv} for keys)", heads=self.heads, kv=self.kv_heads)
         template = tr("yes, it can chat") if self.chat else tr("cannot be used") if self.notes else tr("none, it continues text")
         return [(tr("Kind"), f"{self.architecture}, {'GGUF' if self.form == 'gguf' else 'safetensors'}"),

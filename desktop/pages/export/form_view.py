@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 CARDS = {"hf": ("folder", tr("transformers"), tr("A folder of safetensors for transformers, mlx-lm and vLLM. The one to build on.")),
          "gguf": ("file", "GGUF", tr("One file for llama.cpp, LM Studio and Jan. Runs on nearly any machine.")),
-         "ollama": ("chat", "Ollama", tr("Made in the Ollama of this machine, with chat template and stop words."))}
+         "ollama": ("chat", "Ollama", tr("Made in the Ollama of this machine, with chat template and stop words.")),
+         "lora": ("seed", "PEFT", tr("The LoRA adapter alone, small. Whoever loads it has the base model."))}
 FIELDS = {"hf": ("title", "dtype", "licence"), "gguf": ("title", "quantisation", "licence"),
-          "ollama": ("name", "quantisation", "licence", "host")}
+          "ollama": ("name", "quantisation", "licence", "host"), "lora": ("title", "base_name", "licence")}
 
 
 class FormView(QWidget):
@@ -95,6 +96,9 @@ class FormView(QWidget):
         self._loading = True
         for to, card in self.cards.items():
             card.set_chosen(to == plan.to)
+            show_if(card, to != "lora" or (found is not None and "lora" in found.verdicts))
+            if found is not None and to not in found.verdicts:
+                continue
             if found is None:
                 card.set_verdict(None, tr("being looked at") if plan.wrong is None else "")
                 continue
@@ -145,6 +149,7 @@ class FormView(QWidget):
             form.rows["licence"].control.setPlaceholderText(found.licence or tr("none named"))
 
     def _show_check(self) -> None:
+        show_if(self._check, self.plan.to != "lora")
         found, runtime = self.plan.found, self.plan.runtime()
         self.prompts.setEnabled(found is None or bool(runtime))
         if self.prompts.value() != self.plan.values["check_prompts"] and not self.prompts.wrong():

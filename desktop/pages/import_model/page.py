@@ -25,6 +25,7 @@ from engine.contract.errors import FledgeError
 from engine.contract.units import count, number, size
 from engine.contract.words import tr
 from engine.project.artifacts import Artifact
+from engine.project.models import ModelRef, list_models
 from engine.stages.import_model.spec import ImportModelSpec
 
 PROBE = "engine.stages.import_model.probe"
@@ -136,6 +137,11 @@ class ImportModelPage(RunPage):
             self._flow.set((found.name, tr("on the hub")),
                            (tr("{size} are fetched", size=size(found.bytes)), tr("then looked at, then taken over")), NOTHING)
             return
+        if found.adapter:
+            self._flow.set((found.name, tr("{size}, rank {rank}", size=size(found.bytes), rank=number(found.rank))),
+                           (tr("It is added to its base"), tr("which stays as it is")),
+                           (tr("Nothing yet"), tr("a model made of both in this project")))
+            return
         stored = found.stored(str(self.details.values()["dtype"]))
         self._flow.set((found.name, tr("{size}, {architecture}", size=size(found.bytes), architecture=found.architecture)),
                        (tr("{count} parameters are taken over", count=count(found.parameters)), tr("nothing of the folder is run")),
@@ -164,7 +170,15 @@ class ImportModelPage(RunPage):
         self.start.set_busy("")
         self.found = found
         self.details.load(found)
+        if self.details.adapter:
+            project = self.project
+            self.context.jobs.run(lambda: list_models(project), then=self._models_read, owner=self)
         self._show("found")
+
+    def _models_read(self, models: list[ModelRef]) -> None:
+        self.details.set_models(models)
+        self.details.show_base_problem(self.details.problem())
+        self._edited()
 
     def _refused(self, wrong: FledgeError, name: str) -> None:
         self.start.set_busy("")
@@ -182,7 +196,9 @@ class ImportModelPage(RunPage):
     # importing --------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self.details.form.check():
+        problem = self.details.problem()
+        self.details.show_base_problem(problem)
+        if self.details.form.check() or problem:
             return
         self.launch(lambda: ImportModelSpec.check(self.details.values()))
 

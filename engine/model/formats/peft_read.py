@@ -175,6 +175,13 @@ def _config(folder: Path) -> dict[str, Any]:
     return told
 
 
+def told_of(folder: Path) -> dict[str, Any]:
+    """What a folder with an adapter says of it: {"rank", "base" (as its maker called it, or ""), "bytes"}. Raises as reading does."""
+    told = _config(folder)
+    return {"rank": told["r"], "base": str(told.get("base_model_name_or_path") or ""),
+            "bytes": sum(f.stat().st_size for f in folder.glob("adapter_model.*"))}
+
+
 def _refused(what: str) -> FormatError:
     return FormatError(tr("This adapter has {what}, which is not supported.", what=what),
                        tr("Merge it into its base in PEFT (merge_and_unload) and import that model."))

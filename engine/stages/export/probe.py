@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
+from engine.model.adapter_files import adapter_facts, has_adapter
 from engine.model.exportability import verdicts
-from engine.model.formats import gguf_file, hf_folder_write, ollama, quantize
+from engine.model.formats import gguf_file, hf_folder_write, ollama, peft_write, quantize
 from engine.model.formats.card import IMPORT, lineage, raised_here
 from engine.model.formats.runtimes import TITLES, installed
 from engine.model.formats.tokenizer_out import Words
@@ -37,6 +38,9 @@ def look(project: str, model: str, host: str = "") -> dict[str, Any]:
             sizes |= {dtype: hf_folder_write.output_bytes(weights, dtype) for dtype in ("float32", "bfloat16", "float16")}
         if found[TARGETS["gguf"]].loads:
             sizes |= {kind: gguf_file.output_bytes(weights, kind) for kind in gguf_file.PRECISIONS}
+        adapter = adapter_facts(ref.folder) if has_adapter(ref.folder) else None
+        if adapter is not None:
+            sizes["adapter"] = peft_write.output_bytes(config, adapter.settings)
     server = ollama.Ollama(host)
     try:
         version = server.version()
@@ -49,6 +53,7 @@ def look(project: str, model: str, host: str = "") -> dict[str, Any]:
             "licence": str(imported.facts.get("licence") or "") if imported else "", "imported": imported is not None,
             "verdicts": {to: {"title": v.title, "loads": v.loads, "architecture": v.architecture, "reason": v.reason, "remedy": v.remedy}
                          for to, target in TARGETS.items() for v in (found[target],)},
+            "adapter": {"base": adapter.base, "rank": adapter.settings.rank} if adapter is not None else None,
             "runtimes": {to: TITLES.get(installed(to), "") for to in TARGETS}, "ollama": version, "ollama_url": server.url}
 
 

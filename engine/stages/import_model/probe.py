@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
-from engine.model.formats import hub, import_watch
+from engine.model.formats import hub, import_watch, peft_read
+from engine.model.formats.peft_write import CONFIG_FILE
 
 
 def look(path: str) -> dict[str, Any]:
-    """The facts of import_watch.look: the same judgement, by the same code, as the import's own."""
+    """The facts of import_watch.look: the same judgement, by the same code, as the import's own. Of an adapter of PEFT what it says of
+    itself; whether it fits is seen when its base is known."""
+    folder = Path(path).expanduser()
+    if (folder / CONFIG_FILE).is_file():
+        told = peft_read.told_of(folder)
+        return {"form": "peft", "architecture": "LoRA", "rank": told["rank"], "base_model": told["base"], "bytes": told["bytes"]}
     return import_watch.look(Path(path).expanduser())
 
 
