@@ -12,7 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 RECORDINGS = ROOT / "tests" / "recordings"
 SIZES = ("1280x800", "1920x1080")
 THEMES = ("light", "dark")
-SETTLE_SECONDS = 1.2
+OPEN = ExitStack()
+"""What pictures need until the end: a server that writes."""
+SETTLE_SECONDS, LAST_SECONDS = 1.2, 0.3
 CHAT_SECONDS = 60.0
 CHAT_PROMPT = "Hanna's job is"
 RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
@@ -36,13 +39,15 @@ RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
 @dataclass(frozen=True)
 class Moment:
     """One picture: a page opened with `args`, after `prepare(app)` did what a person would have, in the recorded project, an empty one, or
-    none (the first start). An argument `run` may name a run of the recorded project by its title."""
+    none (the first start). Arguments `run`, `set` and `artifact` name those of the recorded project by their titles; the run `alive` has a
+    worker while it is pictured, for all that the window can see."""
 
     name: str
     page: str
     args: dict[str, Any] = field(default_factory=dict)
     project: str = RECORDED
     prepare: Callable[["App"], None] | None = None
+    alive: str = ""
 
 
 def open_keys(app: "App") -> None:
@@ -224,6 +229,127 @@ def instruct_import(app: "App") -> None:
     wait_for(app, lambda: page.bring.plan.look is not None)
 
 
+def instruct_models(step: str) -> Callable[["App"], None]:
+    """The wizard with a server of this machine that was added, two models that write, a judge, and a corpus; the preview with its rows,
+    written for real."""
+    def show(app: "App") -> None:
+        from tests.recordings.writer import CAREFUL, HASTY, JUDGE, writers
+        page: Any = app.window.pages["instruct"]
+        fresh = page.wizard is None
+        page.generate()
+        wizard = page.wizard
+        wait_for(app, lambda: wizard.plan.places is not None and wizard.plan.recipes is not None)
+        if fresh:
+            server = OPEN.enter_context(writers(0.05))
+            address = f"{server.address}/v1"
+            wizard.server_found(address, "", [{"name": name} for name in (CAREFUL, HASTY, JUDGE)])
+            wizard.plan.set_values({"responder": f"{address} {CAREFUL}", "second_responder": f"{address} {HASTY}",
+                                    "judge": f"{address} {JUDGE}", "corpus": "corpus-1", "count": 200, "check_language": False})
+            wizard.plan.set_mode("two")
+            wizard.body("models").load()
+        wizard.plan.go(step)
+        wizard.refresh()
+        if step == "preview" and not wizard.preview._cards and not wizard.preview.busy:
+            wizard._make_preview()
+            wait_for(app, lambda: not wizard.preview.busy)
+    return show
+
+
+def instruct_result(app: "App") -> None:
+    page: Any = app.window.pages["instruct"]
+    wait_for(app, lambda: page._view == "result")
+
+
+def review(view: str, act: str = "", **filters: Any) -> Callable[["App"], None]:
+    """The rows of the set that `args` opened, as a table or a card; `act` is a step of its keyboard."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["instruct"]
+        settle(app, 0.5)
+        wait_for(app, lambda: page._view == "review" and page.review.listed.total > 0)
+        shown = page.review
+        if filters:
+            shown.load(tuple(one.id for one in shown.desk.sets if one.title == filters["title"]), status=filters.get("status", ""))
+            settle(app, 0.5)
+        shown.show_view(view)
+        settle(app, 0.5)
+        if act:
+            shown.act(act)
+            settle(app, 0.5)
+    return show
+
+
+def review_gone(app: "App") -> None:
+    """Rows of a set that somebody deleted meanwhile."""
+    page: Any = app.window.pages["instruct"]
+    page.open_review(("set-77",))
+    settle(app, 1.0)
+
+
+def finetune(step: str, goal: str = "sft", **values: Any) -> Callable[["App"], None]:
+    """The wizard of fine-tuning at one of its steps, from the base model, with the imported set and what the microscope sees of it."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["sft"]
+        project = app.context.project
+        assert project is not None
+        base = next(a.id for a in project.artifacts.list("model") if a.title == "world-200k")
+        sets = [one.id for one in project.library.examples.sets() if one.title.startswith("Questions of")]
+        page.show_wizard(goal, {"model": base, "examples": sets} | ({"corpus": "corpus-1"} if goal == "adapt" else {}))
+        wizard = page.wizard
+        wait_for(app, lambda: wizard.plan.models is not None and wizard.plan.sets is not None)
+        wizard.plan.set_values(values)
+        wizard.plan.go(step)
+        wizard.plan.step = step
+        wizard.reload()
+        if step not in ("goal", "data") and goal == "sft":
+            wait_for(app, lambda: not wizard.plan.look_is_due)
+        wizard.reload()
+    return show
+
+
+def evaluate_setup(**values: Any) -> Callable[["App"], None]:
+    """What is to be measured; started with a problem where nothing is chosen."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["evaluate"]
+        page.begin()
+        wait_for(app, lambda: page.plan.suites is not None and bool(page.plan.models))
+        page.plan.take(values)
+        page.setup.load()
+        page._show_flow()
+        if not values.get("suites"):
+            page.launch_plan()
+    return show
+
+
+def evaluate_blind(told: bool) -> Callable[["App"], None]:
+    """A pair to judge, or whose answers they were."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["evaluate"]
+        wait_for(app, lambda: page._session is not None)
+        page.judge_blindly()
+        if told:
+            page.blind.reveal()
+    return show
+
+
+def evaluate_suite(app: "App") -> None:
+    """One of the project's own suites in the editor, its first question chosen."""
+    page: Any = app.window.pages["evaluate"]
+    page.begin()
+    wait_for(app, lambda: page.plan.suites is not None)
+    page.edit_suite("held_out_people")
+    wait_for(app, lambda: page._view == "suite")
+    page.suite.table.select(0)
+
+
+def below(id: str) -> Callable[["App"], None]:
+    """A page at its end."""
+    def show(app: "App") -> None:
+        settle(app, 1.0)
+        bar = app.window.pages[id].scroll.verticalScrollBar()
+        bar.setValue(bar.maximum())
+    return show
+
+
 def lineage_read(app: "App") -> None:
     """Sizes and settings come from threads."""
     settle(app, 1.0)
@@ -250,7 +376,9 @@ MOMENTS: tuple[Moment, ...] = (
     *(Moment(f"instruct-{step}", "instruct", project=EMPTY, prepare=instruct_step(step))
       for step in ("models", "recipe", "amount", "preview")),
     Moment("instruct-import", "instruct", project=EMPTY, prepare=instruct_import),
+    Moment("evaluate-empty", "evaluate", project=EMPTY),
     Moment("pretrain-empty", "pretrain", project=EMPTY),
+    Moment("finetune-empty", "sft", project=EMPTY),
     Moment("chat-empty", "chat", project=EMPTY),
     Moment("runs-empty", "runs", project=EMPTY),
     Moment("export-empty", "export", project=EMPTY),
@@ -270,6 +398,37 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("pretrain-done", "pretrain", {"run": "world-200k"}),
     Moment("pretrain-interrupted", "pretrain", {"run": "world-wide"}),
     Moment("pretrain-error", "pretrain", {"run": "world-giant"}),
+    Moment("instruct", "instruct"),
+    *(Moment(f"instruct-with-{step}", "instruct", prepare=instruct_models(step)) for step in ("models", "recipe", "amount", "preview")),
+    Moment("instruct-running", "instruct", {"run": "More questions"}, alive="More questions"),
+    Moment("instruct-interrupted", "instruct", {"run": "More questions"}),
+    Moment("instruct-error", "instruct", {"run": "Nobody there"}),
+    Moment("instruct-result", "instruct", {"set": "Questions from the world's text"}, prepare=instruct_result),
+    Moment("instruct-result-imported", "instruct", {"set": "Questions of the world"}, prepare=instruct_result),
+    Moment("review-table", "instruct", {"set": "Questions from the world's text", "review": True}, prepare=review("table")),
+    Moment("review-card", "instruct", {"set": "Questions from the world's text", "review": True}, prepare=review("card")),
+    Moment("review-edit", "instruct", {"set": "Questions from the world's text", "review": True}, prepare=review("card", "edit")),
+    Moment("review-set-aside", "instruct", {"set": "Questions from the world's text", "review": True},
+           prepare=review("table", title="Questions from the world's text", status="rejected")),
+    Moment("review-error", "instruct", prepare=review_gone),
+    *(Moment(f"finetune-{step}", "sft", prepare=finetune(step)) for step in ("goal", "data", "template", "method", "start")),
+    Moment("finetune-blocked", "sft", prepare=finetune("template", max_seq_len=16)),
+    Moment("finetune-domain", "sft", prepare=finetune("data", "adapt")),
+    Moment("finetune-running", "sft", {"run": "world-answers-long"}, alive="world-answers-long"),
+    Moment("finetune-report", "sft", {"run": "world-answers"}),
+    Moment("finetune-report-lora", "sft", {"run": "world-answers-lora"}),
+    Moment("finetune-interrupted", "sft", {"run": "world-answers-long"}),
+    Moment("finetune-error", "sft", {"run": "world-short"}),
+    Moment("evaluate", "evaluate"),
+    Moment("evaluate-setup", "evaluate",
+           prepare=evaluate_setup(models=("model-2", "model-3"), suites=("held_out_people", "held_out_text"))),
+    Moment("evaluate-problem", "evaluate", prepare=evaluate_setup(models=("model-3",), suites=())),
+    Moment("evaluate-suite", "evaluate", prepare=evaluate_suite),
+    Moment("evaluate-result", "evaluate", {"artifact": "Before and after"}),
+    Moment("evaluate-result-below", "evaluate", {"artifact": "Before and after"}, prepare=below("evaluate")),
+    Moment("evaluate-blind", "evaluate", {"artifact": "Before and after"}, prepare=evaluate_blind(False)),
+    Moment("evaluate-told", "evaluate", {"artifact": "Before and after"}, prepare=evaluate_blind(True)),
+    Moment("evaluate-running", "evaluate", {"run": "All of it"}, alive="All of it"),
     Moment("chat", "chat", prepare=chat(2)),
     Moment("chat-one", "chat", prepare=chat(1, untrained=False)),
     Moment("chat-untrained", "chat", prepare=chat(1)),
@@ -331,11 +490,13 @@ def make_projects(into: Path, recording: Path | None) -> dict[str, Path]:
 
 
 def settle(app: "App", seconds: float) -> None:
-    """Let the window read, draw and lay out what it has to."""
+    """Let the window read, draw and lay out what it has to, also what a thread brought at the last moment."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until or app.context.jobs.busy:
+    while time.monotonic() < until:
         app.qt.processEvents()
         time.sleep(0.005)
+        if app.context.jobs.busy:
+            until = max(until, time.monotonic() + LAST_SECONDS)
 
 
 def show_project(app: "App", project: Path | None) -> bytes | None:
@@ -357,13 +518,44 @@ def restore_recent(kept: bytes | None) -> None:
         layout.recent_file().write_bytes(kept)
 
 
+def named(app: "App", given: dict[str, Any]) -> dict[str, Any]:
+    """A moment's arguments with ids for titles; what the project does not have is left out."""
+    args, project = dict(given), app.context.project
+    if project is None:
+        return args
+    known: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "run": lambda: [(run.title, run.id) for run in project.runs.list()],
+        "set": lambda: [(one.title, one.id) for one in project.library.examples.sets()],
+        "artifact": lambda: [(made.title, made.id) for made in project.artifacts.list()]}
+    for name in set(args) & set(known):
+        args[name] = dict(known[name]()).get(args[name], "")
+    return {name: value for name, value in args.items() if value != ""}
+
+
+@contextmanager
+def held(app: "App", title: str) -> Iterator[None]:
+    """A run that was cut looks as if it went on: its clock is at now, and its lock is held."""
+    project = app.context.project
+    run = next((run for run in project.runs.list() if run.title == title), None) if project is not None and title else None
+    if run is None:
+        yield
+        return
+    from tests.recordings.make import bring_to_now
+    bring_to_now([run])
+    lock = run.lock()
+    assert lock.acquire()
+    app.context.look()
+    try:
+        yield
+    finally:
+        lock.release()
+        app.context.look()
+
+
 def picture(app: "App", moment: Moment, file: Path, width: int, height: int) -> str:
     """Save one picture; what is wrong with its size, "" when nothing is."""
     app.window.resize(width, height)
-    args = dict(moment.args)
-    project = app.context.project
-    if "run" in args and project is not None:
-        args["run"] = next((run.id for run in project.runs.list() if run.title == args["run"]), "")
+    args = named(app, moment.args)
     app.window.show_page(moment.page, args)
     if moment.prepare is not None:
         moment.prepare(app)
@@ -423,13 +615,15 @@ def main(arguments: list[str] | None = None) -> int:
             app.context.set_scale(chosen.scale)
         for moment in wanted:
             kept = show_project(app, projects.get(moment.project))
-            for size in chosen.size or SIZES:
-                width, height = (int(n) for n in size.split("x"))
-                for theme in chosen.theme or THEMES:
-                    app.context.theme.set_mode(theme)
-                    wrong.append(picture(app, moment, chosen.out / f"{moment.name}-{theme}-{size}.png", width, height))
+            with held(app, moment.alive):
+                for size in chosen.size or SIZES:
+                    width, height = (int(n) for n in size.split("x"))
+                    for theme in chosen.theme or THEMES:
+                        app.context.theme.set_mode(theme)
+                        wrong.append(picture(app, moment, chosen.out / f"{moment.name}-{theme}-{size}.png", width, height))
             restore_recent(kept)
         app.window.close()
+        OPEN.close()
         if alive is not None:
             alive.release()
     for line in filter(None, wrong):

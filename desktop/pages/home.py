@@ -62,7 +62,7 @@ class HomePage(Page):
         self._first = self._first_start()
         self._tour = Panel(row(Icon(theme, "play", "accent"),
                                (col(Text(tr("Guided tour"), "strong"),
-                                    small(tr("From random weights to a model you chat with, in 5 minutes."), wrap=True), gap=1), 1),
+                                    small(tr("From random weights to a model that answers, in 5 to 10 minutes."), wrap=True), gap=1), 1),
                                Button(theme, tr("Start tour"), on_click=self._start_tour), gap=14), pad=(16, 12, 16, 12))
 
         self._open_model = Panel(row(Icon(theme, "in", "accent"),
@@ -175,15 +175,18 @@ class HomePage(Page):
     def _first_start(self) -> QWidget:
         theme = self.theme
         tour = ChoiceCard(theme, "play", tr("Take the guided tour"),
-                          tr("Watch a small model grow from random weights until you can chat with it. The text is made on this machine."),
-                          tr("About 5 minutes. The best way to begin."))
+                          tr("Watch a small model grow from random weights until it answers questions. The text is made on this machine."),
+                          tr("5 to 10 minutes. The best way to begin."))
         own = ChoiceCard(theme, "file", tr("Begin with my own text"),
                          tr("Make a project, add a folder of text, train a tokenizer, choose a size and start."),
                          tr("A few megabytes are enough to begin."))
         tour.clicked.connect(self._start_tour)
         own.clicked.connect(self._new_project)
         lines = ((tr("Corpus"), tr("your text, cleaned and counted")), (tr("Tokenizer"), tr("the pieces the model reads and writes")),
-                 (tr("Pretrain"), tr("from random numbers to a model that continues text")), (tr("Chat"), tr("with what you have raised")))
+                 (tr("Pretrain"), tr("from random numbers to a model that continues text")),
+                 (tr("Instruction data"), tr("questions and answers that a local model writes and you look through")),
+                 (tr("Fine-tune"), tr("the model that continues text becomes one that answers")),
+                 (tr("Chat"), tr("with what you have raised")))
         steps = [row(fixed(Text(str(i), "small_strong", "accent"), theme.px(16)), Text(name, "medium"), "+", small(words), gap=10)
                  for i, (name, words) in enumerate(lines, 1)]
         return col(Text(tr("Welcome"), "section"), Text(tr("A language model is raised here in steps, each with its own page. Nothing "

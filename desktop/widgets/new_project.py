@@ -64,10 +64,10 @@ class NewProjectDialog(QDialog):
                               tr("Books, notes, articles: any folder of text becomes what the model knows."),
                               tr("A few megabytes are enough to begin; 100\u00a0kB to play."))
         self.demo = ChoiceCard(theme, "play", tr("Guided tour"), tr("A small generated world of people, places and sums. All stages run by "
-                               "themselves, and you look on."), tr("Made on this machine and labelled as generated. About 5 minutes."))
+                               "themselves, and you look on."), tr("Made on this machine and labelled as generated. 5 to 10 minutes."))
         self.own.clicked.connect(lambda: self._choose(TEXT))
         self.demo.clicked.connect(lambda: self._choose(DEMO))
-        self._quick = Tick(theme, tr("Quick: a smaller world and model, about 2 minutes"))
+        self._quick = Tick(theme, tr("Quick: a smaller world and model, about 3 minutes"))
         self._quick.changed.connect(self._edited)
         return col(side_by_side(self.own, self.demo), self._quick, "+", gap=12)
 
