@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
 from desktop.jobs.background import Background
+from desktop.jobs.collector import Collector
 from desktop.jobs.machine_probe import MachineProbe
 from desktop.settings import Settings
 from desktop.theme.theme import MODES, SCALES, Theme
@@ -41,7 +42,7 @@ class AppContext(QObject):
         self.settings = Settings(layout.settings_file())
         mode, scale = self.settings.get("theme", "system"), self.settings.get("scale", 1.0)
         self.theme = Theme(app, mode if mode in MODES else "system", scale if scale in SCALES else 1.0)
-        self.jobs = Background(self)
+        self.jobs, self.collector = Background(self), Collector(self)
         self.project: Project | None = None
         self.survey: Survey | None = None
         self.machine: MachineFacts | None = MachineFacts.read(layout.machine_file())
@@ -187,3 +188,4 @@ class AppContext(QObject):
         self.probe.stop()
         self._end_server()
         self.jobs.close()
+        self.collector.close()

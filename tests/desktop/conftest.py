@@ -1,5 +1,6 @@
 """What tests of the window get: an own home for settings, one QApplication, a context, a project, a window. Offscreen."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,27 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from desktop.context import AppContext
+from desktop.jobs.collector import collect_due
 from desktop.main_window import MainWindow
 from desktop.theme.theme import Theme
 from engine.project.project import Project
+
+
+@pytest.fixture(autouse=True)
+def collected_here() -> Iterator[None]:
+    """As in the program: no thread but this one destroys what is left of widgets (servers of tests have threads of their own)."""
+    gc.disable()
+    yield
+    collect_due()
+    gc.disable()  # a context that was closed let the collector loose
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """The tests that come after the last of a module may have threads of their own."""
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture
