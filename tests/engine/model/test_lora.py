@@ -153,12 +153,39 @@ def test_it_begins_as_peft_does_and_the_same_everywhere():
         t.numel() for t in state.values())
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_of_tokens_begin_as_the_tables_own_and_only_they_are_trained(tied):
+    model, plain = decoder(config(tie_embeddings=tied)), decoder(config(tie_embeddings=tied))
+    lora = LoraSettings(rank=4, tokens=(150, 7))
+    add_lora(model, lora, seed=4)
+    given = tokens()
+    given[:, 3] = 7
+    assert torch.equal(model(given), plain(given))
+    assert torch.allclose(model.logits(model(given)), plain.logits(plain(given)), atol=1e-5)
+    rows = {n: t for n, t in lora_state(model).items() if n.startswith("tokens.")}
+    assert rows.keys() == ({"tokens.embed"} if tied else {"tokens.embed", "tokens.head"})
+    assert torch.equal(rows["tokens.embed"], plain.embed.weight[[150, 7]])
+    assert trained_parameters(model.parameters()) == adapter_parameters(model.config, lora)
+    before = {n: t.clone() for n, t in model.named_parameters() if not t.requires_grad}
+    optimizer = torch.optim.AdamW([p for _, p in lora_parameters(model)], lr=1e-2)
+    for _ in range(3):
+        model(given[:, :-1], targets_BT=given[:, 1:]).backward()
+        assert model.embed.weight.grad is None
+        optimizer.step()
+    assert all(torch.equal(t, before[n]) for n, t in model.named_parameters() if n in before)
+    assert not torch.equal(model.tokens.embed, plain.embed.weight[[150, 7]])
+    for wrong in ((7, 7), (VOCAB,), (-1,)):
+        with pytest.raises(Mismatch) as told:
+            add_lora(decoder(config()), LoraSettings(rank=4, tokens=wrong), seed=0)
+        assert told.value.remedy
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
 def test_merged_it_is_the_same_function_and_an_ordinary_model(shape):
     made = config(**SHAPES[shape])
     model, plain = decoder(made).eval(), decoder(made)
-    for lora in (SETTINGS["rslora"], SETTINGS["one in the middle"]):  # a second time on what was merged before
+    for lora in (SETTINGS["rslora"], SETTINGS["tokens"], SETTINGS["one in the middle"]):  # a second time on what was merged before
         add_lora(model, lora, seed=1)
         stir(model)
         wanted = model.logits(model(tokens()))
@@ -185,7 +212,7 @@ def test_merging_in_float64_is_exact():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_compiled_and_with_recomputed_activations_the_gradients_are_the_same(shape):
     model = decoder(config(**SHAPES[shape]))
-    add_lora(model, LoraSettings(rank=8), seed=1)
+    add_lora(model, LoraSettings(rank=8, tokens=(7, 150)), seed=1)
     model.train()
     stir(model)
     given = tokens()
@@ -290,12 +317,14 @@ def test_dropout_is_of_the_adapters_input_alone_and_only_in_training():
 
 def test_without_lora_it_is_the_model_it_was():
     model, plain = decoder(config()), decoder(config())
-    add_lora(model, LoraSettings(rank=8), seed=1)
+    add_lora(model, LoraSettings(rank=8, tokens=(7, 150)), seed=1)
     stir(model)
     given = tokens()
+    given[:, 5] = 7
     tuned = model(given)
+    assert (model.logits(tuned)[..., [7, 150]] - plain.logits(tuned)[..., [7, 150]]).abs().max() > 0.1
     with without_lora(model):
-        assert torch.equal(model(given), plain(given))
+        assert torch.equal(model(given), plain(given)) and torch.equal(model.logits(tuned), plain.logits(tuned))
         with without_lora(model):
             pass
         assert torch.equal(model(given), plain(given))
