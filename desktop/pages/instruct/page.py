@@ -3,6 +3,7 @@ a run under way, what came out (result_view.py), the import, and the review of r
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class InstructPage(RunPage):
         self.start.can_review = self.can_review
         self.start.can_tune = self.can_tune
         self.start.wanted.connect(self.act)
-        self._empty = empty_state(theme, self.generate, self.choose_file)
+        self._empty = empty_state(theme, self.generate, self.choose_file, self.write_by_hand)
         self.result = ResultView(context)
         self.bring = ImportView(context)
         self.bring.imported.connect(self._imported)
@@ -514,8 +515,12 @@ class InstructPage(RunPage):
 
     # the review -------------------------------------------------------------------------------------------------------
 
-    def open_review(self, sets: tuple[str, ...], **filters: Any) -> None:
-        """Rows of these sets, one by one. The view is loaded when it is first wanted."""
+    def write_by_hand(self) -> None:
+        """An example of one's own: the first of a set, where there is none."""
+        self.open_review((), then=lambda review: review.write())
+
+    def open_review(self, sets: tuple[str, ...], then: Callable[[Any], object] = lambda review: None, **filters: Any) -> None:
+        """Rows of these sets, one by one. The view is loaded when it is first wanted; `then` is called with it."""
         if not self.can_review:
             return
 
@@ -525,6 +530,7 @@ class InstructPage(RunPage):
                 self._places["review"].layout().addWidget(self.review)
             self.review.load(sets, **filters)
             self._show("review")
+            then(self.review)
         self.context.jobs.run(lambda: importlib.import_module(REVIEW), then=loaded, owner=self)
 
     # files ------------------------------------------------------------------------------------------------------------

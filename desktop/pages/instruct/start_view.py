@@ -106,19 +106,18 @@ class StartView(QWidget):
                          (tr("Used for training"), number(chosen.accepted + chosen.new)), (tr("Made"), clock(chosen.created))])
         show_if(self.review, self.can_review)
         show_if(self.tune, self.can_tune)
-        self.review.setEnabled(chosen.count > 0)
         self.tune.setEnabled(chosen.accepted + chosen.new > 0)
         self.export.setEnabled(chosen.count > 0)
         self.result.setEnabled(chosen.count > 0)
 
 
-def empty_state(theme: Any, generate: Any, bring: Any) -> EmptyState:
+def empty_state(theme: Any, generate: Any, bring: Any, write: Any) -> EmptyState:
     """What the page shows before there are examples."""
     return EmptyState(theme, tr("No examples yet"),
         tr("A base model continues text; examples of questions and answers teach it to reply. A local model can write them from your own "
            "documents, or you bring a file. Nothing leaves this machine."),
         Button(theme, tr("Generate with a local model"), "primary", icon="pairs", on_click=generate),
-        Button(theme, tr("Import a file"), icon="in", on_click=bring),
+        Button(theme, tr("Import a file"), icon="in", on_click=bring), Button(theme, tr("Write one by hand"), on_click=write),
         steps=[(tr("A model that writes"), tr("Ollama, a server, or one of this project"), False),
                (tr("A recipe"), tr("from documents, topics or examples"), False),
                (tr("Your eye"), tr("accept, edit or leave out each row"), False),

@@ -384,3 +384,14 @@ def test_typing_fast_opens_no_window_and_keeps_the_focus(page: InstructPage, win
     qtbot.wait(100)
     assert [w for w in QApplication.topLevelWidgets() if w.isVisible()] == [window]
     assert QApplication.focusWidget() is field
+
+
+def test_the_first_example_can_be_written_by_hand(context, project, qtbot):
+    page = InstructPage(context)
+    qtbot.addWidget(page)
+    page.resize(1100, 720)
+    page.show()
+    page.opened()
+    qtbot.waitUntil(lambda: any(b.isVisible() for b in page.findChildren(QPushButton) if b.text() == "Write one by hand"), timeout=10_000)
+    next(b for b in page.findChildren(QPushButton) if b.text() == "Write one by hand" and b.isVisible()).click()
+    qtbot.waitUntil(lambda: page.review is not None and page.review.writing.isVisible(), timeout=20_000)
