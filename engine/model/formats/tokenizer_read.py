@@ -71,6 +71,11 @@ def _without_tokenizer(folder: Path) -> FormatError:
     return FormatError(tr("{folder} has no tokenizer.json.", folder=folder.name), remedy, code="no_tokenizer")
 
 
+def template_of(folder: Path) -> Any:
+    """The chat template that lies in a folder, as an adapter brings one; None without."""
+    return _template(folder, source.optional_json(folder, CONFIG_FILE, 16_000_000))
+
+
 def _template(folder: Path, config: Mapping[str, Any]) -> Any:
     """The chat template, wherever versions of transformers have put it."""
     if path := source.find(folder, "chat_template.jinja"):

@@ -19,6 +19,7 @@ from engine.project.project import Project
 from engine.stages.export.run import run
 from engine.stages.export.spec import ExportSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.text.tokenizer import Tokenizer
 from tests.engine.model.formats import made
 
 peft = pytest.importorskip("peft")
@@ -137,6 +138,27 @@ def test_an_adapter_that_was_exported_is_imported_and_computes_the_same(tmp_path
     for merge in (True, False):
         again = load_model(made.path, merge=merge)
         assert (again.logits(again(tokens)) - wanted).abs().max() < 1e-5
+
+
+def test_an_adapter_with_a_chat_template_makes_a_model_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    project, _ = tuned(tmp_path, *CASES["llama, some, rslora"])
+    export(project, model="model-2", to="lora", out=str(tmp_path / "x"))
+
+    def chats(template: str | None) -> tuple[bool, str]:
+        config = tmp_path / "x" / "tokenizer_config.json"
+        told = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+        told.pop("chat_template", None)
+        config.write_text(json.dumps(told | ({"chat_template": template} if template else {})), "utf-8")
+        done = CliRunner().invoke(cli, ["import-model", str(project.dir), str(tmp_path / "x"), "--base", "model-1", "--json"])
+        assert done.exit_code == 0, done.output
+        made = project.artifacts.list("model")[-1]
+        return made.facts["chat"], Tokenizer.load(made.path).chat_template
+
+    own = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
+    assert chats(own) == (True, own)
+    assert chats(None)[0] is False
+    assert chats("{{ nothing")[0] is False
 
 
 def test_what_cannot_be_an_adapter_is_said_before_anything_is_written(tmp_path: Path) -> None:
