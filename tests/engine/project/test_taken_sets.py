@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.contract.rows import Example, Message
-from engine.project import layout, lineage, taken_sets
+from engine.project import layout, lineage, snapshots, taken_sets
 from engine.project.project import Project
 from engine.project.runs import Run
 from engine.project.taken_sets import SetChange
@@ -166,3 +166,12 @@ def test_what_came_of_changed_sets_is_stale_and_so_is_what_came_of_that(project:
     assert lineage.reason_words(own, graph) == "The set “Boats” (set-1) has changed since: 1 was rejected or deleted."
     assert lineage.reason_words(through, graph).endswith("It comes in through Ferryman (model-1).")
     assert [s.title for s in graph.nodes["model-1"].sets] == ["Boats"]
+
+
+def test_what_generated_a_set_is_a_parent_of_what_learns_from_it(project: Project) -> None:
+    with project.artifacts.create("examples", title="Made", run="4-instruct") as writer:
+        writer.finish()
+    run = tuned(project, add(project, "Ports", "a", run="4-instruct"), add(project, "More ports", "b", run="4-instruct"),
+                add(project, "Boats", "c"), add(project, "Of a run that is gone", "d", run="3-instruct"))
+    assert snapshots.made_from(project, run.dir) == ("examples-1",)
+    assert [one["title"] for one in snapshots.sets(run.dir)] == ["Ports", "More ports", "Boats", "Of a run that is gone"]
