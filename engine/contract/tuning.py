@@ -32,13 +32,14 @@ class TuningSpec(Spec):
         help=tr("Which projections get small matrices: q, k, v, o, gate, up, down."))
     rslora: bool = option(False, label=tr("rsLoRA"), advanced=True, group=METHOD,
         help=tr("Scales by alpha / √rank, which keeps high ranks useful (Kalajdzievski, 2023)."))
-    lora_tokens: tuple[str, ...] | None = option(None, label=tr("LoRA tokens"), advanced=True, group=METHOD,
-        help=tr("Tokens whose rows of the table of tokens are trained besides the small matrices. Automatic: those of the conversations "
-                "that the model has never met, without which it would not learn to end an answer."))
+    lora_tokens: tuple[str, ...] | None = option(None, label=tr("Trained tokens"), advanced=True, group=METHOD,
+        help=tr("Tokens whose rows of the table are trained where the table is not: with LoRA, and with frozen embeddings. "
+                "Automatic: those of the conversations that the model has never met, without which it would not learn to end an answer."))
     frozen_layers: int = option(0, label=tr("Frozen layers"), ge=0, le=1000, advanced=True, group=METHOD,
         help=tr("The first layers of the model that stay as they are. With full training only."), visible_if=("method", "full"))
     freeze_embeddings: bool = option(False, label=tr("Frozen embeddings"), advanced=True, group=METHOD,
-        help=tr("The table of tokens stays as it is. With full training only."), visible_if=("method", "full"))
+        help=tr("The table of tokens stays as it is, but for tokens that are new to the model. With full training only."),
+        visible_if=("method", "full"))
 
     learning_rate: float | None = option(None, label=tr("Learning rate"), gt=0, le=10, group=SCHEDULE,
         help=tr("From the method and the model's width unless set; LoRA takes about ten times that of full training."))

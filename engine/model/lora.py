@@ -14,7 +14,7 @@ C hidden size, K tokens whose rows are trained.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -302,9 +302,10 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             module.enabled = enabled
 
 
-def freeze(model: Decoder, layers: int = 0, embeddings: bool = False) -> None:
+def freeze(model: Decoder, layers: int = 0, embeddings: bool = False, rows: Sequence[int] = ()) -> None:
     """For full training: the first `layers` layers stay as they are, and with `embeddings` the table of tokens (with it the head, where the
-    two are one) and learned positions. Everything else is trained. Raises SettingError when there are not so many layers."""
+    two are one) and learned positions, but for `rows` of the table. Everything else is trained. Raises SettingError when there are not so
+    many layers."""
     if layers > len(model.layers):
         raise SettingError(tr("{layers} layers cannot be frozen: the model has {count}.", layers=layers, count=len(model.layers)),
                            tr("Freeze fewer."), field="frozen_layers")
@@ -313,6 +314,17 @@ def freeze(model: Decoder, layers: int = 0, embeddings: bool = False) -> None:
     for module in (*model.layers[:layers], *((model.embed, model.positions) if embeddings else ())):
         if module is not None:
             module.requires_grad_(False)
+    if embeddings and rows:
+        _train_rows(model.embed.weight, rows)
+
+
+def _train_rows(weight_VC: nn.Parameter, rows: Sequence[int]) -> None:
+    """Only these rows get a gradient: AdamW leaves a row whose gradient was always 0 exactly as it is, where it does not decay."""
+    weight_VC.requires_grad_(True)
+    kept_V1 = torch.zeros(len(weight_VC), 1, dtype=torch.bool, device=weight_VC.device)
+    kept_V1[list(rows)] = True
+    weight_VC.register_hook(lambda grad_VC: torch.where(kept_V1, grad_VC, 0.0))
+    weight_VC.undecayed = True  # type: ignore[attr-defined]
 
 
 def trained_parameters(parameters: Iterable[nn.Parameter]) -> int:

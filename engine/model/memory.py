@@ -9,7 +9,7 @@ layers in 4 bits; what a frozen matrix took in is kept only where an adapter sta
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.contract.tuning import TARGETS, TuningSpec
 from engine.model.config import ModelConfig
@@ -24,8 +24,9 @@ METHODS = ("full", "lora", "qlora")
 
 @dataclass(frozen=True)
 class Method:
-    """What of a model is trained. `rank`, `targets` and `tokens` (how many have rows that are trained) count with LoRA, the rest with full
-    training only."""
+    """What of a model is trained. `rank` and `targets` count with LoRA; frozen layers and embeddings with full training only; `tokens` (how
+    many have rows that are trained) with LoRA, and with full training where the embeddings are frozen: the table then has a gradient and a
+    state like any other matrix, most of them zeros."""
 
     name: str = "full"
     rank: int = 16
@@ -45,10 +46,11 @@ class Method:
             return adapter_parameters(c, LoraSettings(rank=self.rank, targets=self.targets, tokens=tuple(range(self.tokens))))
         a_layer = (c.parameters - c.embedding_parameters - c.hidden_size * (2 if c.shape == "gpt2" else 1)) // c.num_layers
         head = 0 if c.tie_embeddings else c.vocab_size * c.hidden_size
-        return c.parameters - self.frozen_layers * a_layer - (c.embedding_parameters - head if self.freeze_embeddings else 0)
+        frozen_table = c.embedding_parameters - head - self.tokens * c.hidden_size if self.freeze_embeddings else 0
+        return c.parameters - self.frozen_layers * a_layer - frozen_table
 
     def frozen_head(self, config: ModelConfig) -> bool:
-        return self.name != "full" or (self.freeze_embeddings and config.tie_embeddings)
+        return self.name != "full" or (self.freeze_embeddings and config.tie_embeddings and not self.tokens)
 
 
 FULL = Method()
@@ -77,6 +79,8 @@ def training(config: ModelConfig, *, micro_batch_size: int, seq_len: int, dtype:
     chunked    cross entropy in chunks, as the decoder does it; False: whole logits
     """
     c, size, tokens = config, _SIZES[dtype], micro_batch_size * seq_len
+    if method.name == "full" and method.tokens:  # the table's gradient and state are whole
+        method = replace(method, freeze_embeddings=False, tokens=0)
     matrices, trained = c.matrix_parameters, method.trained(c)
     state = {"adamw": 8 * trained, "muon": 8 * trained - 4 * matrices, "none": 0}[optimizer]
     assert optimizer != "muon" or trained == c.parameters, "Muon is for whole models"

@@ -1,4 +1,4 @@
-"""Tokens that a model has never met, and whose rows LoRA therefore trains besides its matrices.
+"""Tokens that a model has never met, and whose rows are therefore trained where the rest of the table of tokens is not.
 
 A base model that read plain documents has never seen the tokens that part the turns of a conversation. In its table their rows were all
 moved alike (away from every text), so that they point the same way; while the table is frozen none of them can be likelier than all the
@@ -49,9 +49,9 @@ def _directions(rows: torch.Tensor) -> torch.Tensor:
 
 
 def chosen(spec: TuningSpec, tokenizer: Tokenizer, automatic: Iterable[int] = ()) -> tuple[int, ...]:
-    """The tokens whose rows are trained: those that the spec names, or `automatic`; none with full training, which trains every row.
-    Raises SettingError for a name that is no token."""
-    if spec.method == "full":
+    """The tokens whose rows are trained: those that the spec names, or `automatic`; none where the whole table is trained. Raises
+    SettingError for a name that is no token."""
+    if spec.method == "full" and not spec.freeze_embeddings:
         return ()
     if spec.lora_tokens is None:
         return tuple(automatic)

@@ -24,7 +24,8 @@ Matrix = tuple[str, nn.Parameter, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Peak learning rates; `matrix_learning_rate` None means AdamW for everything. Decay is decoupled and spares vectors."""
+    """Peak learning rates; `matrix_learning_rate` None means AdamW for everything. Decay is decoupled and spares vectors, and
+    parameters marked `undecayed`."""
 
     learning_rate: float
     matrix_learning_rate: float | None = None
@@ -49,7 +50,8 @@ class Optimizer:
         chosen = {m[0] for m in self.matrices}
         self.others = [(n, p) for n, p in named if n not in chosen]
         self.parameters = [p for _, p in named]
-        decayed, plain = [p for _, p in self.others if p.ndim >= 2], [p for _, p in self.others if p.ndim < 2]
+        decays = [p.ndim >= 2 and not getattr(p, "undecayed", False) for _, p in self.others]
+        decayed, plain = ([p for (_, p), yes in zip(self.others, decays, strict=True) if yes is wanted] for wanted in (True, False))
         groups = [g for g in ({"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0})
                   if g["params"]]
         kinds = {p.device.type for p in self.parameters}

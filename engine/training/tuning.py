@@ -218,8 +218,8 @@ class Tuner:
 
     @property
     def trained_tokens(self) -> tuple[int, ...]:
-        """Tokens whose rows the adapter trains."""
-        return self.lora.tokens if self.uses_lora else ()
+        """Tokens whose rows are trained while the rest of the table stays as it is."""
+        return self.lora.tokens if self.uses_lora else self.plan.tokens
 
     def _model(self, dtype: torch.dtype) -> Decoder:
         """The starting model on the device, what is not trained frozen."""
@@ -231,7 +231,7 @@ class Tuner:
         if self.uses_lora:
             lora.add_lora(model, self.lora, spec.seed, frozen_dtype=None if spec.method == "qlora" else dtype)
         else:
-            lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings)
+            lora.freeze(model, spec.frozen_layers, spec.freeze_embeddings, self.plan.tokens)
         model.compute_dtype = dtype if dtype != torch.float32 else None
         return model
 

@@ -12,6 +12,7 @@ import numpy as np
 from engine.contract.context import RunContext
 from engine.contract.events import Notice
 from engine.contract.rows import Example
+from engine.contract.tuning import TuningSpec
 from engine.contract.words import tr, trn
 from engine.model.decoder import Decoder
 from engine.project import snapshots
@@ -76,6 +77,10 @@ class Conversations:
         """Special tokens of the conversations that the starting model has never met."""
         special = set(self.start.tokenizer.special.values())
         return new_tokens.unmet(self.start.ref.folder, special & set(np.unique(self.train.ids).tolist()))
+
+    def keeps_head(self, spec: TuningSpec) -> bool:
+        """Whether the head stays as it is, so that tokens the model never met stay as unlikely as they are."""
+        return spec.method != "full" or (spec.freeze_embeddings and self.start.config.tie_embeddings)
 
     def rows(self, spec: SftSpec, rank: int = 0, world_size: int = 1) -> ExampleRows:
         batch, tokenizer = plan.batch_size(spec, len(self.train)), self.start.tokenizer
@@ -146,12 +151,12 @@ def tell_unmet(conversations: Conversations, tuner: Tuner, context: RunContext) 
     """Say which tokens' rows are trained because the model has never met them; and warn where the end of an answer is such a token, and
     neither its row nor the head is trained (new_tokens.py says why that cannot be learned). A full training tells them apart."""
     train, tokenizer = conversations.train, conversations.start.tokenizer
-    if not tuner.plan.trained.frozen_head(conversations.start.config):
+    if not conversations.keeps_head(tuner.spec):
         return
     taught = [tokenizer.token_text(id) for id in conversations.unmet if id in tuner.trained_tokens]
     if taught:
         context.emit(Notice(level="info", code="token_rows", title=tr("Tokens that are new to the model"), step=0,
-            text=tr("This model has never met {tokens}: their rows of the table of tokens are trained besides the small matrices.",
+            text=tr("This model has never met {tokens}: their rows of the table of tokens are trained, the others stay as they are.",
                     tokens=", ".join(taught))))
     ends = set(np.unique(train.ids[train.trained]).tolist()) & chat_mask.end_ids(tokenizer)
     for id in conversations.unmet:
@@ -159,7 +164,7 @@ def tell_unmet(conversations: Conversations, tuner: Tuner, context: RunContext) 
             context.emit(Notice(level="warning", code="end_never_learned", title=tr("It may not learn when to stop"), step=0,
                 text=tr("This model has never met {token}, which ends an answer, and the table of tokens stays as it is.",
                         token=tokenizer.token_text(id)),
-                remedy=tr("Leave the LoRA tokens to be chosen automatically, or train fully.")))
+                remedy=tr("Leave the trained tokens to be chosen automatically, or train fully.")))
 
 
 class HeldOut:

@@ -61,7 +61,7 @@ def prepare(spec: SftSpec, conversations: Conversations, facts: DeviceFacts, con
     start, left = conversations.start, conversations.train.left_out
     rows = conversations.rows(spec, context.rank, context.world_size)
     load = conversations.load_of(spec, rows)
-    automatic = conversations.unmet if spec.method != "full" and spec.lora_tokens is None else ()
+    automatic = conversations.unmet if conversations.keeps_head(spec) and spec.lora_tokens is None else ()
     plan = resolve(spec, start.config, load, facts, context.world_size, new_tokens.chosen(spec, start.tokenizer, automatic))
     check_fit(plan, facts)
     general = evaluated_tokens(GENERAL_TOKENS, load, plan.eval_every, general_row(start))

@@ -12,7 +12,7 @@ import torch
 
 from engine.contract.errors import Mismatch, SettingError
 from engine.contract.tuning import TARGETS
-from engine.model import hf
+from engine.model import hf, memory
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model.formats.peft_write import modules, peft_config, peft_tensors, prefix
@@ -29,6 +29,7 @@ from engine.model.lora import (
     trained_parameters,
     without_lora,
 )
+from engine.training.optim import Optimizer, OptimizerSettings
 
 VOCAB = 199
 BASE = dict(vocab_size=VOCAB, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=112, max_seq_len=96)
@@ -387,3 +388,22 @@ def test_frozen_layers_and_embeddings_get_no_gradients_and_the_rest_gets_its_own
     assert all(p.requires_grad for p in model.parameters())
     with pytest.raises(SettingError, match="3 layers"):
         freeze(model, 3)
+
+
+def test_of_a_frozen_table_only_the_chosen_rows_are_trained():
+    """Even with weight decay the others stay as they are, to the bit; the chosen ones move as they would alone."""
+    model, free = decoder(config()), decoder(config())
+    freeze(model, embeddings=True, rows=(3, 7))
+    before = model.embed.weight.detach().clone()
+    optimizer = Optimizer(model.named_parameters(), OptimizerSettings(1e-2, weight_decay=0.1))
+    for step in range(3):
+        for one in (model, free) if step == 0 else (model,):
+            one(tokens()[:, :-1], targets_BT=tokens()[:, 1:]).backward()
+        if step == 0:
+            assert torch.allclose(model.embed.weight.grad[[3, 7]], free.embed.weight.grad[[3, 7]], atol=1e-6)
+        optimizer.step(1.0)
+        optimizer.zero_grad()
+    moved = (model.embed.weight.detach() != before).any(1).nonzero().flatten().tolist()
+    assert moved == [3, 7]
+    assert memory.Method(freeze_embeddings=True, tokens=2).trained(model.config) == \
+        memory.Method(freeze_embeddings=True).trained(model.config) + 2 * model.config.hidden_size

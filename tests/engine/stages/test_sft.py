@@ -175,6 +175,7 @@ def test_lora_trains_the_rows_of_tokens_that_the_model_never_met_and_learns_to_s
     assert told(method="lora") == ({"token_rows"}, ["<|user|>", "<|assistant|>", "<|end|>"])
     assert told(method="lora", lora_tokens=()) == ({"end_never_learned"}, [])
     assert told(method="lora", lora_tokens=("<|end|>",)) == ({"token_rows"}, ["<|end|>"])
+    assert told(freeze_embeddings=True) == told(method="lora")
     assert told() == told(method="lora", model=made_by(project, done).id) == (set(), [])
     with pytest.raises(SettingError) as refused:
         told(method="lora", lora_tokens=("<|fin|>",))
