@@ -1,11 +1,12 @@
-"""A person at a screen: `python -m tests.e2e.person_xdotool PICTURES` goes from the first window to a chat with a trained model, and exits
-non-zero if it does not arrive.
+"""A person at a screen: `python -m tests.e2e.person_xdotool PICTURES` goes from the first window to a chat with a trained model, brings
+questions and answers, fine-tunes it on them and talks with what came out; exits non-zero if it does not arrive.
 
 Outside the application altogether: a virtual screen (Xvfb), a window manager if there is one (openbox), the real window as a process of its
 own, mouse and keyboard by xdotool. What to press is seen in pictures of the screen: the one filled button of a page is the way on; a few
-fields are where a window of 1280 x 800 has them. Numbered pictures of the way go to PICTURES.
+fields, and the rail's entries, are where a window of 1280 x 800 has them. Numbered pictures of the way go to PICTURES.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,9 @@ DIAL_LEFT = (313, 239)
 FIELDS = {"Context length": (662, 432), "Tokens to train on": (662, 530), "Batch": (662, 579), "Samples": (662, 677)}
 SETTINGS = {"Context length": "64", "Tokens to train on": "60000", "Batch": "1024", "Samples": "20"}
 LEFT_PANE = (270, 175, 740, 600)
+RAIL = {"Instruction data": (94, 205), "Fine-tune": (94, 235)}
+IMPORT_A_FILE = (871, 440)
+QUESTIONS = 80
 PROMPT = "Hanna's job is"
 Box = tuple[int, int, int, int]
 
@@ -243,7 +247,56 @@ def go(person: Person, work: Path) -> None:
     person.keep("chat")
     assert [model.id for model in list_models(Project.open(project))][0] == "model-1"
     person.wait("the chat on the disk", lambda: Project.open(project).library.chats(), 30)
+    answer(person, work, project)
     person.key("ctrl+q")
+
+
+def answer(person: Person, work: Path, project: Path) -> None:
+    """From a model that continues text to one that answers."""
+    asked = World(7).questions("train")
+    rows = [{"messages": [{"role": "user", "content": q.text}, {"role": "assistant", "content": q.answer}]}
+            for q in asked[::len(asked) // QUESTIONS]]
+    (work / "questions.json").write_text(json.dumps(rows), "utf-8")
+    library = Project.open(project).library
+    person.press(RAIL["Instruction data"])
+    time.sleep(1.5)
+    person.keep("no-examples")
+    person.press(IMPORT_A_FILE)
+    time.sleep(1.5)
+    person.key("ctrl+a")
+    person.type(str(work / "questions.json"))
+    person.key("Return")
+    time.sleep(2.0)
+    person.keep("import")
+    person.press_way_on("Import")
+    person.wait("the set", lambda: any(one.count == len(rows) for one in library.examples.sets()), 60)
+    time.sleep(2.0)
+    person.keep("set")
+
+    person.press(RAIL["Fine-tune"])
+    time.sleep(1.5)
+    person.keep("tune-goal")
+    for step in ("data", "template", "method", "start"):
+        person.press_way_on(f"Next: {step}")
+        time.sleep(6.0 if step == "template" else 1.0)  # the microscope looks at the batches
+        person.keep(f"tune-{step}")
+    person.press_way_on("Start training")
+    person.wait("the tuned model", lambda: (project / "artifacts" / "model-2" / "manifest.json").exists(), 240)
+    time.sleep(3.0)
+    person.keep("report")
+
+    person.press_way_on("Chat with it")
+    time.sleep(4.0)
+    person.key("ctrl+a")
+    person.type(asked[0].text)
+    person.key("ctrl+Return")
+
+    def talked() -> bool:
+        talk = next((chat for chat in library.chats() if chat.mode == "chat"), None)
+        return talk is not None and "model-2" in {turn.model for turn in library.turns(talk.id)}
+    person.wait("an answer of the tuned model on the disk", talked, 90)
+    time.sleep(2.0)
+    person.keep("talk")
 
 
 def main(pictures: Path) -> int:
