@@ -59,9 +59,9 @@ class RunRows:
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def look(self) -> list[RunRow]:
-        """All rows, newest first."""
+        """All rows, newest first; without previews of a few rows, which are looked at where they are made."""
         waiting = {e.run for e in queue.entries() if e.project == str(self._project.dir)}
-        return [self._row(run, run.id in waiting) for run in reversed(self._project.runs.list())]
+        return [self._row(run, run.id in waiting) for run in reversed(self._project.runs.list()) if not run.spec.get("preview")]
 
     def _row(self, run: Run, queued: bool) -> RunRow:
         state = self._state(run)

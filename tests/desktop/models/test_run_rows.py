@@ -9,6 +9,7 @@ from desktop.models.run_rows import RunRows, differences, inputs_words, summary
 from engine.project import layout
 from engine.project.project import Project
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.instruct.spec import InstructSpec
 from engine.stages.pretrain.spec import PretrainSpec
 from tests.recordings.record import Story, newspaper, write_run
 
@@ -76,3 +77,10 @@ def test_only_changed_settings_differ(tmp_path: Path) -> None:
 def test_inputs_in_words() -> None:
     assert inputs_words({"corpus": "corpus-3", "tokenizer": "tokenizer-2"}) == "Corpus 3, tokenizer 2"
     assert inputs_words({}) == ""
+
+
+def test_previews_are_no_runs_of_their_own(tmp_path: Path, home: Path) -> None:
+    project = Project.create(tmp_path / "project", "Previews")
+    for preview in (0, 5):
+        project.runs.create(InstructSpec(responder="project:model-1", recipe="reasoning", preview=preview))
+    assert [row.number for row in RunRows(project).look()] == [1]
