@@ -147,7 +147,8 @@ class RunProgress:
                 tell(self.console, result["remedy"])
         if result["status"] == "crashed":
             tell(self.console, result["log"])
-        if result["status"] in ("stopped", "paused", "crashed") and (state.checkpoints or layout.work(self.run.dir).exists()):
+        if result["status"] == "crashed" or result["status"] in ("stopped", "paused") and (
+                state.checkpoints or layout.work(self.run.dir).exists()):  # a crashed run without a checkpoint begins anew
             tell(out, tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id))
 
     def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:

@@ -155,6 +155,10 @@ def read_file(path: Path, columns: Mapping[str, str]) -> Iterator[Question]:
         for wanted, column in columns.items():
             if column not in row and wanted in ("prompt", "answer"):
                 raise _bad(where, tr("it has no column {column}", column=column))
+        if not columns and not {"prompt", "messages"} & row.keys():
+            raise FormatError(tr("{where} cannot be asked: {why}.", where=where, why=tr("it has no prompt")),
+                              tr("Say in the suite which column it is, under [columns]: prompt = \"{column}\".",
+                                 column=next(map(str, row), tr("question"))), code="bad_question")
         mapped = {wanted: row[column] for wanted, column in columns.items() if column in row}
         rest = {key: value for key, value in row.items() if key not in columns.values()}
         if columns:  # other columns of a file of others are no groups of ours

@@ -97,7 +97,9 @@ def read(path: Path, own: bool = False) -> Suite:
     """The suite in a file."""
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+    except UnicodeDecodeError as wrong:
+        raise FormatError(tr("{file} is not text in UTF-8.", file=path.name), tr("Save it as UTF-8."), code="bad_suite") from wrong
+    except tomllib.TOMLDecodeError as wrong:
         raise FormatError(tr("{file} is not a suite that can be read: {why}.", file=path.name, why=str(wrong)), tr("Correct the file."),
                           code="bad_suite") from wrong
     if unknown := sorted(set(raw) - KEYS):

@@ -36,11 +36,15 @@ OPEN, CLOSE = "generation_begins", "generation_ends"
 def render(template: str, messages: Sequence[Mapping[str, Any]], *, bos_token: str = "", eos_token: str = "",
            add_generation_prompt: bool = True, **values: Any) -> str:
     """`messages` ({"role", "content"}) as one text. A template that refuses the conversation, or is broken, is a FormatError."""
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError, TemplateSyntaxError
 
     try:
         return _compiled(template).render(messages=[dict(m) for m in messages], bos_token=bos_token, eos_token=eos_token,
                                           add_generation_prompt=add_generation_prompt, **values)
+    except TemplateSyntaxError as wrong:
+        raise FormatError(tr("The chat template is no template: line {line}, {reason}.", line=wrong.lineno,
+                             reason=str(wrong.message).rstrip(".")), tr("Correct it there, or choose another template."),
+                          code="chat_template") from wrong
     except TemplateError as wrong:
         raise FormatError(tr("The chat template cannot show this conversation: {reason}", reason=str(wrong)),
                           tr("Change the roles, or the template of the tokenizer."), code="chat_template") from wrong

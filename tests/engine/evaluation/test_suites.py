@@ -132,3 +132,16 @@ def test_an_id_follows_the_content_alone():
     first = questions.of_table({"prompt": "a", "answer": "b"}, "x").id
     assert first == questions.of_table({"answers": ["b"], "prompt": "a"}, "y").id
     assert first != questions.of_table({"prompt": "a", "answer": "c"}, "x").id
+
+
+def test_a_file_of_others_is_told_how_to_name_its_columns(tmp_path):
+    own(tmp_path, "mine", 'kind = "questions"\nfile = "q.csv"\n', q_csv="question,answer\nWho?,me\n")
+    with pytest.raises(FormatError, match=r'\[columns\]: prompt = "question"'):
+        suites.load("mine", tmp_path)
+
+
+def test_a_suite_that_is_no_text_is_told_in_words(tmp_path):
+    own(tmp_path, "mine", "")
+    (layout.suites(tmp_path) / "mine.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(FormatError, match="mine.toml is not text in UTF-8"):
+        suites.load("mine", tmp_path)

@@ -205,3 +205,9 @@ def test_a_block_leaves_no_trace_where_nobody_asks_for_it():
     assert chat_template.render(MARKED, messages, add_generation_prompt=False) == \
         chat_template.render(without, messages, add_generation_prompt=False)
     assert chat_template.marks_generation("{%- generation -%}x{% endgeneration %}") and not chat_template.marks_generation(CHATML)
+
+
+def test_a_template_that_is_none_is_told_by_its_line():
+    with pytest.raises(FormatError, match="no template: line 2,") as refused:
+        chat_template.render("{{ bos_token }}\n{{ broken", [{"role": "user", "content": "q"}])
+    assert "Correct it" in refused.value.remedy
