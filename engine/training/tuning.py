@@ -300,8 +300,8 @@ class Tuner:
         return Ending(kept, before, after, state)
 
     def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any]) -> Artifact | None:
-        """The finished model as an artifact (adapters merged, the adapter beside), under the spec's title or else `title`; one that a
-        killed attempt had finished already is taken as it is. Rank 0 writes."""
+        """The finished model as an artifact (adapters merged, the adapter beside), under the spec's title or else `title`, numbered
+        where the project has a model of that name; one that a killed attempt had finished already is taken as it is. Rank 0 writes."""
         facts = {"model": self.start.ref.id, "method": self.plan.method, "parameters": self.plan.config.parameters,
                  "trainable": self.plan.trainable, "learning_rate": self.plan.learning_rate, **outcome}
         self.context.emit(Facts(facts={"outcome": facts}))
@@ -309,7 +309,7 @@ class Tuner:
             return None
         made = project.artifacts.made_by(self.context.run_id, "model")
         if made is None:
-            with project.artifacts.create("model", title=self.spec.title or title, parents=tuple(dict.fromkeys(parents)),
+            with project.artifacts.create("model", title=self.spec.title or _untaken(project, title), parents=tuple(dict.fromkeys(parents)),
                                           run=self.context.run_id, spec=self.spec.model_dump(mode="json")) as writer:
                 self._write_finished(writer.path, parts.model)
                 made = writer.finish(**facts)
@@ -327,3 +327,13 @@ class Tuner:
         else:
             save_weights(folder, model)
         self.start.write_words(folder)
+
+
+def _untaken(project: Project, title: str) -> str:
+    """`title`, or with the next number that no model of the project has."""
+    taken, number = {made.title for made in project.artifacts.list("model")}, 2
+    if title not in taken:
+        return title
+    while f"{title} {number}" in taken:
+        number += 1
+    return f"{title} {number}"

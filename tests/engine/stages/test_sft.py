@@ -24,7 +24,7 @@ from engine.stages.sft.run import run
 from engine.stages.sft.spec import SftSpec
 from engine.text import bpe, chat_template
 from engine.text.tokenizer import Tokenizer
-from engine.training import precision
+from engine.training import precision, tuning
 
 THINGS = "apple brick cloud dress eagle fence grape horse island jacket kettle ladder mirror needle orange pencil quilt river".split()
 COLOURS = "red blue green white black".split()
@@ -362,3 +362,14 @@ def test_facts_have_the_plan_in_plain_values(done):
     import json
     for event in done.of(Facts):
         json.dumps(event.facts)
+
+
+def test_models_without_a_name_of_their_own_are_told_apart(tmp_path):
+    project = Project.create(tmp_path / "p")
+    for _ in range(2):
+        title = tuning._untaken(project, "base, tuned")
+        with project.artifacts.create("model", title=title, parents=(), run="", spec={}) as writer:
+            (writer.path / "config.json").write_text("{}", "utf-8")
+            writer.finish()
+    assert [made.title for made in project.artifacts.list("model")] == ["base, tuned", "base, tuned 2"]
+    assert tuning._untaken(project, "base, tuned") == "base, tuned 3"
