@@ -36,7 +36,7 @@ FIELDS = {"Context length": (662, 432), "Tokens to train on": (662, 530), "Batch
 SETTINGS = {"Context length": "64", "Tokens to train on": "60000", "Batch": "1024", "Samples": "20"}
 LEFT_PANE = (270, 175, 740, 600)
 RAIL = {"Instruction data": (94, 205), "Fine-tune": (94, 235)}
-IMPORT_A_FILE = (871, 440)
+BESIDE = 56
 QUESTIONS = 80
 PROMPT = "Hanna's job is"
 Box = tuple[int, int, int, int]
@@ -129,14 +129,14 @@ class Person:
         self.do("mousemove", "5", "895")  # what the pointer is over looks different
         time.sleep(0.4)
 
-    def press_way_on(self, what: str, besides: list[Box] | None = None, seconds: float = 60.0) -> None:
-        """Press the filled button, once it stands still."""
+    def press_way_on(self, what: str, besides: list[Box] | None = None, seconds: float = 60.0, right: bool = False) -> None:
+        """Press the filled button, once it stands still, or the one at its right."""
         def steady() -> Box | None:
             first = self.button(besides)
             time.sleep(0.3)
             return first if first is not None and self.button(besides) == first else None
         left, top, width, height = self.wait(f"the button {what!r}", steady, seconds)
-        self.press_at(left + width / 2, top + height / 2)
+        self.press_at(left + width + BESIDE if right else left + width / 2, top + height / 2)
 
     def press(self, place: tuple[int, int]) -> None:
         """A place of the window, in its own coordinates."""
@@ -261,7 +261,7 @@ def answer(person: Person, work: Path, project: Path) -> None:
     person.press(RAIL["Instruction data"])
     time.sleep(1.5)
     person.keep("no-examples")
-    person.press(IMPORT_A_FILE)
+    person.press_way_on("Import a file", right=True)
     time.sleep(1.5)
     person.key("ctrl+a")
     person.type(str(work / "questions.json"))

@@ -12,4 +12,4 @@ from tests.e2e import person_xdotool
 @pytest.mark.skipif(bool(person_xdotool.missing()), reason="needs Xvfb, xdotool and ImageMagick's import")
 def test_a_person_at_a_screen_arrives_at_a_model_that_answers(tmp_path: Path) -> None:
     assert person_xdotool.main(tmp_path / "pictures") == 0
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 28
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 33

@@ -158,10 +158,10 @@ def make_answers(maker: Maker, base: str) -> None:
     write_suites(project, world)
     write_blind(project, world)
     tune = {**TUNED, "model": base, "examples": json.dumps([sets[IMPORTED]])}
-    maker.stage("sft", {**tune, "title": "world-answers", "epochs": 6, "learning_rate": 0.004, "freeze_embeddings": True})
+    maker.stage("sft", {**tune, "title": "world-answers", "epochs": 8, "learning_rate": 0.003})
     maker.stage("sft", {**tune, "title": "world-answers-lora", "method": "lora", "epochs": 3, "learning_rate": 0.01})
     maker.stage("sft", {**tune, "title": "world-short", "max_seq_len": 16}, fails=True)
-    maker.until("sft", {**tune, "title": "world-answers-long", "epochs": 20, "learning_rate": 0.004}, 60)
+    maker.until("sft", {**tune, "title": "world-answers-long", "epochs": 20, "learning_rate": 0.003}, 60)
     tuned = [a.id for a in project.artifacts.list("model") if a.title.startswith("world-answers")]
     compare = {"models": json.dumps([base, *tuned]), "corpus": "corpus-1", "max_tokens": 16, "text_bytes": 20_000}
     maker.until("evaluate", {**compare, "title": "All of it", "suites": json.dumps([PEOPLE, PAIRS, "held_out_text"]), "samples": 8,
@@ -175,7 +175,7 @@ def write_blind(project: Project, world: World) -> None:
     """A suite of the project's own for people to judge blindly: a world's model knows of nothing else."""
     questions = world.questions(PEOPLE)[::24]
     lines = [f"title = {json.dumps('Whose answer is better?')}", 'sentence = "Questions about people of the world, judged by you."',
-             'kind = "blind"', "max_tokens = 16", *(f"[[questions]]\nprompt = {json.dumps(q.text)}" for q in questions)]
+             'kind = "blind"', "library = false", "max_tokens = 16", *(f"[[questions]]\nprompt = {json.dumps(q.text)}" for q in questions)]
     (layout.suites(project.dir) / f"{BLIND}.toml").write_text("\n".join(lines) + "\n", "utf-8")
 
 
