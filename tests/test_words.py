@@ -23,7 +23,7 @@ sys.modules["messages"] = messages
 spec.loader.exec_module(messages)
 
 # Names, not sentences: the same in every language.
-NAMES = {"torch.compile", "UTF-8", "UTF-16", "Latin-1", "Windows-1252", "Llama", "GPT-2", "LoRA", "QLoRA",
+NAMES = {"torch.compile", "UTF-8", "UTF-16", "Latin-1", "Windows-1252", "Llama", "GPT-2", "LoRA", "QLoRA", "PEFT",
          "Muon + AdamW", "AdamW", "float32", "bfloat16",
          "float16", "Fledge", "CUDA", "MPS", "CPU", "PNG", "CSV", "MFU", "Top-k", "Top-p", "min", "kB", "MB", "GB", "Ctrl"}
 WORD = re.compile(r"[A-Za-z]{2,}")

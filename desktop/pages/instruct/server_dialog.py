@@ -28,6 +28,7 @@ from engine.project import launch
 
 MODULE = "engine.generators.server_models"
 PULL_MODULE = "engine.generators.pull"
+EXAMPLE_ADDRESS, EXAMPLE_MODEL = "http://127.0.0.1:1234/v1", "llama3.2"
 
 
 def tidy(address: str) -> str:
@@ -46,7 +47,7 @@ class ServerDialog(QDialog):
         self.theme, self._inquiry = theme, Inquiry(self, limit=20.0)
         self.setWindowTitle(tr("Add a server"))
         self.setFixedWidth(theme.px(520))
-        self.address = TextField(address, placeholder="http://127.0.0.1:1234/v1", name=tr("Address"))
+        self.address = TextField(address, placeholder=EXAMPLE_ADDRESS, name=tr("Address"))
         self.address.changed.connect(self._changed)
         self.address.returnPressed.connect(self._ask)
         self.confirmation = TextField(placeholder="", name=tr("Type the host again to confirm it"))
@@ -134,7 +135,7 @@ class PullDialog(QDialog):
         self._said: dict[str, Any] = {}
         self.setWindowTitle(tr("Get a model"))
         self.setFixedWidth(theme.px(480))
-        self.name = TextField("", placeholder="llama3.2", name=tr("Name of the model"))
+        self.name = TextField("", placeholder=EXAMPLE_MODEL, name=tr("Name of the model"))
         self.name.changed.connect(self._changed)
         self.name.returnPressed.connect(self._start)
         self.bar, self._words = Bar(theme, name=tr("Fetched")), small()
