@@ -157,16 +157,16 @@ def test_it_starts_a_server_of_its_own_survives_its_death_and_starts_another(tmp
     began = time.perf_counter()
     client.start()
     assert time.perf_counter() - began < 0.3 and client.state == "starting"
-    qtbot.waitUntil(lambda: client.can_ask and client.listed, timeout=30_000)
+    qtbot.waitUntil(lambda: client.can_ask and client.listed, timeout=80_000)
     heard = Heard(client.complete(MODEL, PROMPT, SamplingSettings(temperature=1.0, max_tokens=4000, top_k=0, top_p=1)))
-    qtbot.waitUntil(lambda: bool(heard.tokens), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(heard.tokens), timeout=80_000)
     os.kill(client._pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: heard.over and client.state == "failed", timeout=10_000)
     assert heard.errors[0].code == "server_gone" and heard.tokens and failures[0].remedy
     client.start()
-    qtbot.waitUntil(lambda: client.can_ask and client.listed, timeout=30_000)
+    qtbot.waitUntil(lambda: client.can_ask and client.listed, timeout=80_000)
     again = Heard(client.complete(MODEL, PROMPT, SamplingSettings(max_tokens=3)))
-    qtbot.waitUntil(lambda: again.over, timeout=30_000)
+    qtbot.waitUntil(lambda: again.over, timeout=80_000)
     assert again.ends
     pid = client._pid
     client.stop_server()
