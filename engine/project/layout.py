@@ -35,6 +35,11 @@ def runs(project: Path) -> Path:
     return project / "runs"
 
 
+def making_lock(project: Path) -> Path:
+    """Held while a run is made, so that no two get one number."""
+    return runs(project) / ".making.lock"
+
+
 def run(project: Path, id: str) -> Path:
     return runs(project) / id
 

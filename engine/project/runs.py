@@ -23,6 +23,8 @@ RESUMABLE = ("interrupted", "paused", "stopped", "failed", "crashed")
 NAME = re.compile(r"[1-9][0-9]*-[a-z_]+")
 """Folders with other names (a copy made by hand, say) are nobody's runs."""
 CHECKPOINT = re.compile(r"step-[0-9]{8,}")
+MAKING_SECONDS = 60.0
+"""How long one waits for another run to be made: large sets of examples are copied into it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,15 @@ class RunStore:
         inputs = {n: str(getattr(spec, n)) for n in fields if type(spec).option_of(n).artifact and getattr(spec, n)}
         title = str(getattr(spec, "title", ""))
         self.folder.mkdir(parents=True, exist_ok=True)
+        making = FileLock(layout.making_lock(self.folder.parent))
+        if not making.acquire(wait=MAKING_SECONDS):  # two runs made at the same moment would get one number
+            raise Locked(tr("Another run is being made."), tr("Try again in a moment."))
+        try:
+            return self._create(spec, inputs, title)
+        finally:
+            making.release()
+
+    def _create(self, spec: Spec, inputs: dict[str, str], title: str) -> Run:
         number = max([self._number(p.name) for p in self.folder.iterdir()], default=0)
         while True:
             number += 1

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from engine.project.library import Library
 from engine.project.models import list_models, resolve
 from engine.project.project import Project, place_warning
 from engine.project.run_state import RunState
+from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
@@ -233,3 +235,11 @@ def test_a_worker_that_died_with_last_words_crashed_one_without_was_interrupted(
     assert run.status_of(dead) == "crashed"
     log.write_text(log.read_text() + "12:01:00 1-tokenizer, attempt 2, cpu, seed 42\n")
     assert run.status_of(dead) == "interrupted", "the words of an earlier attempt do not count"
+
+
+def test_runs_made_at_the_same_moment_get_numbers_of_their_own(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project", "Busy")
+    specs = [CorpusSpec(sources=(str(n),)) if n % 2 else TokenizerSpec(corpus="corpus-1") for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda spec: Project.open(project.dir).runs.create(spec), specs))
+    assert sorted(run.number for run in made) == list(range(1, 9))
