@@ -144,25 +144,21 @@ def make_answers(maker: Maker, base: str) -> None:
     file.write_text("\n".join(json.dumps({"question": q.text, "answer": q.answer, "known": q.value})
                               for q in asked[::max(1, len(asked) // QUESTIONS)]) + "\n", "utf-8")
     maker.call("examples", str(maker.dir), "import", str(file), "--title", IMPORTED)
-    with writers(0.02) as server:
-        named = f"{server.address}/v1 "
-        told = {"responder": named + CAREFUL, "second_responder": named + HASTY, "judge": named + JUDGE, "recipe": "documents",
-                "corpus": "corpus-1", "check_language": False, "lowest_score": 5}
-        maker.stage("instruct", {**told, "title": GENERATED, "count": ROWS})
     with writers(0.1) as server:
-        maker.until("instruct", {**told, **{k: v.replace(named, f"{server.address}/v1 ") for k, v in told.items() if isinstance(v, str)},
-                                 "title": "More questions", "count": 400}, 20, rows_written)
-    maker.stage("instruct", {**told, "title": "Nobody there", "count": 20, "retries": 1}, fails=True)
+        maker.until("instruct", {**told_to(server.address), "title": "More questions", "count": 400}, 20, rows_written)
+    maker.stage("instruct", {**told_to(server.address), "title": "Nobody there", "count": 20, "retries": 1}, fails=True)
+    with writers(0.02) as server:
+        maker.stage("instruct", {**told_to(server.address), "title": GENERATED, "count": ROWS})
     review(project)
     sets = {one.title: one.id for one in project.library.examples.sets()}
     write_suites(project, world)
     write_blind(project, world)
     tune = {**TUNED, "model": base, "examples": json.dumps([sets[IMPORTED]])}
-    maker.stage("sft", {**tune, "title": "world-answers", "epochs": 8, "learning_rate": 0.003})
-    maker.stage("sft", {**tune, "title": "world-answers-lora", "method": "lora", "epochs": 3, "learning_rate": 0.01})
     maker.stage("sft", {**tune, "title": "world-short", "max_seq_len": 16}, fails=True)
     maker.until("sft", {**tune, "title": "world-answers-long", "epochs": 20, "learning_rate": 0.003}, 60)
-    tuned = [a.id for a in project.artifacts.list("model") if a.title.startswith("world-answers")]
+    maker.stage("sft", {**tune, "title": "world-answers-lora", "method": "lora", "epochs": 3, "learning_rate": 0.01})
+    maker.stage("sft", {**tune, "title": "world-answers", "epochs": 8, "learning_rate": 0.003})
+    tuned = sorted((a.id for a in project.artifacts.list("model") if a.title.startswith("world-answers")), reverse=True)
     compare = {"models": json.dumps([base, *tuned]), "corpus": "corpus-1", "max_tokens": 16, "text_bytes": 20_000}
     maker.until("evaluate", {**compare, "title": "All of it", "suites": json.dumps([PEOPLE, PAIRS, "held_out_text"]), "samples": 8,
                              "temperature": 0.7}, 2, answers_told)
@@ -171,11 +167,17 @@ def make_answers(maker: Maker, base: str) -> None:
     vote(project)
 
 
+def told_to(address: str) -> dict[str, Any]:
+    """Settings of generation by the server at this address."""
+    return {"responder": f"{address}/v1 {CAREFUL}", "second_responder": f"{address}/v1 {HASTY}", "judge": f"{address}/v1 {JUDGE}",
+            "recipe": "documents", "corpus": "corpus-1", "check_language": False, "lowest_score": 5}
+
+
 def write_blind(project: Project, world: World) -> None:
     """A suite of the project's own for people to judge blindly: a world's model knows of nothing else."""
     questions = world.questions(PEOPLE)[::24]
     lines = [f"title = {json.dumps('Whose answer is better?')}", 'sentence = "Questions about people of the world, judged by you."',
-             'kind = "blind"', "library = false", "max_tokens = 16", *(f"[[questions]]\nprompt = {json.dumps(q.text)}" for q in questions)]
+             'kind = "blind"', "max_tokens = 16", *(f"[[questions]]\nprompt = {json.dumps(q.text)}" for q in questions)]
     (layout.suites(project.dir) / f"{BLIND}.toml").write_text("\n".join(lines) + "\n", "utf-8")
 
 
