@@ -39,8 +39,8 @@ RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
 @dataclass(frozen=True)
 class Moment:
     """One picture: a page opened with `args`, after `prepare(app)` did what a person would have, in the recorded project, an empty one, or
-    none (the first start). Arguments `run`, `set` and `artifact` name those of the recorded project by their titles; the run `alive` has a
-    worker while it is pictured, for all that the window can see."""
+    none (the first start). Arguments `run`, `set`, `model`, `artifact` name those of the recorded project by their titles; the run `alive`
+    has a worker while it is pictured, for all that the window can see."""
 
     name: str
     page: str
@@ -75,9 +75,15 @@ def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
         if page.sides.value() != sides:
             page.sides.set(sides)
             page._sides_changed(sides)
+        base = [m for m in page.client.models if not m.chat]
+        page.mode.set("complete")
+        page._mode_changed("complete")
         if sides == 1:
-            page.panes[0].pick(next(m.id for m in page.client.models if bool(m.untrained) == untrained))
+            page.panes[0].pick(next((m.id for m in base if bool(m.untrained) == untrained), page.client.models[0].id))
             page._picked(page.panes[0])
+        elif page.panes[1].model is not None and page.panes[1].model.chat and base:
+            page.panes[1].pick(next((m.id for m in base if not m.untrained), base[0].id))
+            page._picked(page.panes[1])
         if not all(pane.current for pane in page._active()):
             page.composer.prompt.set(CHAT_PROMPT)
             page.send()
@@ -88,6 +94,23 @@ def chat(sides: int, untrained: bool = True) -> Callable[["App"], None]:
             text.setFocus()
             text.choose(written[min(20, len(written) - 1)])
     return show
+
+
+def talk(app: "App") -> None:
+    """The model that was tuned to answer, asked a question."""
+    page: Any = app.window.pages["chat"]
+    wait_for(app, lambda: page.client.listed and page.mode.value() == "chat")
+    if page.sides.value() != 1:
+        page.sides.set(1)
+        page._sides_changed(1)
+    tuned = next((m.id for m in page.client.models if m.title == "world-answers"), "")
+    page.panes[0].pick(tuned)
+    page._picked(page.panes[0])
+    if not page.panes[0].history:
+        for question in ("Where does Ruth live?", "What does Ruth do for work?"):
+            page.composer.prompt.set(question)
+            page.send()
+            wait_for(app, lambda: not page._answers and not page._pending)
 
 
 def corpus_step(step: str) -> Callable[["App"], None]:
@@ -432,6 +455,7 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("chat", "chat", prepare=chat(2)),
     Moment("chat-one", "chat", prepare=chat(1, untrained=False)),
     Moment("chat-untrained", "chat", prepare=chat(1)),
+    Moment("chat-tuned", "chat", {"model": "world-answers"}, prepare=talk),
     Moment("runs", "runs"),
     Moment("runs-overlay", "runs", prepare=lay_over),
     Moment("lineage-empty", "lineage", project=EMPTY),
@@ -526,7 +550,8 @@ def named(app: "App", given: dict[str, Any]) -> dict[str, Any]:
     known: dict[str, Callable[[], list[tuple[str, str]]]] = {
         "run": lambda: [(run.title, run.id) for run in project.runs.list()],
         "set": lambda: [(one.title, one.id) for one in project.library.examples.sets()],
-        "artifact": lambda: [(made.title, made.id) for made in project.artifacts.list()]}
+        "artifact": lambda: [(made.title, made.id) for made in project.artifacts.list()],
+        "model": lambda: [(made.title, made.id) for made in project.artifacts.list("model")]}
     for name in set(args) & set(known):
         args[name] = dict(known[name]()).get(args[name], "")
     return {name: value for name, value in args.items() if value != ""}
