@@ -174,6 +174,9 @@ class BlindView(QWidget):
         first = result.models[0][0] if result.models else ""
         bars, said = [], []
         for model, rate in session.tallies(first).items():
+            if not (rate["wins"] or rate["losses"] or rate["ties"]):
+                said.append(tr("{model} was not judged yet.", model=result.model_title(model)))
+                continue
             real = rate["p"] < 0.05
             mark = (1 if rate["wins"] > rate["losses"] else -1) if real else 0
             word, tone = verdict(mark)

@@ -475,6 +475,10 @@ class EvaluatePage(RunPage):
         if ended is None:
             return
         follower, trouble = ended
+        if self._view not in ("", "running", "start", "empty"):  # what the person reads or judges meanwhile is not swapped away
+            self.context.toast(tr("An evaluation is done") if trouble is None else tr("An evaluation could not be finished"),
+                               tr("Look at it"), self.to_start)
+            return
         if trouble is None:
             made = self.project.artifacts.made_by(follower.run.id, "evaluation")
             notices = list(follower.state.notices)

@@ -114,12 +114,13 @@ class Side(QWidget):
         """What the corpus says around the quote."""
         text, mark = str(answer["text"]), answer.get("mark")
         before, after = "… " if answer.get("before") else "", " …" if answer.get("after") else ""
+        blank = len(text) - len(text.lstrip())  # documents may begin with a space
         if mark is not None:
             low, high = mark
-            self._passage.set_pieces([(before + text[:low], SAME), (text[low:high], FOUND), (text[high:] + after, SAME)])
+            self._passage.set_pieces([(before + text[min(blank, low):low], SAME), (text[low:high], FOUND), (text[high:] + after, SAME)])
             self._passage.to_first(FOUND)
         else:
-            self._passage.set_pieces([(text + after, SAME)])
+            self._passage.set_pieces([(text.lstrip() + after, SAME)])
             quote = str(self._row.example.facts.get("quote") or "") if self._row is not None else ""
             self._passage_note.set(tr("Not in this document: “{quote}”", quote=quote[:400]))
             show_if(self._passage_note, True)

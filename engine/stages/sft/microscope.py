@@ -333,7 +333,8 @@ class Shown:
     def batch(self, rows: ExampleRows, step: int) -> dict[str, Any]:
         """One step's rows, of natural lengths one example a row."""
         packed = rows.rows(step)
-        width = max(sum(len(rows.item(n)[0]) for n in row) for row in packed) if self.spec.packing else 0
+        # The last token of an example is only learned, never read: a row has room for what is read.
+        width = max(sum(len(rows.item(n)[0]) - 1 for n in row) for row in packed) if self.spec.packing else 0
         made: list[dict[str, Any]] = []
         tokens = trained = listed = padding = 0
         for row in packed:
@@ -341,7 +342,7 @@ class Shown:
             size = 0
             for number in row:
                 ids, learned = rows.item(number)
-                size, trained = size + len(ids), trained + int(learned.sum())
+                size, trained = size + len(ids) - 1, trained + int(learned.sum())
                 if listed < self.tokens_listed:
                     pieces += self._pieces(int(rows.examples.numbers[number]) if number >= 0 else None, ids, learned)
             tokens += size
