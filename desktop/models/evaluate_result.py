@@ -160,7 +160,7 @@ class Result:
                 said.append(tr("There is no question that only one of {second} and {first} answers.", second=self.model_title(c["second"]),
                                first=first))
             elif c["suite"] == suite:
-                real = tr("That is more than chance") if (suite, c["second"]) in marks else tr("That may be chance")
+                real = chance_words((suite, c["second"]) in marks, c["p"])
                 said.append(tr("{second} answers {gained} that {first} does not, and misses {lost} that it does. {real} (p {p}).",
                                second=self.model_title(c["second"]), first=first, gained=number(c["only_second"]),
                                lost=number(c["only_first"]), real=real, p=p_words(c["p"])))
@@ -168,7 +168,7 @@ class Result:
             for model, title in self.models[1:]:
                 rate = self._rate(suite, model)
                 if rate is not None and rate["n"]:
-                    real = tr("That is more than chance") if (suite, model) in marks else tr("That may be chance")
+                    real = chance_words((suite, model) in marks, rate["p"])
                     said.append(tr("{second} is better {wins} times, {first} {losses} times, {ties} are ties. {real} (p {p}).",
                                    second=title, first=first, wins=number(rate["wins"]), losses=number(rate["losses"]),
                                    ties=number(rate["ties"]), real=real, p=p_words(rate["p"])))
@@ -335,3 +335,10 @@ def bias_words(judge: Mapping[str, Any]) -> str:
     elif favour <= -0.05:
         said += tr(", and gave the answer behind {points} points more for its place", points=points)
     return said + "."
+
+
+def chance_words(real: bool, p: float) -> str:
+    """What a difference is to be taken for; with several comparisons a small p alone says less (Holm's correction)."""
+    if real:
+        return tr("That is more than chance")
+    return tr("Among so many comparisons that may be chance") if p < 0.05 else tr("That may be chance")

@@ -262,6 +262,7 @@ class InstructPage(RunPage):
                  "stopped": tr("Run {number} was stopped", number=broken.number)}.get(broken.status,
                                                                                       tr("Run {number} ended early", number=broken.number))
         self._notes.show_note(Note(self.theme, "warn" if broken.status not in ("paused", "stopped") else "info", words,
+                                   f"{broken.title}: {broken.sentence}" if broken.status == "failed" and broken.sentence else
                                    tr("{title}: what came is kept, and it can go on from there.", title=broken.title),
                                    Button(self.theme, tr("Look at it"), on_click=lambda: self.opened(run=broken.id))))
 
