@@ -30,8 +30,10 @@ from engine.project import queue
 if TYPE_CHECKING:
     from desktop.context import AppContext
 
-MICROSCOPE = "engine.stages.sft.microscope"
-MEASURES = {SFT: "engine.stages.sft.measure", ADAPT: "engine.stages.adapt.measure"}
+MICROSCOPE_MODULE = "engine.stages.sft.microscope"
+SFT_MODULE = "engine.stages.sft.measure"
+ADAPT_MODULE = "engine.stages.adapt.measure"
+MEASURES = {SFT: SFT_MODULE, ADAPT: ADAPT_MODULE}
 BATCHES, LISTED = "4", "4000"
 SETTLE_MS = 350
 MEASURED = "measured_tuning"
@@ -193,7 +195,7 @@ class Wizard(QWidget):
         def failed(wrong: FledgeError) -> None:
             plan.take_look(key, None, wrong)
             self._looked()
-        self._inquiry.ask(MICROSCOPE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed, "--batches", BATCHES,
+        self._inquiry.ask(MICROSCOPE_MODULE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed, "--batches", BATCHES,
                           "--tokens", LISTED)
 
     def _looked(self) -> None:
