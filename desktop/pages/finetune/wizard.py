@@ -195,8 +195,8 @@ class Wizard(QWidget):
         def failed(wrong: FledgeError) -> None:
             plan.take_look(key, None, wrong)
             self._looked()
-        self._inquiry.ask(MICROSCOPE_MODULE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed, "--batches", BATCHES,
-                          "--tokens", LISTED)
+        self._inquiry.ask(MICROSCOPE_MODULE, str(self.context.project.dir), spec.model_dump(mode="json"), answered, failed,
+                          "--batches", BATCHES, "--tokens", LISTED)
 
     def _looked(self) -> None:
         if not self.plan.blocked:
