@@ -41,6 +41,8 @@ def ingest_run(project: Project, run_id: str) -> int:
                 break
             at = file.tell() - sum(map(len, lines[len(whole):]))
             added += examples.ingest_of_run(run.id, [row for line in whole if (row := _example(line))], at)
+            if len(whole) < len(lines):  # the rest of that line may be there by now: it must not be read as a line of its own
+                break
     return added
 
 

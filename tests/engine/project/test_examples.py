@@ -326,6 +326,25 @@ def test_rows_of_a_run_under_way_come_in_once_whoever_reads_them(project: Projec
     assert ids(examples) == [f"row {n}" for n in range(400)]
 
 
+def test_a_row_that_is_finished_while_it_is_read_is_not_lost(project: Project, examples: Examples, monkeypatch) -> None:
+    """Between two reads of one look the rest of a torn line arrives."""
+    run = project.runs.create(InstructSpec(responder="project:m", title="Made here"))
+    path = layout.rows_file(run.dir)
+    first, second, third = (example(f"row {n}").model_dump_json().encode() + b"\n" for n in range(3))
+    path.write_bytes(first + second[:20])
+    take = Examples.ingest_of_run
+
+    def meanwhile(self: Examples, run_id: str, rows: list, at: int) -> int:
+        with open(path, "ab") as file:
+            file.write(second[20:] + third)
+        monkeypatch.undo()
+        return take(self, run_id, rows, at)
+
+    monkeypatch.setattr(Examples, "ingest_of_run", meanwhile)
+    assert ingest_run(project, run.id) + ingest_run(project, run.id) == 3
+    assert ids(examples) == ["row 0", "row 1", "row 2"]
+
+
 def test_a_torn_row_waits_or_is_passed_over(project: Project, examples: Examples) -> None:
     run = project.runs.create(InstructSpec(responder="project:m"))
     path = layout.rows_file(run.dir)
