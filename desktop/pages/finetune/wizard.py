@@ -338,7 +338,7 @@ class Wizard(QWidget):
                                    tr("Queue it") if busy else tr("Start training"))
         else:
             self.forward.set_words(tr("Next: {step}", step=step_title(plan.following, plan.goal).lower()))
-        self._enable(not self._starting and (not last or plan.ready)
+        self._enable(not self._starting and plan.models is not None and (not last or plan.ready)
                      and not (plan.step == "template" and plan.blocked and not plan.look_is_due))
 
     def _enable(self, on: bool) -> None:
