@@ -203,11 +203,12 @@ def test_the_theme_is_remembered(context: AppContext, home: Path) -> None:
     assert json.loads((home / "settings.json").read_text())["theme"] == "dark"
 
 
-def test_the_window_never_loads_torch() -> None:
+def test_the_window_never_loads_torch(tmp_path: Path) -> None:
+    import os
     import subprocess
     code = ("import sys; from desktop.app import build; a = build(); a.show(); a.window.repaint();"
             "print([m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyqtgraph', 'numpy') if m in sys.modules]);"
             "a.window.close()")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
-                          cwd=Path(__file__).parents[2])
+                          cwd=Path(__file__).parents[2], env={**os.environ, "FLEDGE_HOME": str(tmp_path)})
     assert done.stdout.strip() == "[]"
