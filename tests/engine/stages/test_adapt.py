@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.contract.context import Command, RunContext
 from engine.contract.errors import DeviceUnavailable, InputError, NotFound, OutOfMemory, SettingError, Stopped
-from engine.contract.events import ArtifactMade, CheckpointSaved, Evaluation, Facts, Metrics, Notice, Phase, Phases, Resumed, Sample
+from engine.contract.events import ArtifactMade, CheckpointSaved, Evaluation, Metrics, Notice, Phase, Phases, Resumed, Sample
 from engine.model.checkpoint import load_model
 from engine.model.config import ModelConfig
 from engine.project import layout
 from engine.project.models import parents_of, resolve
 from engine.project.project import Project
 from engine.stages.adapt.plan import load_of
-from engine.stages.adapt.run import run
 from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.pretrain.run import run as pretrain
 from engine.stages.pretrain.spec import PretrainSpec
@@ -27,6 +25,7 @@ from engine.training import devices
 from engine.training.batches import TokenRows
 from engine.training.mixed_rows import MixedRows
 from engine.training.tuning_plan import learning_rate
+from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
 
 SEA = "the ferry left quay at seven with forty passengers and mail for island harbour light wind rose tide fell".split()
 LAW = "whereas any party may appeal such ruling within thirty days unless that court holds otherwise under section nine".split()
@@ -51,36 +50,6 @@ def write_corpus(project, title, words, documents, seed):
     return texts
 
 
-class Attempt:
-    """One attempt at a run of a stage, its events and its commands ({step: word}); in this process."""
-
-    def __init__(self, project, run_id, spec, number=1, commands=None, stage=run):
-        self.events, self.commands, self.stage = [], dict(commands or {}), stage
-        self.context = RunContext(run_dir=layout.run(project.dir, run_id), project_dir=project.dir, run_id=run_id, seed=spec.seed,
-                                  attempt=number, emitter=self.events.append, reader=self.read)
-        self.spec = spec
-
-    def read(self):
-        word = self.commands.pop(self.last_step(), None)
-        return Command(word) if word else None
-
-    def last_step(self):
-        return max([int(s) for e in self.of(Metrics) for s in e.columns["step"]], default=0)
-
-    def run(self):
-        self.stage(self.spec, self.context)
-        return self
-
-    def of(self, kind):
-        return [e for e in self.events if isinstance(e, kind)]
-
-    def facts(self):
-        return {k: v for e in self.of(Facts) for k, v in e.facts.items()}
-
-    def losses(self):
-        return {int(s): v for e in self.of(Metrics) for s, v in zip(e.columns["step"], e.columns["loss"], strict=True)}
-
-
 def make_project(folder, steps=120):
     """A project with a model that has read about the sea (model-1), the law to read about (corpus-2), and the model's run (1-pretrain)."""
     project = Project.create(folder)
@@ -97,18 +66,6 @@ def make_project(folder, steps=120):
 def spec_of(**more):
     return AdaptSpec(**{"model": "model-1", "corpus": "corpus-2", "replay": "corpus-1", "epochs": 2, "tokens_per_step": 256,
                         "compile": "off", "dtype": "float32", "sample_tokens": 6, "checkpoint_every_minutes": 0, **more})
-
-
-def made_by(project, attempt):
-    return project.artifacts.get(attempt.of(ArtifactMade)[-1].id)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

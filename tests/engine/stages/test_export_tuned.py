@@ -5,25 +5,17 @@ import json
 
 import pytest
 import torch
-from test_adapt import made_by
 from test_export_lora import export
 from test_sft import COLOUR, FORMS, THINGS, answers, attempt_of, make_project, spec_of
 
 from engine.contract.rows import Message
 from engine.generators import provider
 from engine.generators.asks import Ask
+from tests.attempts import made_by, one_thread  # noqa: F401
 
 transformers = pytest.importorskip("transformers")
 
 ASKED = [FORMS[n % 4].format(thing) for n, thing in enumerate(THINGS)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

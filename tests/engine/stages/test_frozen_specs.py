@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from test_adapt import Attempt
 
 from engine.contract.errors import DeviceUnavailable, NotFound
 from engine.generators import recipe
@@ -15,6 +14,7 @@ from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.instruct.spec import InstructSpec
 from engine.stages.sft.run import run as sft
 from engine.stages.sft.spec import SftSpec
+from tests.attempts import Attempt
 
 
 @pytest.fixture

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.contract.context import Command, RunContext
 from engine.contract.errors import InputError, Mismatch, OutOfMemory, Stopped
 from engine.contract.events import (
     ArtifactMade,
     CheckpointSaved,
     Evaluation,
-    Facts,
     Metrics,
     Notice,
     Phase,
@@ -27,7 +25,6 @@ from engine.model.checkpoint import load_model
 from engine.project import layout
 from engine.project.project import Project
 from engine.stages.pretrain import prepare
-from engine.stages.pretrain.run import run
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.text import bpe
 from engine.text.corpus_writer import CorpusWriter
@@ -36,6 +33,7 @@ from engine.text.tokenizer import Tokenizer
 from engine.training import compiling
 from engine.training.evaluate import TextEvaluation, unigram_bits_per_byte
 from engine.training.ranks import Ranks
+from tests.attempts import Attempt, one_thread  # noqa: F401
 
 WORDS = "the cat sat on a mat and saw one red bird by the old sea while two dogs ran home".split()
 STEPS = 12
@@ -57,45 +55,10 @@ def make_project(folder, documents=40, seed=0):
     return project
 
 
-class Attempt:
-    """One attempt at a run of a project, its events and its commands ({step: word}); in this process."""
-
-    def __init__(self, project, run_id, spec, number=1, commands=None):
-        self.events, self.commands = [], dict(commands or {})
-        self.context = RunContext(run_dir=layout.run(project.dir, run_id), project_dir=project.dir, run_id=run_id, seed=spec.seed,
-                                  attempt=number, emitter=self.events.append, reader=self.read)
-        self.spec = spec
-
-    def read(self):
-        word = self.commands.pop(self.last_step(), None)
-        return Command(word) if word else None
-
-    def last_step(self):
-        return max([int(s) for e in self.of(Metrics) for s in e.columns["step"]], default=0)
-
-    def run(self):
-        run(self.spec, self.context)
-        return self
-
-    def of(self, kind):
-        return [e for e in self.events if isinstance(e, kind)]
-
-    def facts(self):
-        return {k: v for e in self.of(Facts) for k, v in e.facts.items()}
-
-
 def spec_of(**more):
     return PretrainSpec(**{"corpus": "corpus-1", "tokenizer": "tokenizer-1", "depth": 1, "width": 16, "num_heads": 2, "max_seq_len": 32,
                            "tokens_per_step": 128, "steps": STEPS, "compile": "off", "eval_every": 4, "sample_every": 6,
                            "sample_tokens": 5, "checkpoint_every_steps": 4, "dtype": "float32", **more})
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

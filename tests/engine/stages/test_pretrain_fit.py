@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from test_pretrain import Attempt, make_project, spec_of
+from test_pretrain import make_project, spec_of
 
 from engine.contract.machine import DeviceFacts
 from engine.project import files, layout
@@ -16,6 +16,7 @@ from engine.project.locks import FileLock
 from engine.stages.pretrain import fit, measure
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.training import devices
+from tests.attempts import Attempt
 
 
 def measured(project, spec):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from test_adapt import Attempt, made_by, write_corpus
+from test_adapt import write_corpus
 
 from engine.contract.errors import InputError, Mismatch, NotFound, SettingError, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Facts, Notice, Phase, Phases, Resumed, Sample
@@ -25,6 +25,7 @@ from engine.stages.sft.spec import SftSpec
 from engine.text import bpe, chat_template
 from engine.text.tokenizer import Tokenizer
 from engine.training import precision, tuning
+from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
 
 THINGS = "apple brick cloud dress eagle fence grape horse island jacket kettle ladder mirror needle orange pencil quilt river".split()
 COLOURS = "red blue green white black".split()
@@ -79,14 +80,6 @@ def answers(folder, asked):
     prompts = [tokenizer.encode_chat([{"role": "user", "content": text}]) for text in asked]
     made = generate(model, prompts, Sampling(temperature=0, max_new_tokens=12, stop_ids=stop_ids(folder, tokenizer)), logprobs=False)
     return [(tokenizer.decode(c.ids, skip_special=True).strip(), c.finish_reason) for c in made]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
