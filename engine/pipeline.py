@@ -11,11 +11,15 @@ from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.stages.adapt.spec import AdaptSpec
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.dpo.spec import DpoSpec
 from engine.stages.evaluate.spec import EvaluateSpec
 from engine.stages.export.spec import ExportSpec
 from engine.stages.import_model.spec import ImportModelSpec
 from engine.stages.instruct.spec import InstructSpec
+from engine.stages.ppo.spec import PpoSpec
+from engine.stages.preference.spec import PreferenceSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
@@ -49,6 +53,11 @@ STAGES: dict[str, Stage] = {stage.id: stage for stage in (
           device=True),
     Stage("instruct", tr("Instruction data"), tr("Generate"), InstructSpec, "engine.stages.instruct.run:run", (), "examples"),
     Stage("sft", tr("Fine-tune"), tr("Fine-tune"), SftSpec, "engine.stages.sft.run:run", ("model",), "model", device=True),
+    Stage("preference", tr("Preferences"), tr("Make pairs"), PreferenceSpec, "engine.stages.preference.run:run", (), "pairs", device=True),
+    Stage("reward", tr("Reward model"), tr("Train the reward model"), RewardSpec, "engine.stages.reward.run:run", ("model",),
+          "reward_model", device=True),
+    Stage("dpo", tr("Preference tuning"), tr("Tune by DPO"), DpoSpec, "engine.stages.dpo.run:run", ("model",), "model", device=True),
+    Stage("ppo", "PPO", tr("Tune by PPO"), PpoSpec, "engine.stages.ppo.run:run", ("model", "reward_model"), "model", device=True),
     Stage("evaluate", tr("Evaluate"), tr("Evaluate"), EvaluateSpec, "engine.stages.evaluate.run:run", ("model",), "evaluation",
           device=True),
     Stage("import_model", tr("Import a model"), tr("Import"), ImportModelSpec, "engine.stages.import_model.run:run", (), "model"),

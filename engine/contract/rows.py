@@ -1,5 +1,8 @@
 """The rows that pass between stages, files and the library."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -38,3 +41,61 @@ class Example(Row):
     score: float | None = None
     flags: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
+
+
+class Answer(Row):
+    """One answer of a pair and who made it. facts: `temperature`, `seed`, `tokens`, `seconds`, `score`, `finish`."""
+
+    text: str
+    model: str = ""
+    facts: dict[str, Any] = {}
+
+
+class Pair(Row):
+    """Two answers to one prompt, which nobody has to have compared yet. `prompt` ends with the user's turn. `id` is `pair_id` of what it
+    says, so that the same pair has one id on every machine. `origin` as in Example; "chat", "judge", "vote" for those of Fledge's own.
+
+    facts: `best` ("first", "second", "tie" or "bad": what the file, the judge or the vote already says) with `strength` and `by`, `why`
+    ("drawn because the reward model is unsure"), `document`.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    first: Answer
+    second: Answer
+    origin: str = ""
+    facts: dict[str, Any] = {}
+
+
+class PreferencePair(Row):
+    """What is learned from: `chosen` was preferred to `rejected`. `strength` 1 (slightly) to 3 (much better), 0 where nobody said; `tie`:
+    neither is better, and which is called chosen means nothing. `bad`: both are bad (for objectives that take single answers; `chosen` is
+    no good answer then). `by` names who labelled it, `id` the pair."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    strength: int = 0
+    tie: bool = False
+    bad: bool = False
+    by: str = ""
+
+
+class Rollout(Row):
+    """A completion a policy was trained on at `step`, with its reward; one line of a run's rollouts. `parts` are what the reward is the sum
+    of, before weights; facts: `kl`, `tokens`, `finish`, `advantage`, `answer`, `group`."""
+
+    id: str
+    step: int
+    prompt: tuple[Message, ...]
+    completion: str
+    reward: float
+    parts: dict[str, float] = {}
+    facts: dict[str, Any] = {}
+
+
+def pair_id(prompt: Sequence[Message], first: str, second: str) -> str:
+    """SHA-256, 32 hex digits, of roles and texts. The two answers in either order give one id."""
+    said = [[m.role, m.content] for m in prompt] + sorted((first, second))
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:32]
