@@ -37,7 +37,7 @@ FORMAT = 1
 class TrainState:
     """Where training stands. Everything that decides the next step is here, in the weights, or in the optimizer's tensors; random numbers
     are drawn afresh for each step from (seed, step), so there is no generator to keep. `first_values` were measured before the first
-    step."""
+    step; `kept` is a stage's own (say, an adaptive coefficient)."""
 
     step: int = 0
     micro_batch_size: int = 1
@@ -54,6 +54,7 @@ class TrainState:
     source: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     first_values: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,12 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class LoopSettings:
     """Intervals of 0 mean never; `criterion` names the evaluated value whose lowest is the best; `patience` 0 never stops early. With
-    `before_and_after` the model is measured and lets be heard at both ends whatever the intervals."""
+    `before_and_after` the model is measured and lets be heard at both ends whatever the intervals.
+
+    stride   steps that belong together (updates on one batch of rollouts), a divisor of `steps`: between them nobody stops, measures or
+             saves; what falls due is done after the last of them
+    ahead    the next step's batches may be made before this one's update; False where the model itself makes them
+    """
 
     steps: int
     micro_batch_size: int
@@ -72,6 +77,8 @@ class LoopSettings:
     patience: int = 0
     criterion: str = "val_loss"
     before_and_after: bool = False
+    stride: int = 1
+    ahead: bool = True
 
 
 class Trainer:
@@ -80,15 +87,19 @@ class Trainer:
     loss(model, batch)   sum over the batch's targets as a scalar with gradients; `model` is the module, or its compiled or DDP form
     evaluate(step)       values on held-out data; the same on every rank
     sample(step)         lets the model write something and emits it
+    measures()           more columns for the metrics of the step that is just over, the same on every rank
+    enough()             whether to end before the last step; asked between steps, the same on every rank
     """
 
     def __init__(self, model: nn.Module, *, loss: Callable[[nn.Module, Any], torch.Tensor], source: Source, optimizer: Optimizer,
                  schedule: Schedule, settings: LoopSettings, context: RunContext, checkpoints: Checkpoints, state: TrainState | None = None,
                  evaluate: Callable[[int], Mapping[str, float]] | None = None, sample: Callable[[int], None] | None = None,
+                 measures: Callable[[], Mapping[str, float]] | None = None, enough: Callable[[], bool] | None = None,
                  flops_per_token: float = 0.0, peak: float = 0.0) -> None:
+        assert settings.steps % settings.stride == 0, (settings.steps, settings.stride)
         self.model, self.loss, self.source, self.optimizer, self.schedule = model, loss, source, optimizer, schedule
         self.settings, self.context, self.checkpoints = settings, context, checkpoints
-        self.evaluate, self.sample = evaluate, sample
+        self.evaluate, self.sample, self.measures, self.enough = evaluate, sample, measures, enough
         self.flops_per_token, self.peak = flops_per_token, peak
         self.device = torch.device(context.device)
         self.ranks = Ranks(context.rank, context.world_size, self.device)
@@ -136,9 +147,10 @@ class Trainer:
         if state.step == 0 and self.sample and (settings.sample_every or settings.before_and_after):
             self.sample(0)
         self.model.train()
-        while state.step < settings.steps and not self._patience_is_over():
+        while state.step < settings.steps and not self._patience_is_over() and not (self.enough and self.enough()):
             self._obey()
-            self._step()
+            for _ in range(settings.stride):
+                self._step()
             self._milestones()
         self._save("final", best=state.best_step == state.step)
         while self._owes():
@@ -155,7 +167,7 @@ class Trainer:
             self.halve()
             batches = self._batches(state.step)
         norm = gradient_norm(self.optimizer.parameters)
-        if state.step + 1 < self.settings.steps:
+        if self.settings.ahead and state.step + 1 < self.settings.steps:
             self._prepared = (state.step + 1, state.micro_batch_size), self.source.batches(state.step + 1, state.micro_batch_size)
         loss, length = self.ranks.sum(summed.item())[0] / max(weight, 1.0), norm.item()
         share = self.schedule.share(state.step)
@@ -168,8 +180,7 @@ class Trainer:
         state.step, state.tokens = state.step + 1, state.tokens + int(step_tokens)
         state.elapsed = self._elapsed_before + self.meter.elapsed()
         self.meter.add(state.step, state.tokens, time.perf_counter() - began, state.elapsed, loss=loss, grad_norm=length,
-                       lr=self._lr * share,
-                       step_tokens=step_tokens)
+                       lr=self._lr * share, step_tokens=step_tokens, **(self.measures() if self.measures else {}))
         state.bad_in_a_row = 0 if fine else state.bad_in_a_row + 1
         if not fine:
             self._skipped(loss)
@@ -241,14 +252,18 @@ class Trainer:
             return
         if best:
             self._save("best", best=True)
-        elif settings.checkpoint_every_steps and state.step % settings.checkpoint_every_steps == 0:
+        elif self._passed(settings.checkpoint_every_steps):
             self._save("interval")
         elif settings.checkpoint_every_minutes and time.monotonic() - self.checkpoints.last_saved > 60 * settings.checkpoint_every_minutes:
             self._save("time")
 
     def _due(self, every: int, last: bool) -> bool:
         """Whether what is done every so many steps is due after this one; at the end it always is, unless it is never done."""
-        return bool(every) and self.state.step % every == 0 or last and (bool(every) or self.settings.before_and_after)
+        return self._passed(every) or last and (bool(every) or self.settings.before_and_after)
+
+    def _passed(self, every: int) -> bool:
+        """Whether the steps since the last stop went past a multiple of it."""
+        return bool(every) and self.state.step // every > (self.state.step - self.settings.stride) // every
 
     def _evaluate(self) -> bool:
         """Measure, remember the best; whether this is it."""

@@ -30,7 +30,17 @@ from engine.contract.units import number
 from engine.contract.words import tr
 from engine.model import lora, quantized
 from engine.model.adapter_files import ADAPTER, adapter_facts, save_adapter, save_adapter_checkpoint, weights_sha256
-from engine.model.checkpoint import GENERATION, WEIGHTS, load_config, load_into, load_model, load_tensors, save_weights, stop_ids
+from engine.model.checkpoint import (
+    GENERATION,
+    WEIGHTS,
+    load_config,
+    load_into,
+    load_model,
+    load_tensors,
+    save_tensors,
+    save_weights,
+    stop_ids,
+)
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model.quantized import load_four_bit
@@ -52,6 +62,8 @@ from engine.training.ranks import Ranks, process_group
 from engine.training.schedule import Schedule
 from engine.training.tokens import border_id, maker_of, token_shards
 from engine.training.tuning_plan import TuningPlan, check_fit
+
+HEAD = "head.safetensors"
 
 __all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "corpus_of", "opened", "tokens_of"]
 
@@ -111,7 +123,13 @@ class Start:
 class Work:
     """What a stage brings. `evaluate(model)` gives values on held-out data, the same on every rank ("val_loss" decides which step is best;
     None: nothing is held out); `prompts` are (text for people, ids) that it is heard on; `facts` are told of every checkpoint.
-    `one_shape(wanted)` tells the source whether all batches must have one shape, as a compiled model needs; None: it cannot."""
+    `one_shape(wanted)` tells the source whether all batches must have one shape, as a compiled model needs; None: it cannot.
+
+    head       a module trained beside the model, float32, kept in checkpoints as head.safetensors
+    around     what forward and backward go through where it is not the model itself: a module that holds the model and the head
+    criterion  the held-out value whose lowest is the best
+    measures, enough, stride, ahead   see Trainer and LoopSettings
+    """
 
     source: Source
     evaluate: Callable[[Decoder], Mapping[str, float]] | None
@@ -119,6 +137,13 @@ class Work:
     loss: Callable[[nn.Module, Any], torch.Tensor] = next_token_loss
     one_shape: Callable[[bool], None] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    head: nn.Module | None = None
+    around: Callable[[Decoder], nn.Module] | None = None
+    criterion: str = "val_loss"
+    measures: Callable[[], Mapping[str, float]] | None = None
+    enough: Callable[[], bool] | None = None
+    stride: int = 1
+    ahead: bool = True
 
 
 @dataclass
@@ -196,18 +221,25 @@ class Tuner:
             work.one_shape(compiled)
         state.dtype, state.compiled = str(dtype).removeprefix("torch."), compiled
         named = lora.lora_parameters(model) if self.uses_lora else list(model.named_parameters())
+        if work.head is not None:
+            work.head.to(context.device)
+            named += [(f"head.{name}", weight) for name, weight in work.head.named_parameters()]
         optimizer = Optimizer(named, OptimizerSettings(plan.learning_rate, None, plan.weight_decay, plan.beta1, plan.beta2))
         trainer = Trainer(
-            model, loss=work.loss, source=work.source, optimizer=optimizer, context=context, state=state,
+            work.around(model) if work.around else model, loss=work.loss, source=work.source, optimizer=optimizer, context=context,
+            state=state,
             schedule=Schedule(plan.steps, plan.warmup_steps, plan.decay, 1 - plan.warmup_steps / plan.steps, plan.final_lr_share),
             settings=LoopSettings(plan.steps, plan.micro_batch_size, plan.grad_clip, plan.eval_every, plan.sample_every,
-                                  plan.checkpoint_every_steps, plan.checkpoint_every_minutes, spec.patience, before_and_after=True),
-            checkpoints=Checkpoints(context, lambda folder: self.write_model(folder, model), spec.keep_checkpoints, work.facts),
+                                  plan.checkpoint_every_steps, plan.checkpoint_every_minutes, spec.patience, work.criterion,
+                                  before_and_after=True, stride=work.stride, ahead=work.ahead),
+            checkpoints=Checkpoints(context, lambda folder: self.write_model(folder, model, work.head), spec.keep_checkpoints,
+                                    work.facts),
+            measures=work.measures, enough=work.enough,
             evaluate=(lambda step: work.evaluate(model)) if work.evaluate else None, sample=lambda step: self.sample(model, work, step),
             flops_per_token=plan.config.flops_per_token(plan.load.seq_len) * (2 / 3 if self.uses_lora else 1),
             peak=self.facts.peak(state.dtype))
         if resumed:
-            self.load_trained(resumed.path, model)
+            self.load_trained(resumed.path, model, work.head)
             trainer.resume(resumed)
             trainer.state.compiled = compiled
         return Parts(model, trainer, work, resumed is not None, dtype_reason, compile_reason)
@@ -254,20 +286,24 @@ class Tuner:
 
     # ---- while it trains
 
-    def write_model(self, folder: Path, model: Decoder) -> None:
-        """The files of a checkpoint's model: all weights, or the adapter alone."""
+    def write_model(self, folder: Path, model: Decoder, head: nn.Module | None = None) -> None:
+        """The files of a checkpoint's model: all weights, or the adapter alone; and those of what is trained beside it."""
         if self.uses_lora:
             save_adapter_checkpoint(folder, model, base=self.start.ref.id, base_sha256=weights_sha256(self.start.ref.folder))
         else:
             save_weights(folder, model)
+        if head is not None:
+            save_tensors(folder / HEAD, {name: tensor.detach() for name, tensor in head.state_dict().items()})
         self.start.write_words(folder)
 
-    def load_trained(self, folder: Path, model: Decoder) -> None:
+    def load_trained(self, folder: Path, model: Decoder, head: nn.Module | None = None) -> None:
         """What a checkpoint of this run holds, into the model."""
         if self.uses_lora:
             lora.load_lora(model, load_tensors(folder / ADAPTER))
         else:
             load_into(folder / WEIGHTS, model)
+        if head is not None:
+            head.load_state_dict(load_tensors(folder / HEAD))
 
     def sample(self, model: Decoder, work: Work, step: int) -> None:
         """Let the model answer the prompts, always taking the likeliest token, so that before and after can be compared."""
@@ -287,15 +323,15 @@ class Tuner:
         state, spec, plan = parts.trainer.state, self.spec, self.plan
         kept = state.best_step if spec.keep_best and state.best_step > 0 else state.step
         if kept != state.step:
-            self.load_trained(layout.checkpoint(self.context.run_dir, kept), parts.model)
+            self.load_trained(layout.checkpoint(self.context.run_dir, kept), parts.model, parts.work.head)
         after = dict(parts.work.evaluate(parts.model)) if parts.work.evaluate else {}
         if kept != plan.steps and not (plan.sample_every and kept % plan.sample_every == 0):  # else it was heard at that step
             self.sample(parts.model, parts.work, kept)
         before = dict(state.first_values)
-        if after and before and after["val_loss"] >= before["val_loss"]:
+        if after and before and after[parts.work.criterion] >= before[parts.work.criterion]:
             self.context.emit(Notice(level="warning", code="not_better", title=tr("It did not get better"), step=state.step,
                 text=tr("The loss on what was kept for validation was {before} before and is {after} after training.",
-                        before=number(before["val_loss"], 3), after=number(after["val_loss"], 3)),
+                        before=number(before[parts.work.criterion], 3), after=number(after[parts.work.criterion], 3)),
                 remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
         return Ending(kept, before, after, state)
 

@@ -64,6 +64,9 @@ class World:
         return {int(e.columns["step"][0]): e.columns["loss"][0] for e in self.of(Metrics)}
 
 
+HOOKS = ("evaluate", "sample", "measures", "enough")
+
+
 def trainer_of(world, *, muon=True, dropout=0.0, micro=2, steps=STEPS, loss=None, keep=3, wrap=None, **settings):
     config = ModelConfig(vocab_size=VOCAB, hidden_size=16, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=8, intermediate_size=32,
                          max_seq_len=16, qk_norm=True, dropout=dropout)
@@ -75,9 +78,9 @@ def trainer_of(world, *, muon=True, dropout=0.0, micro=2, steps=STEPS, loss=None
         return runner(batch.tokens_BT, targets_BT=batch.targets_BT, reduction="sum", document_lengths=batch.documents)
     return Trainer(model, loss=loss or plain, source=source, optimizer=optimizer, schedule=Schedule(steps, 2), context=world.context,
                    settings=LoopSettings(steps=steps, micro_batch_size=micro,
-                                         **{k: v for k, v in settings.items() if k not in ("evaluate", "sample")}),
+                                         **{k: v for k, v in settings.items() if k not in HOOKS}),
                    checkpoints=Checkpoints(world.context, lambda folder: save_weights(folder, model), keep=keep),
-                   evaluate=settings.get("evaluate"), sample=settings.get("sample"))
+                   **{k: v for k, v in settings.items() if k in HOOKS})
 
 
 def resumed(world, **options):
@@ -371,3 +374,43 @@ def test_two_processes_train_as_one(tmp_path, muon, apart):
     first, second = (torch.load(tmp_path / f"weights-{r}.pt") for r in range(2))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert sorted(p.name for p in layout.checkpoints(tmp_path / "two").iterdir()) == ["step-00000007", "step-00000012"]
+
+
+def test_updates_on_one_batch_of_rollouts_are_not_parted(tmp_path):
+    """A command that comes in the middle is obeyed after the last of them; what falls due in the middle is done there too."""
+    measured = []
+    world = World(tmp_path / "run")
+    asked = iter(["pause"])
+    world.context = replace(world.context, reader=lambda: Command(next(asked)) if len(world.losses()) >= 4 else None)
+    trainer = trainer_of(world, steps=12, stride=3, ahead=False, eval_every=4, checkpoint_every_steps=5,
+                         evaluate=lambda step: measured.append(step) or {"val_loss": 1.0})
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert [c.step for c in trainer.checkpoints.all()] == [6]
+    again, found, _ = resumed(world, steps=12, stride=3, ahead=False, eval_every=4, checkpoint_every_steps=5,
+                              evaluate=lambda step: measured.append(step) or {"val_loss": 1.0})
+    assert found.step == 6
+    again.train()
+    assert measured == [0, 6, 9, 12]
+    assert {c.step for c in again.checkpoints.all()} >= {6, 12}
+
+
+def test_a_source_that_samples_is_asked_after_the_update(tmp_path):
+    """With `ahead` off the batches of a step are made when the weights of the step before are there."""
+    seen = {}
+    for ahead in (True, False):
+        trainer = trainer_of(World(tmp_path / str(ahead)), steps=4, ahead=ahead)
+        batches, at = trainer.source.batches, []
+        trainer.source.batches = lambda step, micro, t=trainer, b=batches, a=at: a.append((step, t.state.step)) or b(step, micro)
+        trainer.train()
+        seen[ahead] = at
+    assert seen[False] == [(n, n) for n in range(4)]
+    assert seen[True] == [(0, 0)] + [(n + 1, n) for n in range(3)]
+
+
+def test_a_stage_adds_measures_to_each_step_and_may_end_early(tmp_path):
+    world = World(tmp_path)
+    trainer = trainer_of(world, steps=9, measures=lambda: {"reward": 0.5}, enough=lambda: trainer.state.step >= 5)
+    state = trainer.train()
+    assert state.step == 5
+    assert [e.columns["reward"] for e in world.of(Metrics)] == [[0.5]] * 5
