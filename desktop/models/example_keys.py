@@ -1,21 +1,11 @@
-"""The keys of the review: what each does, which key it has, and what a person made of that. No Qt: keys are written as Qt writes them."""
+"""The keys of the review: what each does, and which key it has at the start. No Qt: keys are written as Qt writes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from desktop.models.key_map import Action, KeyMap
 from engine.contract.words import tr
 
 SETTING = "review.keys"
-
-
-@dataclass(frozen=True)
-class Action:
-    """`hint`: stands in the line of keys below the card, in one or two words."""
-
-    id: str
-    words: str
-    key: str
-    hint: str = ""
 
 
 def actions() -> list[Action]:
@@ -32,38 +22,8 @@ def actions() -> list[Action]:
             Action("keys", tr("All keys"), "?", tr("all keys"))]
 
 
-class Keys:
-    """`key(action)`; `put(action, key)` gives an action another key: whoever had it gets none. Only what differs from the start is kept."""
+class Keys(KeyMap):
+    """The keys of the review as a person has them."""
 
     def __init__(self, kept: Mapping[str, str] | None = None) -> None:
-        self._start = {a.id: a.key for a in actions()}
-        self._keys = dict(self._start)
-        for id, key in (kept or {}).items():
-            if id in self._keys and isinstance(key, str):
-                self._keys[id] = key
-
-    def key(self, id: str) -> str:
-        """"" where it has none."""
-        return self._keys[id]
-
-    def all(self) -> dict[str, str]:
-        return dict(self._keys)
-
-    def owner(self, key: str) -> str:
-        """The action that a key belongs to, "" for a free one."""
-        return next((id for id, its in self._keys.items() if its == key and key), "")
-
-    def put(self, id: str, key: str) -> str:
-        """The action that lost the key, "" for none."""
-        before = self.owner(key)
-        if before and before != id:
-            self._keys[before] = ""
-        self._keys[id] = key
-        return before if before != id else ""
-
-    def reset(self) -> None:
-        self._keys = dict(self._start)
-
-    def kept(self) -> dict[str, str] | None:
-        """What the settings keep: None where nothing was changed."""
-        return {id: key for id, key in self._keys.items() if key != self._start[id]} or None
+        super().__init__(actions(), kept)

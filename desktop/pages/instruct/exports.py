@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.exporting import Exporting
-from desktop.pages.instruct.dialogs import Question
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.fields import Choice
 from desktop.widgets.layout import col
 from desktop.widgets.notes import Note, NoteSlot
+from desktop.widgets.question import Question
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
 from engine.contract.units import number

@@ -16,7 +16,6 @@ from desktop.context import AppContext
 from desktop.jobs.stage_run import StageRun
 from desktop.models.instruct_result import counts, fact
 from desktop.models.survey import RunGlance
-from desktop.pages.instruct.dialogs import ask_delete, ask_name
 from desktop.pages.instruct.exports import Exports
 from desktop.pages.instruct.import_view import FILTER, ImportView
 from desktop.pages.instruct.result_view import ResultView
@@ -28,6 +27,7 @@ from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page_header import PageHeader
+from desktop.widgets.question import ask_delete, ask_name
 from desktop.widgets.run_page import RunPage
 from desktop.widgets.run_panel import clock
 from engine.contract.errors import FledgeError

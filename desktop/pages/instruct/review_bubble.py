@@ -4,11 +4,11 @@ from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from desktop.pages.instruct.review_text import Draft, Grown
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
 from desktop.widgets.conversation import role_words
 from desktop.widgets.fields import Choice
+from desktop.widgets.grown import Draft, Grown
 from desktop.widgets.layout import fixed, row, show_if
 from desktop.widgets.painted import KEYBOARD, draw_ring
 from desktop.widgets.panel import Panel

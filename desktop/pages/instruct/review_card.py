@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QApplication, QWidget
 from desktop.models.example_words import answer_of, next_role, status_look, status_words, who_words
 from desktop.models.instruct_words import flag_sentence, flag_words, score_words
 from desktop.pages.instruct.review_bubble import Bubble
-from desktop.pages.instruct.review_text import GrownPieces
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
+from desktop.widgets.grown import GrownPieces
 from desktop.widgets.layout import Scroll, clear, col, fill, row, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.reader import ADDED, FOUND, SAME

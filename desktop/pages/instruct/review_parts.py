@@ -6,10 +6,10 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from desktop.models.example_keys import Keys
-from desktop.pages.instruct.review_keys import cap
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
+from desktop.widgets.key_list import cap
 from desktop.widgets.layout import clear, col, fill, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Icon, Text, small

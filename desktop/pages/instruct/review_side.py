@@ -8,11 +8,11 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.models.example_words import PERSON, event_words, who_words
 from desktop.models.instruct_words import flag_sentence, flag_words, score_words
-from desktop.pages.instruct.review_text import GrownPieces
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import TextField
+from desktop.widgets.grown import GrownPieces
 from desktop.widgets.layout import Item, Scroll, clear, col, fill, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.reader import FOUND, SAME

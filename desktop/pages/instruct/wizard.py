@@ -16,11 +16,11 @@ from desktop.pages.instruct.models_body import ModelsBody
 from desktop.pages.instruct.preview_body import PreviewBody
 from desktop.pages.instruct.recipe_body import RecipeBody
 from desktop.pages.instruct.recipe_dialog import RecipeDialog
-from desktop.pages.instruct.server_dialog import PullDialog, ServerDialog
 from desktop.widgets.buttons import Button
 from desktop.widgets.draft_wizard import DraftWizard
 from desktop.widgets.layout import show_if
 from desktop.widgets.page_header import PageHeader
+from desktop.widgets.server_dialog import PullDialog, ServerDialog
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr, trn

@@ -19,8 +19,8 @@ from desktop.pages.instruct import InstructPage
 from desktop.pages.instruct.models_body import ModelsBody
 from desktop.pages.instruct.recipe_body import RecipeBody
 from desktop.pages.instruct.recipe_dialog import RecipeDialog
-from desktop.pages.instruct.server_dialog import ServerDialog, tidy
 from desktop.pages.instruct.wizard import Wizard
+from desktop.widgets.server_dialog import ServerDialog, tidy
 from engine.contract.rows import Example, Message
 from engine.project import layout
 from engine.project.project import Project

@@ -15,8 +15,9 @@ from desktop.models.example_desk import Pace
 from desktop.models.example_keys import Keys
 from desktop.models.example_words import PERSON, line_of, next_role, range_words, read_range
 from desktop.pages.instruct.review import ReviewView
-from desktop.pages.instruct.review_keys import KeysOfReview, key_of
-from desktop.pages.instruct.review_text import ENDS, Grown, with_breaks
+from desktop.pages.instruct.review_keys import KeysOfReview
+from desktop.widgets.grown import ENDS, Grown, with_breaks
+from desktop.widgets.key_list import key_of
 from engine.contract.errors import ProjectError
 from engine.contract.rows import Example, Message
 from engine.project.project import Project

@@ -1,4 +1,4 @@
-"""Texts of the review that are as high as what they hold: Markdown set for reading, texts with marked pieces, and the field to edit one.
+"""Texts that are as high as what they hold: Markdown set for reading, texts with marked pieces, and the field to edit one.
 
 What a model wrote is data: HTML in it stays text, and neither its pictures nor its links are ever fetched or opened.
 """

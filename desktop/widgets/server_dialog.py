@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QDialog, QWidget
 from desktop.jobs.engine_process import engine_process
 from desktop.jobs.inquiry import Inquiry
 from desktop.models.instruct_plan import is_local
-from desktop.pages.instruct.dialogs import fit
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button
@@ -20,6 +19,7 @@ from desktop.widgets.fields import TextField
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel
+from desktop.widgets.question import fit
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
 from engine.contract.units import size

@@ -1,4 +1,4 @@
-"""Small questions of the Instruction data page: another name, and whether something may go. They decide nothing."""
+"""Small questions of a page: another name, and whether something may go. They decide nothing."""
 
 from collections.abc import Callable
 
