@@ -21,8 +21,8 @@ from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr
-from engine.stages.sft import templates
 from engine.stages.sft.spec import SftSpec
+from engine.text import templates
 
 if TYPE_CHECKING:
     from desktop.context import AppContext

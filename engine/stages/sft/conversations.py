@@ -18,9 +18,9 @@ from engine.model.decoder import Decoder
 from engine.project import snapshots
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
-from engine.stages.sft import microscope, plan, templates
+from engine.stages.sft import microscope, plan
 from engine.stages.sft.spec import SftSpec
-from engine.text import chat_mask
+from engine.text import chat_mask, templates
 from engine.text.shards import TokenShards
 from engine.training import new_tokens
 from engine.training.evaluate import TextEvaluation

@@ -30,9 +30,9 @@ from engine.model.checkpoint import load_config
 from engine.project.library import Library
 from engine.project.models import parents_of, resolve
 from engine.project.project import Project
-from engine.stages.sft import plan, templates
+from engine.stages.sft import plan
 from engine.stages.sft.spec import SftSpec
-from engine.text import chat_mask
+from engine.text import chat_mask, templates
 from engine.text.shards import TokenShards, TokenSplit
 from engine.text.tokenizer import Tokenizer
 from engine.training import tokens

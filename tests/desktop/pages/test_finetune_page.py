@@ -377,7 +377,7 @@ def test_the_other_goal_has_its_own_steps(wizard: Wizard, qtbot) -> None:
 
 
 def test_a_model_whose_tokenizer_lacks_what_a_template_needs_is_told_in_words(wizard: Wizard, qtbot) -> None:
-    from engine.stages.sft.templates import CHATML
+    from engine.text.templates import CHATML
     wizard.plan.set_values({"template": CHATML})
     wizard.reload()
     wizard.go("template")

@@ -19,10 +19,10 @@ from engine.sampling.sampling import Sampling
 from engine.serve.catalogue import Catalogue
 from engine.stages.pretrain.run import run as pretrain
 from engine.stages.pretrain.spec import PretrainSpec
-from engine.stages.sft import plan, templates
+from engine.stages.sft import plan
 from engine.stages.sft.run import run
 from engine.stages.sft.spec import SftSpec
-from engine.text import bpe, chat_template
+from engine.text import bpe, chat_template, templates
 from engine.text.tokenizer import Tokenizer
 from engine.training import precision, tuning
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401

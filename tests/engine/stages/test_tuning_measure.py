@@ -76,6 +76,6 @@ def test_full_is_recommended_unless_it_does_not_fit_or_takes_far_longer():
 
 
 def test_what_the_window_reads_of_a_plan_is_free_of_torch():
-    modules = "engine.training.tuning_plan", "engine.stages.sft.plan", "engine.stages.sft.templates", "engine.stages.adapt.plan"
+    modules = "engine.training.tuning_plan", "engine.stages.sft.plan", "engine.text.templates", "engine.stages.adapt.plan"
     code = f"import sys\nfor m in {modules!r}: __import__(m)\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

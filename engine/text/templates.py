@@ -1,4 +1,4 @@
-"""Which chat template a model is tuned with: the one asked for, its own, or, where it has none, one that its tokens allow. No torch.
+"""Which chat template a model is trained with: the one asked for, its own, or, where it has none, one that its tokens allow. No torch.
 
 A base model of another program often has no template. If it has the special tokens of a known form (ChatML, Gemma's), that form is taken;
 else a plain one, whose turns are ordinary words and whose answers end with the token that ends a text. A template that writes special
@@ -61,7 +61,7 @@ class Chosen:
 
 
 def choose(tokenizer: Tokenizer, asked: str = "") -> Chosen:
-    """The template to tune with. Mismatch where the tokenizer lacks what it needs."""
+    """The template to train with. Mismatch where the tokenizer lacks what it needs."""
     if asked:
         lacking = [name for name in dict.fromkeys(WRITTEN.findall(asked)) if name not in tokenizer.special]
         if lacking:
