@@ -1,14 +1,16 @@
 """A form made from a Spec's own metadata: label, help, unit, range, choices, Simple and Advanced. It gives back a frozen spec.
 
-It knows no stage. Loading is not editing: `load` then `spec()` is the same spec, and `changed` was not emitted.
+It knows no stage. Loading is not editing: `load` then `spec()` is the same spec, and `changed` was not emitted. A row is made when it is
+first shown, a few at a time: sixty at once would hold the window for a fifth of a second.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
@@ -23,6 +25,8 @@ from engine.contract.spec import Problem, Spec
 from engine.contract.words import tr, trn
 
 CONTROL, UNIT, UNDO = 176, 76, 28
+AT_ONCE = 0.016
+"""Seconds of making rows before the window has its turn again."""
 
 
 class Dot(Painted):
@@ -82,6 +86,30 @@ class SettingRow(QWidget):
         set_wrong(self.control, bool(words))
 
 
+class Rows(Mapping[str, SettingRow]):
+    """The rows of a form by field. One that was never shown is made when it is asked for; `made` are those there are."""
+
+    def __init__(self, form: "SpecForm") -> None:
+        self._form = form
+        self.made: dict[str, SettingRow] = {}
+
+    def __getitem__(self, name: str) -> SettingRow:
+        if name not in self.made:
+            if name not in self._form.names:
+                raise KeyError(name)
+            self._form.make_row(name)
+        return self.made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._form.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._form.names)
+
+    def __len__(self) -> int:
+        return len(self._form.names)
+
+
 class SpecForm(QWidget):
     """`fields` or `groups` choose what of the spec it shows (hidden options never); other fields keep what was loaded.
 
@@ -111,25 +139,28 @@ class SpecForm(QWidget):
                           for n, f in spec_class.model_fields.items()}
         self._base: dict[str, Any] = dict(self._defaults)
         self._shown_problems: dict[str, str] = {}
-        self.rows: dict[str, SettingRow] = {}
+        self.rows = Rows(self)
         self._rules: dict[str, QFrame] = {}
+        self._automatic: dict[str, str] = {}
+        self._helps: dict[str, str] = {}
+        self._growing = False
+        self._first = ""
 
         self._count = Badge(tone="accent")
         self._views = Segments(theme, ((False, tr("Simple")), (True, tr("Advanced"))), advanced, name=tr("How much to show"),
                                on_change=self._view_chosen)
         self._foot = small()
         self._general = small(tone="danger", wrap=True)
-        lines: list[Any] = []
-        for i, name in enumerate(self.names):
-            self.rows[name] = self._make_row(name)
-            self._rules[name] = rule()
-            lines += [self._rules[name] if i else None, self.rows[name]]
+        lines = QWidget()
+        self._lines = QVBoxLayout(lines)
+        self._lines.setContentsMargins(0, 0, 0, 0)
+        self._lines.setSpacing(0)
         if bare:
             self._views.hide()
-            col(*lines, self._general, gap=0, host=self)
+            col(lines, self._general, gap=0, host=self)
         else:
             head = row(Text(title or tr("Settings"), "section"), self._count, "+", self._views, gap=10)
-            col(head, 4, *lines, self._general, "+", self._foot, gap=0, host=self)
+            col(head, 4, lines, self._general, "+", self._foot, gap=0, host=self)
         show_if(self._views, not bare and any(spec_class.option_of(n).advanced for n in self.names))
         self._refresh()
 
@@ -139,7 +170,7 @@ class SpecForm(QWidget):
         """Fill the form from a spec or plain values (what is missing takes its default). Not an edit."""
         given = {n: getattr(values, n) for n in type(values).model_fields} if isinstance(values, Spec) else dict(values)
         self._base = {**self._defaults, **given}
-        for name, line in self.rows.items():
+        for name, line in self.rows.made.items():
             line.control.set(self._base[name])
         self._shown_problems = {}
         self._refresh()
@@ -157,7 +188,7 @@ class SpecForm(QWidget):
         """One value from outside (a dial, a preset). Emits `changed` if it is new."""
         if self.values()[name] != value:
             self._base[name] = value
-            if name in self.rows:
+            if name in self.rows.made:
                 self.rows[name].control.set(value)
             self._edited()
 
@@ -207,20 +238,26 @@ class SpecForm(QWidget):
         """What fields left empty come to: {"tokens_per_step": 262144}; shown as "auto: 262,144"."""
         for name, value in values.items():
             if name in self.rows:
-                control = self.rows[name].control
-                words = value if isinstance(value, str) else self._words(name, value)
-                if isinstance(control, NumberField):
-                    control.set_automatic(words)
-                elif isinstance(control, Choice) and None in control._values:
-                    control.setItemText(control._values.index(None), tr("auto: {value}", value=words))
+                self._automatic[name] = value if isinstance(value, str) else self._words(name, value)
+                if name in self.rows.made:
+                    self._show_automatic(name)
+
+    def _show_automatic(self, name: str) -> None:
+        control, words = self.rows.made[name].control, self._automatic[name]
+        if isinstance(control, NumberField):
+            control.set_automatic(words)
+        elif isinstance(control, Choice) and None in control._values:
+            control.setItemText(control._values.index(None), tr("auto: {value}", value=words))
 
     def set_help(self, name: str, words: str) -> None:
         """Another help line for a field, with what is known now ("1.6 passes over the corpus")."""
-        self.rows[name].help.set(words)
+        self._helps[name] = words
+        if name in self.rows.made:
+            self.rows[name].help.set(words)
 
     def refresh_artifacts(self) -> None:
         """Ask again for the project's artifacts; the chosen one stays."""
-        for name in self.names:
+        for name in self.rows.made:
             kind = self.spec_class.option_of(name).artifact
             if kind:
                 control, chosen = self.rows[name].control, self._base.get(name) or ""
@@ -235,6 +272,58 @@ class SpecForm(QWidget):
         self._refresh()
 
     # inside -----------------------------------------------------------------------------------------------------------
+
+    def make_row(self, name: str) -> None:
+        """The row of a field, put where it belongs among those there are, with what it has been told."""
+        made = self.rows.made
+        before = [n for n in self.names[:self.names.index(name)] if n in made]
+        line, self._rules[name] = self._make_row(name), rule()
+        self._lines.insertWidget(2 * len(before), self._rules[name])
+        self._lines.insertWidget(2 * len(before) + 1, line)
+        if before:  # Qt would come to it after everything that was made before it
+            last = made[before[-1]]
+            QWidget.setTabOrder(last.undo, line.control)
+            QWidget.setTabOrder(line.control, line.undo)
+        made[name] = line
+        line.control.set(self._base[name])
+        if name in self._automatic:
+            self._show_automatic(name)
+        if name in self._helps:
+            line.help.set(self._helps[name])
+        self._show_row(name, self._is_changed(name), self._fits(name) and self._wanted(name))
+
+    def _fits(self, name: str) -> bool:
+        """Whether a field makes sense with the others as they are."""
+        condition = self.spec_class.option_of(name).visible_if
+        if condition is None:
+            return True
+        other, wanted = condition
+        return (self._from_control(other) if other in self.names else self._base.get(other)) == wanted
+
+    def _wanted(self, name: str) -> bool:
+        return bool(self._views.value()) or not self.spec_class.option_of(name).advanced or name in self._shown_problems
+
+    def _show_row(self, name: str, changed: bool, shown: bool) -> None:
+        line = self.rows.made[name]
+        line.show_change(changed)
+        line.show_problem(self._shown_problems.get(name, ""))
+        show_if(line, shown)
+        show_if(self._rules[name], shown and self._first != name)
+
+    def _grow(self, names: Sequence[str]) -> None:
+        """Make rows that are to be seen, as many as one turn has time for; the rest in the turns that follow."""
+        began = time.perf_counter()
+        for name in names:
+            if time.perf_counter() - began > AT_ONCE:
+                if not self._growing:
+                    self._growing = True
+                    QTimer.singleShot(0, self, self._grow_on)
+                return
+            self.rows[name]
+
+    def _grow_on(self) -> None:
+        self._growing = False
+        self._grow([n for n in self.names if n not in self.rows.made and self._wanted(n) and self._fits(n)])
 
     def _make_row(self, name: str) -> SettingRow:
         option, (low, high) = self.spec_class.option_of(name), self.spec_class.bounds(name)
@@ -264,6 +353,9 @@ class SpecForm(QWidget):
         return made
 
     def _from_control(self, name: str) -> Any:
+        if name not in self.rows.made:
+            held = self._base[name]
+            return tuple(held) if isinstance(held, list) else held
         control = self.rows[name].control
         value = control.value()
         if isinstance(control, NumberField) and control.wrong():
@@ -273,6 +365,8 @@ class SpecForm(QWidget):
         return value
 
     def _unreadable(self, name: str) -> str:
+        if name not in self.rows.made:
+            return ""
         control = self.rows[name].control
         return control.wrong() if isinstance(control, NumberField) else ""
 
@@ -308,7 +402,7 @@ class SpecForm(QWidget):
         self.changed.emit()
 
     def _out_of_range(self, name: str) -> bool:
-        if name not in self.rows or not isinstance(self.rows[name].control, NumberField):
+        if name not in self.rows.made or not isinstance(self.rows[name].control, NumberField):
             return False
         value, (low, high) = self.rows[name].control.value(), self.spec_class.bounds(name)
         return value is not None and ((low is not None and value < low) or (high is not None and value > high))
@@ -318,21 +412,16 @@ class SpecForm(QWidget):
         self.advanced_changed.emit(advanced)
 
     def _refresh(self) -> None:
-        values, advanced, first = self.values(), bool(self._views.value()), True
-        hidden = changed_hidden = 0
-        for name, line in self.rows.items():
-            option = self.spec_class.option_of(name)
-            fits = option.visible_if is None or values.get(option.visible_if[0]) == option.visible_if[1]
-            shown = fits and (advanced or not option.advanced or name in self._shown_problems)
-            changed = self._is_changed(name)
-            line.show_change(changed)
-            line.show_problem(self._shown_problems.get(name, ""))
-            show_if(line, shown)
-            show_if(self._rules[name], shown and not first)
-            first = first and not shown
-            if fits and not shown:
-                hidden, changed_hidden = hidden + 1, changed_hidden + changed
-        count = len([n for n in self.names if self._is_changed(n)])
+        changed = {n: self._is_changed(n) for n in self.names}
+        fit = [n for n in self.names if self._fits(n)]
+        shown = [n for n in fit if self._wanted(n)]
+        self._first = shown[0] if shown else ""
+        for name in self.rows.made:
+            self._show_row(name, changed[name], name in shown)
+        self._grow([n for n in shown if n not in self.rows.made])
+        out_of_sight = set(fit) - set(shown)
+        hidden, changed_hidden = len(out_of_sight), sum(changed[n] for n in out_of_sight)
+        count = sum(changed.values())
         self._count.set(trn("{count} changed", "{count} changed", count) if count else "", "accent")
         if not hidden:
             foot = ""

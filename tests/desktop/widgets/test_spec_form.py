@@ -180,3 +180,28 @@ def test_set_tells_only_of_what_is_new(form: SpecForm, qtbot) -> None:
     form.set("depth", 4)
     form.set("depth", 8)
     assert seen == [8]
+
+
+def test_rows_nobody_sees_are_not_made_until_they_are_shown(form: SpecForm, qtbot) -> None:
+    assert form.spec() == PretrainSpec() and "width" in form.rows and "width" not in form.rows.made
+    form.load(FULL)
+    form.set_help("qk_norm", "Now known.")
+    form.set_automatic({"width": 128})
+    assert "qk_norm" not in form.rows.made and form.spec() == FULL and "qk_norm" in form.changed_names()
+    form.set_advanced(True)
+    qtbot.waitUntil(lambda: set(form.rows.made) == set(form.names), timeout=4000)
+    assert form.rows["qk_norm"].help.words() == "Now known." and form.rows["width"].control.placeholderText() and form.spec() == FULL
+
+
+def test_the_keyboard_goes_through_rows_in_their_order_whenever_they_were_made(theme, qtbot) -> None:
+    form = SpecForm(theme, PretrainSpec, fields=["depth", "width", "max_seq_len", "num_heads", "tokens"])
+    qtbot.addWidget(form)
+    form.show()
+    form.set_advanced(True)
+    qtbot.waitUntil(lambda: len(form.rows.made) == 5, timeout=4000)
+    seen, at = [], form.rows["depth"].control
+    for _ in range(400):
+        name = next((n for n, line in form.rows.items() if line.control is at), "")
+        seen += [name] if name else []
+        at = at.nextInFocusChain()
+    assert list(dict.fromkeys(seen)) == form.names
