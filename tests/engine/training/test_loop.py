@@ -381,7 +381,7 @@ def test_updates_on_one_batch_of_rollouts_are_not_parted(tmp_path):
     measured = []
     world = World(tmp_path / "run")
     asked = iter(["pause"])
-    world.context = replace(world.context, reader=lambda: Command(next(asked)) if len(world.losses()) >= 4 else None)
+    world.context = replace(world.context, reader=lambda: Command(next(asked, "")) if len(world.losses()) >= 4 else None)
     trainer = trainer_of(world, steps=12, stride=3, ahead=False, eval_every=4, checkpoint_every_steps=5,
                          evaluate=lambda step: measured.append(step) or {"val_loss": 1.0})
     with pytest.raises(Stopped):
