@@ -33,6 +33,7 @@ from engine.contract.units import number
 from engine.contract.words import tr, trn
 
 LEAD = 140
+PARAGRAPH_GAP, LIST_GAP = 10, 2
 LONGEST = 12_000
 """Characters that are set at once: more would hold the window. The rest is counted, and shown on request, as it is written."""
 MORE = 120_000
@@ -152,6 +153,9 @@ class Grown(QTextEdit):
             if block.previous().isValid() and ended:
                 form.setTopMargin(0)
             ended = ends
+            if not code and not ends and cursor_at.currentTable() is None:  # Qt sets none where a font has its size in pixels
+                inside = block.textList() is not None and block.next().textList() is not None
+                form.setBottomMargin(self.theme.px(LIST_GAP if inside else PARAGRAPH_GAP))
             if block == document.begin():
                 form.setTopMargin(0)
             if not block.next().isValid():
