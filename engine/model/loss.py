@@ -72,6 +72,25 @@ def token_logprobs(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, *, i
                           chunked=chunked, rows=rows)
 
 
+def logprobs_and_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, *, temperature: float = 1.0, rows: Rows | None = None,
+                         entropy_gradient: bool = False, chunked: bool | None = None) -> tuple[Tensor, Tensor]:
+    """(log-probability of each target, entropy of the distribution it was drawn from in nats), float32, with gradients (the entropy's only
+    where asked for). The logits themselves are divided by `temperature`, in float32, as a sampler does it."""
+    weight_VC = weight_VC.to(hidden_NC.dtype)
+    if chunked is None:
+        chunked = targets_N.numel() * weight_VC.shape[0] * 4 > PLAIN_BYTES
+    if chunked:
+        ids_K, rows_KC = (None, None) if rows is None else (rows[0], rows[1].to(hidden_NC.dtype))
+        logprobs_N, entropy_N = _ChunkedEntropy.apply(hidden_NC, weight_VC, targets_N, temperature, ids_K, rows_KC)
+    else:
+        logits_NV = head_logits(hidden_NC, weight_VC, rows).float()
+        all_NV = (logits_NV if temperature == 1 else logits_NV / temperature).log_softmax(-1)
+        logprobs_N = all_NV.gather(-1, targets_N[:, None])[:, 0]
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+            entropy_N = -(all_NV.exp() * all_NV).sum(-1)
+    return logprobs_N, entropy_N if entropy_gradient else entropy_N.detach()
+
+
 def _chunks(tokens: int, vocab: int) -> list[tuple[int, int]]:
     """Equal chunks of about CHUNK_BYTES of float32 logits, at least 16 tokens each."""
     size = max(16, CHUNK_BYTES // (4 * vocab))
@@ -183,6 +202,51 @@ class _ChunkedTokens(torch.autograd.Function):
             hidden_nC = hidden_NC[start:stop]
             logits_nV = _logits_of_chunk(hidden_nC, weight_VC, ids_K, rows_KC)
             grad_nV = _grad_of_chunk(logits_nV, lse_N[start:stop], targets_N[start:stop], scale_N[start:stop]).to(dtype)
+            of_rows_nC = None if ids_K is None else _back_through_rows(grad_nV, hidden_nC, ids_K, rows_KC, grad_rows_KC)
+            if grad_hidden_NC is not None:
+                grad_hidden_NC[start:stop] = grad_nV @ weight_VC if of_rows_nC is None else of_rows_nC.addmm_(grad_nV, weight_VC)
+            if grad_weight_VC is not None:
+                grad_weight_VC += grad_nV.T @ hidden_nC
+        return (grad_hidden_NC, None if grad_weight_VC is None else grad_weight_VC.to(weight_VC.dtype), None, None, None,
+                None if grad_rows_KC is None else grad_rows_KC.to(rows_KC.dtype))
+
+
+class _ChunkedEntropy(torch.autograd.Function):
+    """Log-probability of each target and entropy; logits are computed again in backward, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, temperature: float, ids_K: Tensor | None,
+                rows_KC: Tensor | None) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        logprobs_N = torch.empty(hidden_NC.shape[0], dtype=torch.float32, device=hidden_NC.device)
+        lse_N, entropy_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
+        for start, stop in _chunks(hidden_NC.shape[0], weight_VC.shape[0]):
+            logits_nV = _logits_of_chunk(hidden_NC[start:stop], weight_VC, ids_K, rows_KC) / temperature
+            lse_n = torch.logsumexp(logits_nV, -1)
+            lse_N[start:stop] = lse_n
+            logprobs_N[start:stop] = logits_nV.gather(-1, targets_N[start:stop, None]).squeeze(-1) - lse_n
+            entropy_N[start:stop] = lse_n - torch.softmax(logits_nV, -1).mul_(logits_nV).sum(-1)
+        ctx.save_for_backward(hidden_NC, weight_VC, targets_N, lse_N, entropy_N, ids_K, rows_KC)
+        ctx.temperature = temperature
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, of_logprobs_N: Tensor | None, of_entropy_N: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        hidden_NC, weight_VC, targets_N, lse_N, entropy_N, ids_K, rows_KC = ctx.saved_tensors
+        needs_hidden, needs_weight, needs_rows = (*ctx.needs_input_grad[:2], ctx.needs_input_grad[5])
+        dtype = hidden_NC.dtype
+        grad_hidden_NC = torch.empty_like(hidden_NC) if needs_hidden else None
+        grad_weight_VC = torch.zeros(weight_VC.shape, dtype=torch.float32, device=weight_VC.device) if needs_weight else None
+        grad_rows_KC = torch.zeros(rows_KC.shape, dtype=torch.float32, device=rows_KC.device) if needs_rows else None
+        for start, stop in _chunks(hidden_NC.shape[0], weight_VC.shape[0]):
+            hidden_nC, targets_n = hidden_NC[start:stop], targets_N[start:stop]
+            logs_nV = (_logits_of_chunk(hidden_nC, weight_VC, ids_K, rows_KC) / ctx.temperature).sub_(lse_N[start:stop, None])
+            grad_nV = torch.zeros_like(logs_nV)
+            if of_entropy_N is not None:
+                grad_nV = (logs_nV + entropy_N[start:stop, None]).mul_(logs_nV.exp()).mul_(-of_entropy_N[start:stop, None])
+            if of_logprobs_N is not None:
+                grad_nV += _grad_of_chunk(logs_nV, torch.zeros_like(lse_N[start:stop]), targets_n, -of_logprobs_N[start:stop])
+            grad_nV = grad_nV.div_(ctx.temperature).to(dtype)
             of_rows_nC = None if ids_K is None else _back_through_rows(grad_nV, hidden_nC, ids_K, rows_KC, grad_rows_KC)
             if grad_hidden_NC is not None:
                 grad_hidden_NC[start:stop] = grad_nV @ weight_VC if of_rows_nC is None else of_rows_nC.addmm_(grad_nV, weight_VC)

@@ -63,6 +63,11 @@ def rows_file(run_dir: Path) -> Path:
     return run_dir / "rows.jsonl"
 
 
+def rollouts(run_dir: Path) -> Path:
+    """What a policy wrote to be trained on: a file for each round (engine/project/rollouts.py)."""
+    return run_dir / "rollouts"
+
+
 def work(run_dir: Path) -> Path:
     """Half-done work that a resume of the run can use; removed when it is done."""
     return run_dir / "work"

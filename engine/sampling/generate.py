@@ -1,8 +1,8 @@
 """Completions for a list of prompts, in one call. For requests that come and go see slots.py.
 
-Prompts are read in order of length, at most `max_rows` completions are under way at a time, and a row that finishes makes room for the
-next. What a row says depends on its prompt, its settings and its seed only, not on the rows beside it (in float32; in bfloat16 rounding may
-differ with the batch).
+Prompts are read in order of length, equal ones once, at most `max_rows` completions are under way at a time, and a row that finishes makes
+room for the next. What a row says depends on its prompt, its settings and its seed only, not on the rows beside it (in float32; in bfloat16
+rounding may differ with the batch).
 """
 
 from collections import deque
@@ -41,16 +41,19 @@ def generate(model: Decoder, prompts: Sequence[Sequence[int]], sampling: Samplin
     assert seeds is None or len(seeds) == total, (len(seeds), total)
     assert max_new_tokens is None or len(max_new_tokens) == total, (len(max_new_tokens), total)
     rows = []
+    known: dict[tuple[int, ...], list[int]] = {}  # equal prompts become one object, which is read once
     for i, prompt in enumerate(prompts):
         check_prompt(model, prompt)
-        ids = [int(x) for x in prompt]
+        same = tuple(int(x) for x in prompt)
+        ids = known.setdefault(same, list(same))
         for j in range(num_generations):
             place = i * num_generations + j
             wanted = max_new_tokens[place] if max_new_tokens is not None else sampling.max_new_tokens
             assert wanted >= 1, wanted
             uniforms = Uniforms(sampling.seed, place) if seeds is None else Uniforms(seeds[place])
             rows.append(Row(place, ids, sampling, uniforms, min(wanted, model.config.max_seq_len - len(ids))))
-    waiting = deque(sorted(rows, key=lambda row: len(row.prompt), reverse=True))
+    first = {id(ids): place for place, ids in enumerate(known.values())}
+    waiting = deque(sorted(rows, key=lambda row: (len(row.prompt), -first[id(row.prompt)]), reverse=True))
     drawn: list[list[float]] = [[] for _ in rows]
     plain: list[list[float]] = [[] for _ in rows]
     reasons = ["cancelled"] * total
