@@ -1,17 +1,19 @@
-"""Two models' answers to the same prompts, set side by side: judged by a local model in both orders, or laid out for people who do not see
-whose answer is whose. No torch; nothing is answered here.
+"""Two models' answers to the same prompts, set side by side: judged by a local model in both orders, scored by a reward model, or laid out
+for people who do not see whose answer is whose. No torch; nothing is answered here.
 
 A judge is not the truth: how often it changed its mind with the order is told with every win rate. Wins are the second model's; the first
 is the one it is compared with.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from engine.contract.rows import Message
 from engine.evaluation.report import win_rate
 from engine.generators.asks import Ask, Reply
 from engine.generators.judging import RUBRIC, Bias, judge
@@ -20,6 +22,16 @@ from engine.generators.provider import Provider, TooLong, Unavailable
 AT_ONCE = 4
 WAITS = (1.0, 3.0, 10.0)
 """Seconds before a judge that did not answer is asked again."""
+SCORED_AT_ONCE = 64
+"""Pairs that a reward model reads between two looks at what the person wants."""
+
+
+class Scores(Protocol):
+    """A reward model, as engine/model/scorer.py has it."""
+
+    def score(self, conversations: Sequence[Sequence[Message]]) -> list[float]: ...
+
+    def normalised(self, rewards: Sequence[float]) -> list[float]: ...
 
 
 @dataclass(frozen=True)
@@ -96,12 +108,31 @@ def judged(provider: Provider, made: Sequence[Pair], rubric: str, margin: float,
                 yield future.result()
 
 
+def scored(scorer: Scores, made: Sequence[Pair], stop: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
+    """A row for each pair, as `judged` gives them, by a reward model: the higher reward is the better answer, equal ones are a tie. The
+    rewards are over the spread of the reward model's own training answers ("rewards": [first's, second's])."""
+    for start in range(0, len(made), SCORED_AT_ONCE):
+        if stop():
+            return
+        group = made[start:start + SCORED_AT_ONCE]
+        rewards = scorer.normalised(scorer.score([
+            (Message(role="user", content=pair.prompt), Message(role="assistant", content=text)) for pair in group
+            for text in (pair.first, pair.second)]))
+        for pair, first, second in zip(group, rewards[::2], rewards[1::2], strict=True):
+            outcome = "tie" if pair.first.strip() == pair.second.strip() else "first" if first > second else "second"
+            yield {"id": pair.id, "outcome": outcome, "rewards": [round(first, 5), round(second, 5)]}
+
+
 def tally(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The win rate of the second model from the rows of `judged`, and what the verdicts say of the judge."""
+    """The win rate of the second model from the rows of `judged` or `scored`; what the verdicts say of the judge, or the mean rewards."""
+    rate = win_rate([row["outcome"] for row in rows if row["outcome"] != "unreadable"])
+    rewards = [row["rewards"] for row in rows if row.get("rewards")]
+    if rewards:
+        return {**rate, "rewards": [round(math.fsum(values) / len(rewards), 5) for values in zip(*rewards, strict=True)]}
     bias = Bias()
     for row in rows:
         bias.add(row)
-    return {**win_rate([row["outcome"] for row in rows if row["outcome"] != "unreadable"]), "judge": bias.plain()}
+    return {**rate, "judge": bias.plain()}
 
 
 def comparisons(made: Sequence[Pair], first: str, second: str, seed: int) -> list[Comparison]:

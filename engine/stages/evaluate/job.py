@@ -6,8 +6,9 @@ What it asks, grades and reckons with stands in engine/evaluation; run.py says i
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from engine.evaluation.journal import Journal
 from engine.evaluation.questions import Question
 from engine.evaluation.suites import Suite
 from engine.generators import provider as providers
+from engine.model.scorer import Scorer
 from engine.project import snapshots
 from engine.project.models import ModelRef, parents_of, resolve
 from engine.project.project import Project
@@ -35,6 +37,8 @@ from engine.training import devices
 TOLD_SECONDS = 0.5
 SHOWN_SECONDS = 2.0
 JUDGED = "judged"
+REWARD = "reward"
+"""A judge called reward:ID is a reward model of the project."""
 
 
 @dataclass
@@ -60,13 +64,25 @@ class Job:
         wants_text = any(suite.kind == "text_loss" for suite in self.suites)
         self.texts = losses.held_out_texts(Corpus.open(self.project.artifacts.get(spec.corpus).path), spec.text_bytes) if wants_text else []
         self.device = next((d for d in devices.detect() if d.id == context.device), devices.choose("cpu"))
-        self.judge_model = providers.of(spec.judge, self.project.dir, spec.allowed_host, tell=context.emit) if any(
-            suite.kind == "win_rate" for suite in self.suites) else None
-        if self.judge_model is not None:
-            self.judge_model.check()
+        self.judge_model: providers.Provider | None = None
+        self.scorer: Path | None = None
+        if any(suite.kind == "win_rate" for suite in self.suites):
+            self._find_judge()
         content = [orjson.dumps(spec.model_dump(mode="json"))] + [suite.path.read_bytes() for suite in self.suites]
         content += [repr(self.asked[suite.id]).encode() for suite in self.suites]
         self.mark = hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
+
+    def _find_judge(self) -> None:
+        """The local model that judges, or the folder of the reward model that does. Raises NotFound, InputError, what a provider says."""
+        kind, _, id = self.spec.judge.partition(":")
+        if kind != REWARD:
+            self.judge_model = providers.of(self.spec.judge, self.project.dir, self.spec.allowed_host, tell=self.context.emit)
+            self.judge_model.check()
+            return
+        made = self.project.artifacts.get(id)
+        if made.kind != "reward_model":
+            raise InputError(tr("{id} is not a {kind}.", id=id, kind=tr("reward model")), tr("Choose another one."), field="judge")
+        self.scorer = made.path
 
     def _check_needs(self) -> None:
         spec = self.spec
@@ -239,7 +255,7 @@ class Job:
 
     def judge(self) -> None:
         """Every model's answers against the first one's."""
-        assert self.judge_model is not None
+        scorer = Scorer(self.scorer, self.device.id) if self.scorer else None
         stopped: list[Stopped] = []
 
         def stop() -> bool:
@@ -255,13 +271,20 @@ class Job:
                     known = {row["id"] for row in self._rows_of(suite.id, other.id, JUDGED)}
                     open_pairs = [pair for pair in self._pairs(suite, other) if pair.id not in known]
                     self.total, self.done, self.fresh, self.began = len(open_pairs), 0, 0, time.monotonic()
-                    for row in win_rate.judged(self.judge_model, open_pairs, self.spec.rubric or suite.rubric, self.spec.margin,
-                                               self.spec.seed, stop):
+                    for row in self._verdicts(scorer, suite, open_pairs, stop):
                         self._keep({"suite": suite.id, "model": other.id, "form": JUDGED, "sample": 0, **row})
                     if stopped:
                         raise stopped[0]
         finally:
-            self.judge_model.close()
+            if self.judge_model is not None:
+                self.judge_model.close()
+
+    def _verdicts(self, scorer: Scorer | None, suite: Suite, pairs: list[win_rate.Pair], stop: Callable[[], bool]) -> Iterator[
+            dict[str, Any]]:
+        if scorer is not None:
+            return win_rate.scored(scorer, pairs, stop)
+        assert self.judge_model is not None
+        return win_rate.judged(self.judge_model, pairs, self.spec.rubric or suite.rubric, self.spec.margin, self.spec.seed, stop)
 
     def _pairs(self, suite: Suite, other: ModelRef) -> list[win_rate.Pair]:
         first = [row for row in self.journal.rows.values() if row["suite"] == suite.id and row["model"] == self.refs[0].id
@@ -363,8 +386,11 @@ class Job:
                   models=", ".join(ref.title for ref in self.refs[:3]))
 
     def parents(self) -> list[str]:
-        """The models' artifacts (or what their run was given), the corpus, and what generated the questions: rows bear their run's id."""
+        """The models' artifacts (or what their run was given), the reward model that judges, the corpus, and what generated the questions:
+        rows bear their run's id."""
         found = [id for ref in self.refs for id in parents_of(self.project, ref)] + ([self.spec.corpus] if self.spec.corpus else [])
+        if self.scorer:
+            found.append(self.scorer.name)
         runs = dict.fromkeys(row.id.partition(":")[0] for row in self.library if ":" in row.id)
         found += [made.id for run in runs if (made := self.project.artifacts.made_by(run, "examples"))]
         return list(dict.fromkeys(found))

@@ -23,7 +23,8 @@ class EvaluateSpec(Spec):
         help=tr("Sets of the library with known answers."))
     corpus: str = option("", label=tr("Held-out text"), artifact="corpus", group=SUITES,
         help=tr("Its validation part is what loss is measured on."))
-    judge: str = option("", label=tr("Judge"), group=SUITES, help=tr("A local model that says which of two answers is better."))
+    judge: str = option("", label=tr("Judge"), group=SUITES, 
+        help=tr("A local model that says which of two answers is better, or reward:ID for a reward model of this project."))
     allowed_host: str = option("", label=tr("Confirmed address"), hidden=True, group=SUITES,
         help=tr("A host outside this machine that the person has typed and confirmed."))
     form: Literal["auto", "chat", "plain", "few_shot"] = option("auto", label=tr("Asked"), advanced=True, group=RUN,

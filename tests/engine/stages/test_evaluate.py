@@ -25,6 +25,8 @@ from engine.evaluation.answering import Examinee
 from engine.evaluation.journal import read
 from engine.evaluation.suites import load
 from engine.model.checkpoint import load_model, stop_ids
+from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
+from engine.model.scorer import Scorer
 from engine.project import layout
 from engine.project.models import resolve
 from engine.project.project import Project
@@ -398,3 +400,28 @@ def test_a_model_without_a_chat_template_is_refused_the_chat_form(project, monke
     with pytest.raises(InputError) as wrong:
         Attempt(project, spec(form="chat")).run()
     assert wrong.value.code == "no_chat_template"
+
+
+def test_a_reward_model_judges_and_its_figures_are_those_of_each_answer_scored_alone(project):
+    """Named reward:ID; the higher reward wins, equal texts are a tie, and the win rate stands on the verdicts."""
+    decoder = load_model(project.artifacts.get("model-2").path)
+    with project.artifacts.create("reward_model", title="Taste") as writer:
+        save_reward(writer.path, RewardModel(decoder, RewardHead(decoder.config.hidden_size, seed=3)), RewardFacts(0.01, 0.02, "own"))
+        Tokenizer.load(project.artifacts.get("model-2").path).save(writer.path)
+        made = writer.finish()
+    wanted = {"models": ("model-1", "model-2"), "suites": ("win_rate",), "limit": 8}
+    artifact = Attempt(project, spec(**wanted, judge=f"reward:{made.id}")).run()
+    rate = artifact.facts["win_rates"][0]
+    scorer, rows = Scorer(made.path), list(read(artifact.path / "rows.jsonl"))
+    said = {(row["model"], row["id"]): row for row in rows if row["form"] != "judged"}
+    for row in (row for row in rows if row["form"] == "judged"):
+        for id, reward in zip(("model-1", "model-2"), row["rewards"], strict=True):
+            answer = said[id, row["id"]]
+            alone = scorer.score([(Message(role="user", content=answer["prompt"]), Message(role="assistant", content=answer["said"]))])
+            assert reward == pytest.approx(scorer.normalised(alone)[0], abs=2e-4)
+        assert row["outcome"] == ("tie" if row["rewards"][0] == row["rewards"][1] else
+                                  "first" if row["rewards"][0] > row["rewards"][1] else "second")
+    assert rate["judged_by"] == f"reward:{made.id}" and rate["n"] == 8 == rate["wins"] + rate["losses"] + rate["ties"]
+    assert made.id in artifact.parents
+    with pytest.raises(InputError):
+        Attempt(project, spec(**wanted, judge="reward:model-1")).run()
