@@ -63,6 +63,11 @@ def rows_file(run_dir: Path) -> Path:
     return run_dir / "rows.jsonl"
 
 
+def scores_file(run_dir: Path) -> Path:
+    """Rewards of pairs that nobody has labelled, a JSON object a line; they come into the library by engine/project/ingest.py."""
+    return run_dir / "scores.jsonl"
+
+
 def rollouts(run_dir: Path) -> Path:
     """What a policy wrote to be trained on: a file for each round (engine/project/rollouts.py)."""
     return run_dir / "rollouts"

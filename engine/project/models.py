@@ -1,5 +1,6 @@
 """Model ids: one way to name anything one can chat with, export or start from: an artifact's id, or `run@step` for a checkpoint."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +31,19 @@ class ModelRef:
 
 
 def list_models(project: Project) -> list[ModelRef]:
-    """Every model of the project: finished ones (newest first), then each run's checkpoints (newest run first, last step first)."""
-    found = [_of_artifact(a) for a in reversed(project.artifacts.list("model"))]
-    for run in reversed(project.runs.list()):
+    """Every model of the project: finished ones (newest first), then each run's checkpoints (newest run first, last step first). Reward
+    models write nothing: they are listed by themselves."""
+    return _list(project, "model", lambda stage: stage != "reward")
+
+
+def list_reward_models(project: Project) -> list[ModelRef]:
+    """Every reward model, in the same order."""
+    return _list(project, "reward_model", lambda stage: stage == "reward")
+
+
+def _list(project: Project, kind: str, wanted: Callable[[str], bool]) -> list[ModelRef]:
+    found = [_of_artifact(a) for a in reversed(project.artifacts.list(kind))]
+    for run in reversed([run for run in project.runs.list() if wanted(run.stage)]):
         steps = run.checkpoint_steps()
         for step in reversed(steps):
             folder = layout.checkpoint(run.dir, step)
@@ -47,18 +58,31 @@ def list_models(project: Project) -> list[ModelRef]:
 
 def resolve(project: Project, id: str) -> ModelRef:
     """The model of an id; NotFound says which there are."""
-    run, at, step = id.partition("@")
-    if at and step.isdigit():
-        wanted = f"{project.runs.get(run).id}@{int(step)}"
-        made = next((m for m in list_models(project) if m.id == wanted), None)
-    else:
-        artifact = next((a for a in project.artifacts.list("model") if a.id == id), None)
-        made = _of_artifact(artifact) if artifact else None
+    made = _find(project, id, "model", list_models)
     if made is None:
         known = ", ".join(m.id for m in list_models(project)[:12])
         raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=known) if known else
                        tr("It has none yet: pretrain one first."))
     return made
+
+
+def resolve_reward(project: Project, id: str) -> ModelRef:
+    """The reward model of an id; NotFound says which there are."""
+    made = _find(project, id, "reward_model", list_reward_models)
+    if made is None:
+        known = ", ".join(m.id for m in list_reward_models(project)[:12])
+        raise NotFound(tr("There is no reward model called {id} in this project.", id=id),
+                       tr("It has: {known}.", known=known) if known else tr("It has none yet: train one from labelled pairs."))
+    return made
+
+
+def _find(project: Project, id: str, kind: str, listed: Callable[[Project], list[ModelRef]]) -> ModelRef | None:
+    run, at, step = id.partition("@")
+    if at and step.isdigit():
+        wanted = f"{project.runs.get(run).id}@{int(step)}"
+        return next((m for m in listed(project) if m.id == wanted), None)
+    artifact = next((a for a in project.artifacts.list(kind) if a.id == id), None)
+    return _of_artifact(artifact) if artifact else None
 
 
 def base_of(folder: Path) -> str:

@@ -6,18 +6,20 @@ Small things are one JSON value a file; examples are streamed, a JSON object a l
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from engine.contract.errors import Corrupt, InputError
-from engine.contract.rows import Example
+from engine.contract.rows import Example, Pair, PreferencePair
 from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.library import Library
 from engine.project.project import Project
 from engine.project.taken_sets import FIELDS, TakenSet, parsed, plain, told
+
+Made = TypeVar("Made", Pair, PreferencePair)
 
 
 def _decisions(library: Library, spec: Spec) -> dict[str, bool]:
@@ -110,4 +112,26 @@ def rows(run_dir: Path, name: str) -> Iterator[Example]:
                 yield Example.model_validate_json(line)
             except ValidationError as wrong:
                 raise Corrupt(tr("{file}, line {line}: no example.", file=path.name, line=number),
+                              tr("The run's inputs were changed by something else. Start a new run.")) from wrong
+
+
+def pairs(run_dir: Path) -> Iterator[PreferencePair]:
+    """The labelled pairs that this run was made with, streamed. Raises as `rows` does."""
+    return _lines(layout.input_rows(run_dir, "pairs"), PreferencePair)
+
+
+def unlabelled(run_dir: Path) -> Iterator[Pair]:
+    """The pairs of its sets that nobody had labelled when it was made, streamed. Raises as `rows` does."""
+    return _lines(layout.input_rows(run_dir, "unlabelled"), Pair)
+
+
+def _lines(path: Path, kind: type[Made]) -> Iterator[Made]:
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield kind.model_validate_json(line)
+            except ValidationError as wrong:
+                raise Corrupt(tr("{file}, line {line}: no pair.", file=path.name, line=number),
                               tr("The run's inputs were changed by something else. Start a new run.")) from wrong

@@ -335,21 +335,28 @@ class Tuner:
                 remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
         return Ending(kept, before, after, state)
 
-    def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any]) -> Artifact | None:
+    def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any], *, kind: str = "model",
+             also: Callable[[Path], None] | None = None) -> Artifact | None:
         """The finished model as an artifact (adapters merged, the adapter beside), under the spec's title or else `title`, numbered
-        where the project has a model of that name; one that a killed attempt had finished already is taken as it is. Rank 0 writes."""
+        where the project has one of that name; one that a killed attempt had finished already is taken as it is. Rank 0 writes.
+
+        `also(folder)` writes what the folder of this `kind` holds besides a model's files.
+        """
         facts = {"model": self.start.ref.id, "method": self.plan.method, "parameters": self.plan.config.parameters,
                  "trainable": self.plan.trainable, "learning_rate": self.plan.learning_rate, **outcome}
         self.context.emit(Facts(facts={"outcome": facts}))
         if not self.context.is_main:
             return None
-        made = project.artifacts.made_by(self.context.run_id, "model")
+        made = project.artifacts.made_by(self.context.run_id, kind)
         if made is None:
-            with project.artifacts.create("model", title=self.spec.title or _untaken(project, title), parents=tuple(dict.fromkeys(parents)),
-                                          run=self.context.run_id, spec=self.spec.model_dump(mode="json")) as writer:
+            with project.artifacts.create(kind, title=self.spec.title or _untaken(project, title, kind),
+                                          parents=tuple(dict.fromkeys(parents)), run=self.context.run_id,
+                                          spec=self.spec.model_dump(mode="json")) as writer:
                 self._write_finished(writer.path, parts.model)
+                if also is not None:
+                    also(writer.path)
                 made = writer.finish(**facts)
-        self.context.emit(ArtifactMade(id=made.id, kind="model"))
+        self.context.emit(ArtifactMade(id=made.id, kind=kind))
         return made
 
     def _write_finished(self, folder: Path, model: Decoder) -> None:
@@ -365,9 +372,9 @@ class Tuner:
         self.start.write_words(folder)
 
 
-def _untaken(project: Project, title: str) -> str:
-    """`title`, or with the next number that no model of the project has."""
-    taken, number = {made.title for made in project.artifacts.list("model")}, 2
+def _untaken(project: Project, title: str, kind: str) -> str:
+    """`title`, or with the next number that no artifact of this kind has in the project."""
+    taken, number = {made.title for made in project.artifacts.list(kind)}, 2
     if title not in taken:
         return title
     while f"{title} {number}" in taken:

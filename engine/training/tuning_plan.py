@@ -36,6 +36,7 @@ EVALUATION_SHARE = 0.2
 LEAST_EVALUATED = 8_192
 PAYS = {"cpu": 8192, "cuda": 65_536, "mps": 16_384}
 """Tokens of a micro batch past which larger ones are no faster."""
+UNITS = {"examples": tr("examples"), "rows": tr("rows"), "pairs": tr("pairs")}
 METHODS = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}
 
 
@@ -47,6 +48,7 @@ class Load:
     units            what a step hands to the model, over all ranks, in micro batches: rows or examples
     seq_len          tokens of the longest of these
     tokens_per_step  on average
+    predicts         whether the next token is predicted at every position: a reward model computes no logits
     """
 
     steps: int
@@ -56,6 +58,7 @@ class Load:
     tokens_per_step: float
     epochs: float
     unit: str = "rows"
+    predicts: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class TuningPlan:
         return tr("{method} of {trainable} of {parameters} parameters: {steps} steps of {batch} {unit}, learning rate {rate}.",
                   method=METHODS[self.method], trainable=count(self.trainable), parameters=count(self.config.parameters),
                   steps=number(self.steps), batch=number(self.load.batch), rate=f"{self.learning_rate:.2g}",
-                  unit=tr("examples") if self.load.unit == "examples" else tr("rows"))
+                  unit=UNITS[self.load.unit])
 
     def to_json(self) -> dict[str, Any]:
         """For events and files."""
@@ -180,7 +183,8 @@ def cost(plan: TuningPlan, device: DeviceFacts, world_size: int = 1) -> Cost:
     update = 28 * plan.trainable / {"cpu": 3e10, "cuda": 1.5e12, "mps": 1e11}[device.kind]
     step = (load.tokens_per_step * operations / rate + launches(device.kind, config.num_layers) * passes) / world_size + update
     limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
-    return Cost(PROCESS[device.kind] + counted.total, limit, step, step * load.steps, load.tokens_per_step / step)
+    needed = counted.total - (0 if load.predicts else counted.logits)
+    return Cost(PROCESS[device.kind] + needed, limit, step, step * load.steps, load.tokens_per_step / step)
 
 
 def _fit(plan: TuningPlan, spec: TuningSpec, device: DeviceFacts, world_size: int) -> TuningPlan:
