@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 from engine.contract.errors import MachineError
 from engine.contract.events import Event, Notice, Waiting
-from engine.contract.rows import Example
 from engine.contract.units import duration
 from engine.contract.words import tr
 from engine.generators.asks import Ask, Reply, Role
@@ -48,10 +47,10 @@ class AnyRow(Protocol):
 
 @dataclass(frozen=True)
 class Made:
-    """An example of a row, the moment it is whole."""
+    """An example of a row (or what else its steps make), the moment it is whole."""
 
     row: str
-    example: Example
+    example: Any
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Tick:
     """Nothing for a moment: time to look at commands."""
 
 
-Steps = Callable[[Any, Callable[[Ask, Role], Reply]], Iterator[Example]]
+Steps = Callable[[Any, Callable[[Ask, Role], Reply]], Iterator[Any]]
 
 
 class _Over(Exception):

@@ -23,6 +23,7 @@ class Ask:
     seed: int = 0
     schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = ()
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _llama_cpp(asked: dict[str, Any]) -> tuple[str, Any]:
         with one:
             return model.create_chat_completion(body["messages"], temperature=body.get("temperature", 0.7), seed=body.get("seed"),
                                                 max_tokens=body.get("max_tokens"), stop=body.get("stop") or [], response_format=form,
-                                                top_k=0, top_p=1.0, min_p=0.0)
+                                                top_k=0, top_p=body.get("top_p", 1.0), min_p=0.0)
 
     async def chat(http: Request) -> Response:
         if http.headers.get("authorization") != f"Bearer {asked['key']}":

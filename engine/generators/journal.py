@@ -108,6 +108,8 @@ class Journal:
         """Of one ask: everything that its answer depends on. `times` tells equal asks of a row apart."""
         asked = asdict(ask)
         asked["messages"] = [m.model_dump() for m in ask.messages]
+        if ask.top_p == 1:  # journals of before it was asked for stay good
+            del asked["top_p"]
         told = json.dumps([recipe, row, role, model, asked, settings, times], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

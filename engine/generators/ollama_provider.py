@@ -93,6 +93,8 @@ class OllamaProvider(Provider):
         options: dict[str, Any] = {"temperature": ask.temperature, "seed": ask.seed, "num_ctx": self.context, "num_predict": ask.max_tokens}
         if ask.stop:
             options["stop"] = list(ask.stop)
+        if ask.top_p < 1:
+            options["top_p"] = ask.top_p
         thinking = self.think != "off" and self.thinks
         try:
             self._heard.headers = {}

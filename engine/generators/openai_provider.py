@@ -113,6 +113,8 @@ class OpenAIProvider(Provider):
                                 "seed": ask.seed, "max_tokens": ask.max_tokens, "stream": False}
         if ask.stop:
             body["stop"] = list(ask.stop)
+        if ask.top_p < 1:
+            body["top_p"] = ask.top_p
         if ask.schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": ask.schema}}
         if self.think == "off":

@@ -1,6 +1,6 @@
 """Settings of making pairs: prompts, and two answers to each, for people to compare. No torch."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from engine.contract.spec import Problem, Spec, option
 from engine.contract.words import tr
@@ -17,14 +17,20 @@ class PreferenceSpec(Spec):
     title: str = option("", label=tr("Name"), help=tr("How the set of pairs is called."), group=PROMPTS)
     examples: tuple[str, ...] = option((), label=tr("Prompts of instruction data"), group=PROMPTS,
         help=tr("Sets of the library whose questions are asked; their answers are not shown to anybody."))
+    turns: Literal["last", "first"] = option("last", label=tr("Of conversations"), advanced=True, group=PROMPTS,
+        help=tr("How much of a conversation with several turns is the prompt."),
+        choices=(("last", tr("All up to the last question")), ("first", tr("The first question alone"))))
     files: tuple[str, ...] = option((), label=tr("Prompts of files"), group=PROMPTS,
         help=tr("Text (one prompt a line), CSV or JSONL with a column of prompts."))
     prompts: tuple[str, ...] = option((), label=tr("Typed prompts"), group=PROMPTS, help=tr("One a line."))
     corpus: str = option("", label=tr("Documents"), artifact="corpus", group=PROMPTS,
         help=tr("Beginnings of documents, which the models continue or are asked about."))
+    beginning: int = option(400, label=tr("Length of a beginning"), unit=tr("characters"), ge=20, le=100_000, advanced=True, group=PROMPTS,
+        help=tr("It ends with a paragraph, a sentence or a word."))
     corpus_prompt: str = option(tr("Continue this text:\n\n{text}"), label=tr("Asked of documents"), advanced=True, group=PROMPTS,
         help=tr("{text} stands for the beginning of the document."))
-    system: str = option("", label=tr("System prompt"), advanced=True, group=PROMPTS, help=tr("Put before every prompt."))
+    system: str = option("", label=tr("System prompt"), advanced=True, group=PROMPTS,
+        help=tr("Put before prompts that have none."))
     count: int = option(200, label=tr("Pairs"), ge=1, le=10_000_000, group=PROMPTS,
         help=tr("How many are made at most; prompts are used again, with other answers, when there are fewer."))
 
