@@ -174,6 +174,10 @@ class Result:
                                    ties=number(rate["ties"]), real=real, p=p_words(rate["p"])))
                 if rate is not None and rate.get("judge"):
                     said.append(bias_words(rate["judge"]))
+                elif rate is not None and rate.get("rewards"):
+                    ours, theirs = rate["rewards"]
+                    said.append(tr("Mean reward {first} and {second}, in spreads of the answers the reward model was trained on.",
+                                   first=number(ours, 2), second=number(theirs, 2)))
         for (name, model), (low, high) in self.paired.items():
             if name == suite:
                 real = tr("That is more than chance.") if (suite, model) in marks else tr("That may be chance.")

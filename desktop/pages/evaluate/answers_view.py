@@ -199,6 +199,8 @@ class AnswersView(Panel):
         said = {"first": tr("The judge found {model} better", model=first), "second": tr("The judge found {model} better", model=second),
                 "tie": tr("A tie, said the judge")}.get(str(row.get("outcome")), tr("The judge's words could not be read"))
         why = str(row.get("rationale") or row.get("why") or "")
+        if rewards := row.get("rewards"):
+            why = tr("Rewards: {first} and {second}", first=number(rewards[0], 2), second=number(rewards[1], 2))
         return f"{said}. {cut(why)}".strip()
 
 

@@ -163,7 +163,7 @@ class SetupView(QWidget):
         self.corpus_panel = Panel(heading(tr("Held-out text")), small(tr("Its validation part is what loss is measured on."), wrap=True),
                                   self.corpus, self._corpus_problem, pad=(16, 10, 16, 14), gap=6)
         self.judge = Choice(theme, (), name=tr("Judge"), empty=tr("Looking for models…"), placeholder=tr("Choose a model"))
-        self.judge.changed.connect(lambda: self._put(judge=self.judge.value() or ""))
+        self.judge.changed.connect(lambda: (self._put(judge=self.judge.value() or ""), self._say_judge()))
         self._judge_note, self._judge_problem = small(wrap=True), small(tone="danger", wrap=True)
         again = Button(theme, tr("Look again"), "quiet", icon="refresh", on_click=self.judges_wanted.emit)
         self.judge_panel = Panel(heading(tr("Judge"), "", again), self.judge, self._judge_note, self._judge_problem,
@@ -202,13 +202,23 @@ class SetupView(QWidget):
         self.refresh()
 
     def set_judges(self, places: Sequence[Place]) -> None:
-        choices = [(m.name, tr("{model}, {place}", model=m.title, place=p.title)) for p in places if p.running for m in p.models]
+        survey = self.context.survey
+        choices = [(f"reward:{made.id}", tr("{model}, {place}", model=made.title, place=tr("a reward model")))
+                   for made in (survey.of_kind("reward_model") if survey else ())]
+        choices += [(m.name, tr("{model}, {place}", model=m.title, place=p.title)) for p in places if p.running for m in p.models]
         self.judge.set_choices(choices)
         self.judge.set(self.plan.values["judge"] or None)
         if not choices:
-            self._judge_note.set(tr("No local model runs here. Start Ollama or a server of OpenAI's protocol, then look again."))
+            self._judge_note.set(tr("No local model runs here. Start Ollama or a server of OpenAI's protocol, then look again; or train a "
+                                    "reward model."))
         else:
-            self._judge_note.set(tr("It sees every pair in both orders; how often it changed its mind is told."))
+            self._say_judge()
+
+    def _say_judge(self) -> None:
+        self._judge_note.set(
+            tr("It scores every answer; the higher reward wins. It knows only the taste of the labels it was trained on.")
+            if str(self.judge.value() or "").startswith("reward:") else
+            tr("It sees every pair in both orders; how often it changed its mind is told."))
 
     def judges_failed(self, wrong: FledgeError) -> None:
         self._judge_note.set(f"{wrong.sentence} {wrong.remedy}")
