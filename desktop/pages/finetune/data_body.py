@@ -7,7 +7,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from desktop.models.finetune_plan import FinetunePlan
-from desktop.pages.finetune.bodies import SIDE, Body, Gutter
 from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Tick
@@ -16,6 +15,7 @@ from desktop.widgets.layout import clear, col, fill, row, show_if
 from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
+from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody
 from engine.contract.units import count, number, percent
 from engine.contract.words import tr, trn
 from engine.project.examples import ExampleSet
@@ -75,7 +75,7 @@ class Sets(QWidget):
         self.body.put(examples=tuple(id for id, tick in self.ticks.items() if tick.value()))
 
 
-class ExamplesBody(Body):
+class ExamplesBody(WizardBody):
     """Instruction data and replay."""
 
     def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:
@@ -135,7 +135,7 @@ class ExamplesBody(Body):
         fill(box, tuple(notes), 8)  # type: ignore[arg-type]
 
 
-def replay_note(body: Body) -> Note | None:
+def replay_note(body: WizardBody) -> Note | None:
     """Offers the text that the model was raised on, while nothing is replayed."""
     plan = body.plan
     source = plan.raised_on
@@ -150,7 +150,7 @@ def replay_note(body: Body) -> Note | None:
                 Button(body.theme, tr("Replay it"), on_click=take))
 
 
-class TextBody(Body):
+class TextBody(WizardBody):
     """The corpus of the domain, and general text."""
 
     def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:

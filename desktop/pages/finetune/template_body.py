@@ -8,7 +8,6 @@ from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget
 
 from desktop.models.finetune_mask import MaskProblem, MaskRemedy
 from desktop.models.finetune_plan import FinetunePlan
-from desktop.pages.finetune.bodies import SIDE, Body, Gutter, beside, labelled
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice, NumberField, Switch
@@ -18,6 +17,7 @@ from desktop.widgets.mask_text import MaskText, mask_legend
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Text, small
+from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody, beside, labelled
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr
@@ -55,7 +55,7 @@ class Lines(QPlainTextEdit):
             self.blockSignals(False)
 
 
-class TemplateBody(Body):
+class TemplateBody(WizardBody):
     """`look_wanted`: look at the batches again. `remedy_wanted(problem, remedy)`: the person took a remedy that is not a setting here."""
 
     look_wanted = Signal()

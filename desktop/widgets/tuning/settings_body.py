@@ -1,16 +1,17 @@
-"""The last step: the rest of the settings, what will run in one place, and the start."""
+"""The last step of a wizard: the rest of the settings, what will run in one place, and what was changed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from desktop.models.finetune_plan import SFT, FinetunePlan, method_title
-from desktop.pages.finetune.bodies import SIDE, Body, Gutter, scrolled_panel
+from desktop.models.tuning_choice import TuningChoice
 from desktop.widgets.facts import Facts
 from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import col, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text
+from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody, scrolled_panel
 from engine.contract.tuning import RUN, SCHEDULE
-from engine.contract.units import count, duration, number, size
+from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project import queue
 
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 SIMPLE = ("title", "epochs", "batch_size", "tokens_per_step", "learning_rate", "patience", "sample_every", "sample_prompts")
 
 
-class StartBody(Body):
-    """A form and a summary."""
+class SettingsBody(WizardBody):
+    """A form of the settings of `groups` and a summary. `first` stand at the top, `leave_out` on another step."""
 
-    def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:
+    def __init__(self, context: "AppContext", plan: TuningChoice, key: str, first: Sequence[str] = SIMPLE,
+                 groups: Sequence[str] = (SCHEDULE, RUN), leave_out: Sequence[str] = ()) -> None:
         super().__init__(context, plan)
         spec = plan.spec_class
-        rest = [n for n in spec.model_fields if spec.option_of(n).group in (SCHEDULE, RUN) and n not in SIMPLE]
+        rest = [n for n in spec.model_fields if spec.option_of(n).group in groups and n not in first]
         rest.sort(key=lambda n: spec.option_of(n).advanced)
-        self.form = self.make_form([n for n in SIMPLE if n in spec.model_fields] + rest + ["seed"], title=tr("Settings"), key=plan.goal)
+        names = [n for n in dict.fromkeys([*first, *rest, "seed"]) if n in spec.model_fields and n not in leave_out]
+        self.form = self.make_form(names, title=tr("Settings"), key=key)
         self.summary, self.changes = Facts(gap=6, elide=True), Facts(gap=6, elide=True)
         self.changes_head = Text(role="section")
         self.words = Text(tone="text2", wrap=True)
@@ -37,34 +40,16 @@ class StartBody(Body):
                       self.changes_panel)
         col((Beside(self.theme, scrolled_panel(self.form), side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
-    def fill(self) -> None:
-        self.form.rows["title"].control.setPlaceholderText(self.plan.default_title())
-
     def refresh(self) -> None:
         plan = self.plan
+        self.form.know({k: v for k, v in plan.values.items() if k not in self.form.names})
         self.form.set_automatic({k: v for k, v in plan.automatic().items() if k in self.form.names})
         self.form.rows["title"].control.setPlaceholderText(plan.default_title())
-        made = plan.plan
-        if made is None or plan.model is None:
-            self.summary.set([])
+        found = plan.summary()
+        self.summary.set(found)
+        if not found:
             self.words.set("")
             return
-        here = next(m for m in plan.methods() if m.id == made.method)
-        found = [(tr("Name"), plan.values["title"] or plan.default_title()), (tr("From"), plan.model.title)]
-        if plan.goal == SFT:
-            found.append((tr("Learns from"), trn("{shown} example", "{shown} examples", plan.examples, shown=number(plan.examples))))
-        else:
-            corpus = plan.corpus(str(plan.values["corpus"]))
-            found.append((tr("Learns from"), corpus.title if corpus is not None else "–"))
-        found += [(tr("Method"), method_title(made.method)),
-                  (tr("Trains"), tr("{count} parameters", count=count(made.trainable))),
-                  (tr("Steps"), number(made.steps)),
-                  (tr("Time"), duration(here.measured_seconds) if here.measured_seconds else
-                   tr("{time}, by formula", time=duration(made.cost.seconds))),
-                  (tr("Memory"), size(here.measured_memory) if here.measured_memory else
-                   tr("{memory}, by formula", memory=size(made.cost.memory))),
-                  (tr("Device"), plan.device.title if plan.device is not None else tr("found at the start"))]
-        self.summary.set(found)
         changed = plan.changed()
         self.changes_head.set(trn("{count} changed from its default", "{count} changed from their defaults", len(changed)))
         self.changes.set([(plan.spec_class.option_of(k).label, value_words(plan, k, plan.values[k])) for k in changed])
@@ -74,7 +59,7 @@ class StartBody(Body):
                        tr("The run goes on when this window is closed. It can be paused, stopped and resumed."))
 
 
-def value_words(plan: FinetunePlan, name: str, value: Any) -> str:
+def value_words(plan: TuningChoice, name: str, value: Any) -> str:
     """A setting's value as a person reads it, short enough for a line."""
     for choice, words in plan.spec_class.option_of(name).choices:
         if choice == value:

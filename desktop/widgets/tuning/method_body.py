@@ -1,4 +1,4 @@
-"""Step 4: full training, LoRA or QLoRA, with what each takes by formula and as measured, and which is recommended and why."""
+"""The step of the method: full training, LoRA or QLoRA, with what each takes by formula and as measured, and which is recommended."""
 
 import time
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QWidget
 
-from desktop.models.finetune_plan import METHODS, FinetunePlan, MethodFacts
-from desktop.pages.finetune.bodies import Body, Gutter
+from desktop.models.tuning_choice import METHODS, MethodFacts, TuningChoice
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.bar import Bar
@@ -21,6 +20,7 @@ from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
 from desktop.widgets.toggles import Toggles
+from desktop.widgets.tuning.body import Gutter, WizardBody
 from engine.contract.errors import FledgeError
 from engine.contract.tuning import TARGETS
 from engine.contract.units import count, duration, size
@@ -95,25 +95,25 @@ class Cards(QWidget):
         return QSize(0, super().minimumSizeHint().height())  # narrow is no reason to scroll sideways: they turn
 
 
-class MethodBody(Body):
+class MethodBody(WizardBody):
     """`measure_wanted`, `cancel_wanted`: the wizard measures all methods, each in a process of its own."""
 
     measure_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:
+    def __init__(self, context: "AppContext", plan: TuningChoice) -> None:
         super().__init__(context, plan)
         theme = self.theme
         self.cards = {m.id: MethodCard(theme, m.id, m.title) for m in plan.methods()}
         for method, card in self.cards.items():
             card.clicked.connect(lambda method=method: self.put(method=method))
-        self.sentence = Text(wrap=True)
+        self.sentence, self.besides = Text(wrap=True), Text(tone="text2", wrap=True)
         self.measured_words = small(wrap=True)
         self.measure = Button(theme, tr("Measure"), icon="pulse", on_click=self._clicked)
         self.notes = NoteSlot(theme)
         self._measuring = False
-        advice = Panel(row((col(self.sentence, self.measured_words, gap=3), 1), self.measure, gap=16), self.notes, pad=(16, 12, 16, 12),
-                       gap=8)
+        advice = Panel(row((col(self.sentence, self.besides, self.measured_words, gap=3), 1), self.measure, gap=16), self.notes,
+                       pad=(16, 12, 16, 12), gap=8)
         self.full, self.lora = self.make_form(FIELDS["full"], bare=True), self.make_form(FIELDS["lora"], bare=True)
         self.forms_title = Text(role="section")
         option = plan.spec_class.option_of("lora_targets")
@@ -140,6 +140,8 @@ class MethodBody(Body):
             self.cards[method].show_facts(found[method], method == best)
             self.cards[method].set_chosen(method == plan.values["method"])
         self.sentence.set(sentence or tr("Choose a model and data first."))
+        self.besides.set(plan.method_notes())
+        show_if(self.besides, bool(plan.method_notes()))
         full = plan.values["method"] == "full"
         for form in self.forms:
             form.know({"method": plan.values["method"]})

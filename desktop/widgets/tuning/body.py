@@ -1,11 +1,10 @@
-"""The base of the wizard's steps: a body loads from the plan; an edit goes into the plan before `edited` is emitted."""
+"""The base of a wizard's steps: a body loads from the plan; an edit goes into the plan before `edited` is emitted."""
 
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from desktop.models.finetune_plan import FinetunePlan
 from desktop.widgets.flexible import Poured
 from desktop.widgets.layout import Item, Scroll, col, row
 from desktop.widgets.panel import Panel
@@ -20,12 +19,13 @@ SIDE = 348
 GUTTER = 8
 
 
-class Body(QWidget):
-    """`load()`: show what the plan holds. `refresh()`: something of it, or what is known, has changed."""
+class WizardBody(QWidget):
+    """`load()`: show what the plan holds (it has `values`, `set_values`, `spec_class`). `refresh()`: something of it, or what is known, has
+    changed."""
 
     edited = Signal()
 
-    def __init__(self, context: "AppContext", plan: FinetunePlan) -> None:
+    def __init__(self, context: "AppContext", plan: Any) -> None:
         super().__init__()
         self.context, self.theme, self.plan = context, context.theme, plan
         self.forms: list[SpecForm] = []
@@ -57,11 +57,11 @@ class Body(QWidget):
     def make_form(self, fields: list[str], title: str = "", key: str = "", bare: bool = False) -> SpecForm:
         """A form of some settings of the present goal; `key` remembers whether it stands in Advanced."""
         made = SpecForm(self.theme, self.plan.spec_class, fields=fields, artifacts=self.choices, title=title, bare=bare,
-                        advanced=bool(key and self.context.settings.get(f"advanced.finetune.{key}", False)))
+                        advanced=bool(key and self.context.settings.get(f"advanced.{key}", False)))
         made.load(self.plan.values)
         made.changed.connect(lambda: self._form_edited(made))
         if key:
-            made.advanced_changed.connect(lambda on: self.context.remember(f"advanced.finetune.{key}", on))
+            made.advanced_changed.connect(lambda on: self.context.remember(f"advanced.{key}", on))
         self.forms.append(made)
         return made
 
