@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent
@@ -52,17 +53,27 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: the column (or the evaluation's value) it shows, its title and its unit in words."""
+    """A curve: the column (or the evaluation's value) it shows, its title and its unit in words. `name` is what the line is called where
+    the chart's title would not do, `beside` are further columns in the same chart: (column, name, tone). `held` is a value of the
+    evaluations whose points are drawn with it."""
 
     key: str
     title: str
     unit: str
+    name: str = ""
+    beside: tuple[tuple[str, str, str], ...] = ()
+    held: str = ""
 
 
 @dataclass(frozen=True)
 class RunView:
     """What of a run is shown. `remedies` gives the buttons of a notice (by its code). `compare`: the samples are answers to the same
-    prompts before and now; `reports`: a finished run has a report (`show_report`), shown before its charts."""
+    prompts before and now; `reports`: a finished run has a report (`show_report`), shown before its charts.
+
+    more     further lines, one of which takes the place of `curve` when it is chosen above the chart
+    second   a column in a chart of its own below, where there is no `held_out`
+    heard    what stands beside the charts in place of the samples: made once, then `refresh(state)` is called with each look
+    """
 
     numbers: tuple[Number, ...]
     curve: Line
@@ -71,6 +82,16 @@ class RunView:
     remedies: Callable[[Notice], Sequence[Item]] = field(default=lambda notice: ())
     compare: bool = False
     reports: bool = False
+    more: tuple[Line, ...] = ()
+    second: Line | None = None
+    heard: "Callable[[RunFollower], Heard] | None" = None
+
+
+class Heard(QWidget):
+    """What stands beside a run's charts."""
+
+    def refresh(self, state: RunState) -> None:
+        raise NotImplementedError
 
 
 class PhaseSteps(QWidget):
@@ -272,11 +293,24 @@ class RunPanel(QWidget):
 
     def _build_charts(self) -> None:
         view, theme = self.view, self.theme
-        self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=view.held_out is None)
-        self.main_curve = Curve(view.curve.title, series=self.follower.state.metrics, key=view.curve.key, unit=view.curve.unit)
-        self.chart.set_curves([self.main_curve])
+        self.lines = {line.key: line for line in (view.curve, *view.more)}
+        self.which = Segments(theme, [(key, line.title) for key, line in self.lines.items()], view.curve.key,
+                              name=tr("What the chart shows"), on_change=self._show_line) if view.more else None
+        alone = view.held_out is None and view.second is None
+        self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=alone, lead=self.which)
+        self._line = view.curve
+        self.main_curve = self._curves_of(view.curve)
         parts: list[Item] = [(self.chart, 3)]
         self.held_out: MetricChart | None = None
+        self.second: MetricChart | None = None
+        if view.second is not None and view.held_out is None:
+            self.second = MetricChart(theme, view.second.title, unit=view.second.unit, controls=False)
+            self.second.plot.show_now_word = False
+            self.second_curve = Curve(view.second.name or view.second.title, "series2", series=self.follower.state.metrics,
+                                      key=view.second.key, unit=view.second.unit)
+            self.second.set_curves([self.second_curve])
+            self.chart.linked(self.second)
+            parts.append((self.second, 2))
         if view.held_out:
             self.held_out = MetricChart(theme, view.held_out.title, unit=view.held_out.unit, controls=False)
             self.held_out.plot.show_now_word = False
@@ -287,11 +321,33 @@ class RunPanel(QWidget):
             parts.append((self.held_out, 2))
         self.charts_panel = Panel(*parts, pad=(16, 8, 12, 6), gap=8)
 
+    def _curves_of(self, line: Line) -> Curve:
+        """Put a line and what belongs to it into the main chart; gives back the line itself."""
+        series = self.follower.state.metrics
+        main = Curve(line.name or line.title, series=series, key=line.key, unit=line.unit)
+        self._beside = [Curve(name, tone, series=series, key=key, unit=line.unit) for key, name, tone in line.beside]
+        self._held_points = Curve(tr("on what was held out"), "series2", points=[], dots=True, unit=line.unit, steps=series) \
+            if line.held else None
+        others = [] if line is not self.view.curve else self._others
+        self.chart.set_curves([*others, *self._beside, main, *([self._held_points] if self._held_points else [])])
+        return main
+
+    def _show_line(self, key: str) -> None:
+        self._line = self.lines[key]
+        self.chart.plot.unit = self._line.unit
+        self.main_curve = self._curves_of(self._line)
+        self._show_charts(self.follower.state)
+
     def _build_body(self) -> None:
-        self.samples = BeforeNow(self.theme) if self.view.compare else SampleList(self.theme)
         self.samples_note = small()
-        head = row(Text(tr("Before and now") if self.view.compare else tr("Samples"), "section"), "+", self.samples_note, pad=(0, 0, 18, 0))
-        samples = Panel(head, (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
+        if self.view.heard is not None:
+            self.samples: Any = self.view.heard(self.follower)
+            samples = Panel((self.samples, 1), pad=(16, 12, 8, 12))
+        else:
+            self.samples = BeforeNow(self.theme) if self.view.compare else SampleList(self.theme)
+            head = row(Text(tr("Before and now") if self.view.compare else tr("Samples"), "section"), "+", self.samples_note,
+                       pad=(0, 0, 18, 0))
+            samples = Panel(head, (self.samples, 1), pad=(16, 12, 8, 12), gap=8)
         samples.setMinimumHeight(self.theme.px(150))
         charts = Beside(self.theme, self.charts_panel, col((samples, 1), self._side_notes, gap=12), side_width=SIDE)
         self.log = LogView(self.theme)
@@ -310,7 +366,7 @@ class RunPanel(QWidget):
         """Earlier runs beside this one: (name, their metrics), drawn dashed."""
         self._others = [Curve(name, "text3", series=series, key=self.view.curve.key, dashed=True, raw=False, unit=self.view.curve.unit)
                         for name, series in others]
-        self.chart.set_curves([*self._others, self.main_curve])
+        self.main_curve = self._curves_of(self._line)
 
     def show_report(self, report: QWidget) -> None:
         """What came of it, in place of the charts at first."""
@@ -371,7 +427,10 @@ class RunPanel(QWidget):
             stat.set(*each.read(state, status))
         self._show_waiting(state)
         self._show_charts(state)
-        self.samples.set(state.samples)
+        if self.view.heard is not None:
+            self.samples.refresh(state)
+        else:
+            self.samples.set(state.samples)
         every = int(state.facts.get("sample_every") or (state.facts.get("plan") or {}).get("sample_every") or 0)
         self.samples_note.set(trn("every {count} step", "every {count} steps", every) if every else "")
         self._show_notices(state)
@@ -379,7 +438,12 @@ class RunPanel(QWidget):
     def _show_charts(self, state: RunState) -> None:
         steps = float(state.facts.get("steps") or 0)
         now = float(state.step) if self.follower.active and state.step else None
-        self.main_curve.series = state.metrics
+        for curve in (self.main_curve, *self._beside):
+            curve.series = state.metrics
+        if self._held_points is not None:
+            self._held_points.points = [(float(e.step), value) for e in state.evaluations
+                                        if (value := e.values.get(self._line.held)) is not None]
+            self._held_points.steps = state.metrics
         if steps and not self._smoothing_chosen:
             self._smoothing_chosen = True
             self.chart.set_smoothing(max(0.0, min(0.9, round(1 - 50 / steps, 2))))  # a short run would lag far behind itself
@@ -387,6 +451,12 @@ class RunPanel(QWidget):
         notable = [Mark(n.step, "notice", n.title) for n in state.notices if n.step >= 0]
         self.chart.set_marks(notable)
         self.chart.refresh()
+        if self.second is not None:
+            self.second_curve.series = state.metrics
+            self.second.set_end(steps, now)
+            self.second.set_marks([Mark(c.step, "best" if c.best else "checkpoint", tr("checkpoint")) for c in state.checkpoints
+                                   if c.step > 0])
+            self.second.refresh()
         if self.held_out is not None and self.view.held_out is not None:
             key = self.view.held_out.key
             points = [(float(e.step), value) for e in state.evaluations if (value := e.values.get(key)) is not None]
