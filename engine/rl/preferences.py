@@ -64,15 +64,21 @@ def _smoothed(logits_N: Tensor, smoothing: float) -> Tensor:
 
 
 def bradley_terry_loss(chosen_N: Tensor, rejected_N: Tensor, *, margin_N: Tensor | None = None, tie_N: Tensor | None = None,
-                       centre: float = 0.0) -> Tensor:
+                       centre: float = 0.0, label_smoothing: float = 0.0) -> Tensor:
     """Mean loss of a reward model on pairs: -log sigmoid(chosen - rejected - margin) (Bradley and Terry, 1952; the margin by strength of
     preference is Llama 2's, arXiv 2307.09288, equation 2).
 
-    tie_N     bool: neither answer is better; then the mean of both directions without margin, least at equal rewards
-    centre    weight of (chosen + rejected)^2, which keeps rewards around zero (Eisenstein et al., 2023, arXiv 2312.09244)
+    tie_N            bool: neither answer is better; then the mean of both directions without margin, least at equal rewards
+    centre           weight of (chosen + rejected)^2, which keeps rewards around zero (Eisenstein et al., 2023, arXiv 2312.09244)
+    label_smoothing  share of labels taken to be wrong: (1 - s) times the loss plus s times that of the pair turned round, whose margin is
+                     turned round as well (Wang et al., 2024, arXiv 2401.06080, without a margin)
     """
+    assert 0 <= label_smoothing < 0.5, label_smoothing
     difference_N = chosen_N - rejected_N
-    loss_N = -F.logsigmoid(difference_N if margin_N is None else difference_N - margin_N)
+    logits_N = difference_N if margin_N is None else difference_N - margin_N
+    loss_N = -F.logsigmoid(logits_N)
+    if label_smoothing:
+        loss_N = (1 - label_smoothing) * loss_N - label_smoothing * F.logsigmoid(-logits_N)
     if tie_N is not None:
         even_N = -0.5 * (F.logsigmoid(difference_N) + F.logsigmoid(-difference_N))
         loss_N = torch.where(tie_N, even_N, loss_N)

@@ -72,15 +72,47 @@ def test_losses_of_a_pair_by_hand():
     assert dpo_loss(one, beta=2.0, kind="simpo", margin=0.5).item() == pytest.approx(math.log(1 + math.exp(-1.5)))
 
 
-def test_bradley_terry_by_hand_and_like_trl():
-    chosen, rejected = torch.randn(8, generator=generator(1)), torch.randn(8, generator=generator(2))
-    margin = torch.rand(8, generator=generator(3))
-    for values in ((chosen.clone().requires_grad_(), rejected.clone().requires_grad_()),):
-        wanted = -F.logsigmoid(values[0] - values[1] - margin).mean() + 0.01 * torch.mean((values[0] + values[1]) ** 2)
-        got = bradley_terry_loss(*values, margin_N=margin, centre=0.01)
-        torch.testing.assert_close(got, wanted, **TOLERANCE)
-        for a, b in zip(torch.autograd.grad(got, values), torch.autograd.grad(wanted, values), strict=True):
-            torch.testing.assert_close(a, b, **TOLERANCE)
+def trl_reward_loss(chosen, rejected, margin, centre):
+    """The loss lines of TRL 1.16's RewardTrainer, run as they stand on given rewards."""
+    import inspect
+    import textwrap
+
+    from torch import nn
+    from trl.trainer.reward_trainer import RewardTrainer
+    source = inspect.getsource(RewardTrainer.compute_loss)
+    begin, end = source.index("        # Split the rewards into chosen"), source.index('        if mode == "train":')
+    names = {"self": SimpleNamespace(args=SimpleNamespace(center_rewards_coefficient=centre)), "torch": torch, "nn": nn,
+             "inputs": {} if margin is None else {"margin": margin},
+             "outputs": SimpleNamespace(logits=torch.cat([chosen, rejected])[:, None])}
+    exec(textwrap.dedent(source[begin:end]), names)
+    return names["loss"]
+
+
+@pytest.mark.parametrize("with_margin", [False, True])
+@pytest.mark.parametrize("centre", [None, 0.01, 0.5])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_bradley_terry_equals_trl_with_gradients(seed, centre, with_margin):
+    chosen, rejected = (3 * torch.randn(16, generator=generator(seed + n)) for n in (0, 100))
+    rewards = chosen.requires_grad_(), rejected.requires_grad_()
+    margin = torch.rand(16, generator=generator(seed + 200)) if with_margin else None
+    wanted = trl_reward_loss(*rewards, margin, centre)
+    wanted_gradients = torch.autograd.grad(wanted, rewards)
+    got = bradley_terry_loss(*rewards, margin_N=margin, centre=centre or 0.0)
+    torch.testing.assert_close(got, wanted, **TOLERANCE)
+    for a, b in zip(torch.autograd.grad(got, rewards), wanted_gradients, strict=True):
+        torch.testing.assert_close(a, b, **TOLERANCE)
+
+
+def test_bradley_terry_by_hand():
+    two, zero = torch.tensor([2.0]), torch.tensor([0.0])
+    right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    assert bradley_terry_loss(two, zero).item() == pytest.approx(right)
+    assert bradley_terry_loss(two, zero, label_smoothing=0.1).item() == pytest.approx(0.9 * right + 0.1 * wrong)
+    assert bradley_terry_loss(two, zero, margin_N=torch.tensor([1.5]), label_smoothing=0.1, centre=0.25).item() == pytest.approx(
+        0.9 * math.log(1 + math.exp(-0.5)) + 0.1 * math.log(1 + math.exp(0.5)) + 0.25 * 4)
+    mixed = bradley_terry_loss(torch.tensor([2.0, 2.0]), torch.zeros(2), tie_N=torch.tensor([True, False]),
+                               margin_N=torch.tensor([9.0, 0.0]))
+    assert mixed.item() == pytest.approx((0.5 * (right + wrong) + right) / 2)  # a tie has no margin
     tie = bradley_terry_loss(torch.tensor([2.0]), torch.tensor([0.0]), tie_N=torch.tensor([True]))
     assert tie.item() == pytest.approx(0.5 * (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(2))))
     even = torch.zeros(1, requires_grad=True)
