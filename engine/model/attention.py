@@ -9,12 +9,14 @@ Shapes: B rows, T tokens, H query heads, K key/value heads, D head dimension.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from engine.model.forks import Forks, lay_out
 
 _flash_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_cpu_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -29,12 +31,15 @@ class Documents:
     borders       int32, ends of the documents in the flattened rows, from 0; the last is repeated up to a multiple of 64 entries, so that
                   the shape rarely changes
     longest       length of the longest document in tokens
+    forks         where documents share their beginnings (forks.py), None where they do not. With it `ids_BT` and `borders` are those of
+                  the documents written out, one row [1, E], and `positions_BT` still of the tokens as they stand in the rows
     """
 
     ids_BT: Tensor
     positions_BT: Tensor
     borders: Tensor
     longest: int
+    forks: Forks | None = None
 
     @classmethod
     def of(cls, document_lengths: Sequence[Sequence[int]], seq_len: int, device: torch.device | str = "cpu") -> "Documents":
@@ -56,6 +61,25 @@ class Documents:
         return cls(torch.stack(ids).to(device), torch.stack(positions).to(device),
                    torch.tensor(borders, dtype=torch.int32, device=device), longest)
 
+    @classmethod
+    def forked(cls, documents: Sequence[tuple[int, Sequence[int]]]) -> "Documents":
+        """One row of documents, each (tokens of its beginning, tokens of each of the endings that share it), laid end to end."""
+        forks, positions, lengths = lay_out(documents)
+        made = cls.of([lengths], sum(lengths))
+        return replace(made, positions_BT=torch.tensor(positions)[None], forks=forks)
+
+    def to(self, device: torch.device) -> "Documents":
+        """On another device, from memory it can be fetched from while the CPU goes on."""
+        if device.type == "cpu":
+            return self
+        pin = device.type == "cuda"
+
+        def move(x: Tensor) -> Tensor:
+            return (x.pin_memory() if pin else x).to(device, non_blocking=pin)
+
+        return replace(self, ids_BT=move(self.ids_BT), positions_BT=move(self.positions_BT), borders=move(self.borders),
+                       forks=self.forks and self.forks.to(device))
+
 
 PLAIN_UP_TO = 1024
 """On a CPU in bfloat16, rows of up to this many tokens go as plain products: the flash kernel there is made for float32 and takes two to
@@ -69,6 +93,10 @@ ALIKE, SMALL = 0.75, 32
 
 def causal_attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, documents: Documents | None = None) -> Tensor:
     """Attention of each token to itself and the ones before it (in its own document, if given). Returns out_BTHD."""
+    if documents is not None and documents.forks is not None:
+        forks = documents.forks
+        out_1EHD = causal_attention(forks.spread(q_BTHD), forks.spread(k_BTKD), forks.spread(v_BTKD), replace(documents, forks=None))
+        return forks.collect(out_1EHD, q_BTHD.shape[0])
     grouped = q_BTHD.shape[2] != k_BTKD.shape[2]
     if documents is None and q_BTHD.device.type == "cpu" and q_BTHD.dtype == torch.bfloat16 and q_BTHD.shape[1] <= PLAIN_UP_TO:
         return _plain(q_BTHD, k_BTKD, v_BTKD)
