@@ -1,28 +1,24 @@
-"""What stages read that learn from labelled pairs: the run's pairs in the model's tokens, split, put together, and told about; how many
-steps and how large a batch. No objective, no model.
-
-Batch: a power of two of which an epoch has about a hundred, from 4 to 64, as in fine-tuning (engine/stages/sft/plan.py).
+"""What stages read that learn from labelled pairs: the run's pairs in the model's tokens, split, put together, and told about. No
+objective, no model; how many steps and how large a batch is pair_plan.py's.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.contract.context import RunContext
-from engine.contract.errors import InputError, SettingError
+from engine.contract.errors import InputError
 from engine.contract.events import Notice
 from engine.contract.machine import DeviceFacts
 from engine.contract.preferring import PairsSpec
 from engine.contract.words import tr, trn
-from engine.model.config import ModelConfig
 from engine.project import snapshots
 from engine.text import templates
+from engine.training.pair_plan import batch_size, longest_read
 from engine.training.pair_rows import EncodedPairs, PairRows, PairsLeftOut, encode_pairs, row_for
 from engine.training.tuning import Start
 from engine.training.tuning_plan import Load
 
-STEPS_AN_EPOCH = 110
-LEAST, MOST = 4, 64
+__all__ = ["PairData", "batch_size", "longest_read"]
 
 
 @dataclass(frozen=True)
@@ -109,20 +105,6 @@ class PairData:
                 remedy=tr("Choose a template that closes the assistant's turn.")))
         if self.template.sentence:
             context.emit(Notice(level="info", code="template", title=tr("Chat template"), text=self.template.sentence, step=0))
-
-
-def longest_read(spec: PairsSpec, config: ModelConfig) -> int:
-    """Tokens of the longest conversation. SettingError where the model cannot read as many."""
-    if spec.max_seq_len and spec.max_seq_len > config.max_seq_len:
-        raise SettingError(tr("The model reads {context} tokens at a time, not {asked}.", context=f"{config.max_seq_len:,}",
-                              asked=f"{spec.max_seq_len:,}"), tr("Choose a longest answer of at most that."), field="max_seq_len")
-    return spec.max_seq_len or config.max_seq_len
-
-
-def batch_size(spec: PairsSpec, pairs: int) -> int:
-    """Pairs between two updates."""
-    wanted = spec.batch_size or min(MOST, max(LEAST, 2 ** round(math.log2(max(1.0, pairs / STEPS_AN_EPOCH)))))
-    return max(1, min(wanted, pairs))
 
 
 def _nothing(left: PairsLeftOut, longest: int) -> InputError:
