@@ -3,7 +3,7 @@
     python -m engine.text.read_child MEMORY        jobs as JSON lines on stdin, what happens as JSON lines on stdout
 
 It takes "read" jobs (a batch of files becomes parts in a folder), "look" jobs (one file for a preview) and those of
-conversations/in_child.py. Before anything is parsed it
+row_files/in_child.py. Before anything is parsed it
 - caps its own memory where the system can: RLIMIT_DATA on Linux, which unlike RLIMIT_AS leaves mapped files and reserved addresses out.
   macOS and Windows have nothing like it that holds; there the parent's watch is the only cap;
 - forbids itself network and other processes, by an audit hook;
@@ -22,6 +22,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from engine.contract.errors import FledgeError
 from engine.text.parts import PART_BYTES, PART_DOCUMENTS, READ, part_name, write_part
@@ -48,7 +50,10 @@ class _Line:
         os.dup2(2, 1)
 
     def say(self, *message: Any) -> None:
-        raw = json.dumps(message).encode() + b"\n"
+        try:
+            raw = orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # names of files need not be text that UTF-8 can hold
+            raw = json.dumps(message).encode() + b"\n"
         while raw:
             raw = raw[os.write(self._fd, raw):]
 
@@ -247,16 +252,16 @@ def main(arguments: list[str]) -> int:
 
         importlib.import_module(trial).install()
     line.say("ready", os.getpid())
-    conversations: Any = None
+    rows: Any = None
     while True:
         job = json.loads(jobs.get())
         try:
-            if job["do"] == "conversations":
-                if conversations is None:
-                    from engine.text.conversations.in_child import Conversations
+            if job["do"] == "rows":
+                if rows is None:
+                    from engine.text.row_files.in_child import RowJobs
 
-                    conversations = Conversations(line.say)
-                conversations.answer(job)
+                    rows = RowJobs(line.say)
+                rows.answer(job)
             else:
                 (look if job["do"] == "look" else read_batch)(job, line)
         except Refused as trap:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psutil
 
 from engine.contract.units import duration, size
@@ -60,7 +61,7 @@ class Child:
         for line in self._process.stdout:
             self._heard = time.monotonic()
             try:
-                message = json.loads(line)
+                message = _message(line)
             except ValueError:
                 break  # torn by its death
             self._inbox.put((self, message))
@@ -128,6 +129,14 @@ class Child:
                 self._process.stdin.close()
             except OSError:
                 pass
+
+
+def _message(line: bytes) -> list[Any]:
+    try:
+        found: list[Any] = orjson.loads(line)
+    except ValueError:  # what UTF-8 cannot hold comes escaped, which only the slower one takes
+        found = json.loads(line)
+    return found
 
 
 def too_much_memory(limits: Limits) -> str:

@@ -21,8 +21,7 @@ from engine.contract.errors import FledgeError, InputError
 from engine.contract.rows import Example
 from engine.contract.words import tr
 from engine.project.project import Project
-from engine.text.conversations import Mapping, Refused, look, read, write
-from engine.text.conversations.in_child import mapping_of
+from engine.text.conversations import Mapping, Refused, look, mapping_of, read, write
 
 EVERY = 0.2
 LISTED = 20

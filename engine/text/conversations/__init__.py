@@ -4,8 +4,10 @@
 writes. Nothing here knows the library.
 """
 
-from engine.text.conversations.mapping import KINDS, ROLES, Look, Mapping, Refused
-from engine.text.conversations.watched import look, read
-from engine.text.conversations.writing import FORMS, Written, write
+from engine.text.conversations.mapping import KINDS, ROLES, Mapping, mapping_of
+from engine.text.conversations.rows import look, read
+from engine.text.conversations.writing import FORMS, write
+from engine.text.row_files.kind import Look, Refused
+from engine.text.row_files.writing import Written
 
-__all__ = ["FORMS", "KINDS", "ROLES", "Look", "Mapping", "Refused", "Written", "look", "read", "write"]
+__all__ = ["FORMS", "KINDS", "ROLES", "Look", "Mapping", "Refused", "Written", "look", "mapping_of", "read", "write"]

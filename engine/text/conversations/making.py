@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from engine.contract.rows import Example, Message
@@ -12,17 +13,18 @@ from engine.contract.words import tr
 from engine.text.conversations.guessing import MARK
 from engine.text.conversations.mapping import CALLED, ROLES, Mapping
 from engine.text.readers.cutting import storable
+from engine.text.row_files.kind import NoRow
 
 LONGEST = 1_000_000
 """Characters of a conversation; a longer one is no example."""
 MESSAGES = 1_000
 FACT_CHARACTERS = 100_000
 """Characters of what is kept of a row beside its messages."""
-_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
+TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 
 
-class NoExample(Exception):
-    """Why a row is none, for people."""
+class NoExample(NoRow):
+    """Why a row is no example, for people."""
 
 
 def make(row: Any, mapping: Mapping, origin: str) -> Example:
@@ -36,16 +38,16 @@ def make(row: Any, mapping: Mapping, origin: str) -> Example:
     else:
         rejected = ""
         if mapping.conversation:
-            messages = _messages(_value(row, mapping.conversation), mapping, mapping.conversation)
+            messages = messages_of(value_of(row, mapping.conversation), mapping.roles, mapping.conversation)
         else:
-            messages = [*_history(row, mapping), *_part(row, mapping, mapping.prompt, "user"),
+            messages = [*history_of(row, mapping), *_part(row, mapping, mapping.prompt, "user"),
                         *_part(row, mapping, mapping.answer, "assistant")]
         if mapping.rejected and row.get(mapping.rejected):
             rejected = _last_answer(_part(row, mapping, mapping.rejected, "assistant"))
     if mapping.system and not any(m.role == "system" for m in messages):
         system = row.get(mapping.system)
         if system is not None and system != "":
-            messages = [Message(role="system", content=_text(system, mapping.system)), *messages]
+            messages = [Message(role="system", content=text_of(system, mapping.system)), *messages]
     messages = [m for m in messages if m.role != "system" or m.content.strip()]
     _check(messages)
     facts: dict[str, Any] = {}
@@ -56,8 +58,8 @@ def make(row: Any, mapping: Mapping, origin: str) -> Example:
     if rejected:
         facts["rejected"] = {"text": rejected, "model": "", "score": None}
     facts |= {name: row[name] for name in mapping.facts if name in row}
-    return Example(id=content_id(messages, facts), messages=tuple(messages), origin=origin, score=_score(row.get(mapping.score)),
-                   facts=_bounded(facts))
+    return Example(id=content_id(messages, facts), messages=tuple(messages), origin=origin, score=score_of(row.get(mapping.score)),
+                   facts=bounded(facts))
 
 
 def content_id(messages: list[Message] | tuple[Message, ...], facts: dict[str, Any]) -> str:
@@ -69,7 +71,7 @@ def content_id(messages: list[Message] | tuple[Message, ...], facts: dict[str, A
 
 def _own(row: dict[str, Any], origin: str) -> Example:
     """A row as Fledge wrote it: who wrote it, its score, flags and facts stay."""
-    messages = _messages(row.get("messages"), Mapping(), "messages")
+    messages = messages_of(row.get("messages"), (), "messages")
     _check(messages)
     facts, flags = row.get("facts"), row.get("flags")
     if isinstance(facts, str):  # a table's way to hold them
@@ -77,10 +79,10 @@ def _own(row: dict[str, Any], origin: str) -> Example:
             facts = json.loads(facts)
         except (ValueError, RecursionError):
             raise NoExample(tr("its facts are no JSON")) from None
-    facts = _bounded(facts) if isinstance(facts, dict) else {}
+    facts = bounded(facts) if isinstance(facts, dict) else {}
     id, by = row.get("id"), row.get("origin")
     return Example(id=storable(id) if isinstance(id, str) and 0 < len(id) <= 200 else content_id(messages, facts), messages=tuple(messages),
-                   origin=storable(by)[:500] if isinstance(by, str) and by else origin, score=_score(row.get("score")), facts=facts,
+                   origin=storable(by)[:500] if isinstance(by, str) and by else origin, score=score_of(row.get("score")), facts=facts,
                    flags=tuple(storable(f)[:200] for f in flags[:100] if isinstance(f, str)) if isinstance(flags, list) else ())
 
 
@@ -88,13 +90,13 @@ def _pair(row: dict[str, Any], mapping: Mapping) -> tuple[list[Message], str]:
     """The conversation that ends with the chosen answer, and the rejected one. Prompts may stand in a column or in both conversations."""
     chosen, lost = _part(row, mapping, mapping.answer, "assistant"), _part(row, mapping, mapping.rejected, "assistant")
     alone = len(chosen) == 1 and chosen[0].role == "assistant"
-    before = _part(row, mapping, mapping.prompt, "user") if mapping.prompt and (alone or not _asks(chosen)) else []
-    if not before and not _asks(chosen):
+    before = _part(row, mapping, mapping.prompt, "user") if mapping.prompt and (alone or not asks(chosen)) else []
+    if not before and not asks(chosen):
         raise NoExample(tr("there is no question"))
     return [*before, *chosen], _last_answer(lost)
 
 
-def _asks(messages: list[Message]) -> bool:
+def asks(messages: list[Message]) -> bool:
     return any(m.role == "user" for m in messages)
 
 
@@ -104,26 +106,26 @@ def _last_answer(messages: list[Message]) -> str:
 
 def _part(row: dict[str, Any], mapping: Mapping, column: str, role: str) -> list[Message]:
     """A column of text as one message of `role`; a list of messages as they are; a transcript ("Human: ..., Assistant: ...") as turns."""
-    value = _value(row, column)
+    value = value_of(row, column)
     if isinstance(value, dict) and ("content" in value or "value" in value):
         value = [value]
     if isinstance(value, list):
-        return _messages(value, mapping, column)
-    text = _text(value, column)
-    if _TRANSCRIPT.match(text):
-        return _transcript(text)
+        return messages_of(value, mapping.roles, column)
+    text = text_of(value, column)
+    if TRANSCRIPT.match(text):
+        return transcript(text)
     if role == "user" and mapping.input and row.get(mapping.input) not in (None, ""):
-        text = f"{text}\n\n{_text(row[mapping.input], mapping.input)}" if text.strip() else _text(row[mapping.input], mapping.input)
+        text = f"{text}\n\n{text_of(row[mapping.input], mapping.input)}" if text.strip() else text_of(row[mapping.input], mapping.input)
     return [Message(role=role, content=text)]
 
 
-def _transcript(text: str) -> list[Message]:
-    pieces = _TRANSCRIPT.split(text)
+def transcript(text: str) -> list[Message]:
+    pieces = TRANSCRIPT.split(text)
     return [Message(role="user" if who == "Human" else "assistant", content=said.strip())
             for who, said in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
-def _history(row: dict[str, Any], mapping: Mapping) -> list[Message]:
+def history_of(row: dict[str, Any], mapping: Mapping) -> list[Message]:
     """Earlier turns as Alpaca's followers keep them: a list of [question, answer]."""
     found = row.get(mapping.history) if mapping.history else None
     if isinstance(found, str) and found:
@@ -135,11 +137,11 @@ def _history(row: dict[str, Any], mapping: Mapping) -> list[Message]:
         return []
     if not isinstance(found, list) or not all(isinstance(p, list) and len(p) == 2 for p in found):
         raise NoExample(tr("“{column}” is no list of questions and answers", column=mapping.history))
-    return [Message(role=role, content=_text(text, mapping.history)) for pair in found[:MESSAGES]
+    return [Message(role=role, content=text_of(text, mapping.history)) for pair in found[:MESSAGES]
             for role, text in zip(("user", "assistant"), pair, strict=True)]
 
 
-def _messages(value: Any, mapping: Mapping, column: str) -> list[Message]:
+def messages_of(value: Any, given: Sequence[tuple[str, str]], column: str) -> list[Message]:
     if isinstance(value, str):
         try:  # tables hold lists as JSON
             value = json.loads(value)
@@ -149,7 +151,7 @@ def _messages(value: Any, mapping: Mapping, column: str) -> list[Message]:
         raise NoExample(tr("“{column}” is no list of messages", column=column))
     if len(value) > MESSAGES:
         raise NoExample(tr("it has more than {count} messages", count=shown_number(MESSAGES)))
-    roles = {name.strip().casefold(): role for name, role in mapping.roles if role in ROLES}
+    roles = {name.strip().casefold(): role for name, role in given if role in ROLES}
     made = []
     for place, turn in enumerate(value, 1):
         if not isinstance(turn, dict):
@@ -181,14 +183,14 @@ def _content(said: Any, place: int) -> str:
     return storable(said)
 
 
-def _value(row: dict[str, Any], column: str) -> Any:
+def value_of(row: dict[str, Any], column: str) -> Any:
     value = row.get(column)
     if value is None:
         raise NoExample(tr("“{column}” is missing", column=column))
     return value
 
 
-def _text(value: Any, column: str) -> str:
+def text_of(value: Any, column: str) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -200,7 +202,7 @@ def _text(value: Any, column: str) -> str:
 
 def _known(row: dict[str, Any], mapping: Mapping) -> str | None:
     """The answer that others are compared with; None where the answer itself was to be it and is too much of a text for that."""
-    text = _text(_value(row, mapping.known), mapping.known)
+    text = text_of(value_of(row, mapping.known), mapping.known)
     if MARK in text:
         # Thousands are told apart by commas there: "#### 1,080".
         text = re.sub(r"(?<=\d),(?=\d{3})", "", text.rpartition(MARK)[2])
@@ -212,7 +214,7 @@ def _known(row: dict[str, Any], mapping: Mapping) -> str | None:
     return text
 
 
-def _score(value: Any) -> float | None:
+def score_of(value: Any) -> float | None:
     if isinstance(value, str):
         try:
             value = float(value)
@@ -223,7 +225,7 @@ def _score(value: Any) -> float | None:
     return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
 
 
-def _bounded(facts: dict[str, Any]) -> dict[str, Any]:
+def bounded(facts: dict[str, Any]) -> dict[str, Any]:
     """Facts as plain JSON; NoExample where they are too large or no JSON."""
     try:
         text = json.dumps(facts, default=str)
@@ -243,5 +245,5 @@ def _check(messages: list[Message]) -> None:
     for m in messages:
         if not m.content.strip():
             raise NoExample(tr("an answer in it is empty") if m.role == "assistant" else tr("a message in it is empty"))
-    if not _asks(messages):
+    if not asks(messages):
         raise NoExample(tr("there is no question"))

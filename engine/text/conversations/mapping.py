@@ -1,9 +1,8 @@
-"""Which column of a file is what of a conversation, and what is said of a file and of rows that are none. It reads nothing."""
+"""Which column of a file is what of a conversation. It reads nothing."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from engine.contract.rows import Example
 from engine.contract.words import tr
 
 Kind = Literal["fledge", "messages", "sharegpt", "preferences", "prompt_completion", "alpaca", "questions", "columns"]
@@ -63,31 +62,6 @@ class Mapping:
         return tuple(dict.fromkeys(name for name in (*named, *self.facts) if name))
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A row that is no example: its line (of text files) or its number, and why."""
-
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a file holds, from its beginning. `mapping` is a guess, to be changed by the person; not `complete` where nothing could be told.
-    `problems` are the first rows that would be refused, `bad` counts all of those seen; `rows` estimates all rows of the file
-    (`exact`: counted). `problem` says why the file cannot be read at all, or not further."""
-
-    name: str
-    kind: str
-    size: int
-    columns: tuple[str, ...]
-    mapping: Mapping
-    preview: tuple[Example, ...] = ()
-    problems: tuple[Refused, ...] = ()
-    seen: int = 0
-    bad: int = 0
-    rows: int = 0
-    exact: bool = False
-    notes: tuple[str, ...] = ()
-    problem: str = ""
-    remedy: str = ""
+def mapping_of(plain: dict[str, Any]) -> Mapping:
+    """A mapping out of JSON."""
+    return Mapping(**{**plain, "facts": tuple(plain.get("facts", ())), "roles": tuple((a, b) for a, b in plain.get("roles", ()))})

@@ -17,9 +17,10 @@ from engine.contract.errors import FormatError, InputError, NotFound, SettingErr
 from engine.contract.rows import Example, Message
 from engine.text.conversations import FORMS, Mapping, Refused, look, read, write
 from engine.text.conversations.making import LONGEST, NoExample, make
-from engine.text.conversations.reading import file_of, look_into, read_rows
+from engine.text.conversations.rows import KIND
 from engine.text.read_watch import Limits
 from engine.text.readers import base
+from engine.text.row_files.reading import file_of, look_into, read_rows
 
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data"
 FEW = Limits(memory=600_000_000, idle_seconds=2.5, seconds=30)
@@ -31,7 +32,7 @@ def lines(path: Path, *rows: object) -> Path:
 
 
 def here(path: Path, mapping: Mapping | None = None) -> list[Example | Refused]:
-    return list(read_rows(file_of(path), mapping))
+    return list(read_rows(KIND, file_of(KIND, path), mapping))
 
 
 def said(example: Example | Refused) -> list[tuple[str, str]]:
@@ -131,7 +132,7 @@ def test_a_look_shows_columns_first_rows_and_problems(tmp_path: Path) -> None:
     many = lines(tmp_path / "b.jsonl", *[{"question": "q" * 100, "answer": f"a{n}"} for n in range(20_000)])
     guessed = look(many)
     assert not guessed.exact and 18_000 < guessed.rows < 22_000
-    assert look_into(file_of(tmp_path / "a.jsonl")) == found
+    assert look_into(KIND, file_of(KIND, tmp_path / "a.jsonl")) == found
 
 
 def test_columns_that_say_nothing_are_asked_for(tmp_path: Path) -> None:

@@ -1,20 +1,17 @@
-"""Conversations out of a file, in this very process. For files nobody trusts take watched.py, which does the same in another one."""
+"""Rows of a kind out of a file, in this very process. For files nobody trusts take watched.py, which does the same in another one."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError, FormatError, NotFound
-from engine.contract.rows import Example
 from engine.contract.words import tr
-from engine.text.conversations.guessing import guess
-from engine.text.conversations.making import NoExample, make
-from engine.text.conversations.mapping import Look, Mapping, Refused
 from engine.text.readers.base import SourceFile
 from engine.text.readers.listing import list_files
 from engine.text.readers.reader import Reader
 from engine.text.readers.rows import KINDS, rows
+from engine.text.row_files.kind import Look, NoRow, Refused, RowKind
 
 FIRST = 200
 """Rows that a guess is made from."""
@@ -22,7 +19,7 @@ PROBLEMS = 20
 """Refused rows that a look lists."""
 
 
-def file_of(path: str | Path) -> SourceFile:
+def file_of(kind: RowKind, path: str | Path) -> SourceFile:
     """The one file (or saved dataset) of rows at a path. NotFound, FormatError."""
     path = Path(path).expanduser()
     if not path.exists():
@@ -34,11 +31,11 @@ def file_of(path: str | Path) -> SourceFile:
     if path.is_dir():
         raise FormatError(tr("{name} is a folder.", name=path.name), tr("Choose a file, or the folder of a saved dataset."))
     reason = skipped[0].reason if skipped and not found else tr("it holds no rows")
-    raise FormatError(tr("{name} cannot be read as conversations: {reason}.", name=path.name, reason=reason),
+    raise FormatError(kind.unreadable(path.name, reason),
                       tr("Take a file of one of these kinds: {kinds}.", kinds=", ".join(f".{k}" for k in KINDS if k != "hf")))
 
 
-def look_into(file: SourceFile, mapping: Mapping | None = None, *, examples: int = 5, characters: int = 4_000,
+def look_into(kind: RowKind, file: SourceFile, mapping: Any = None, *, examples: int = 5, characters: int = 4_000,
               bytes_of_each: int = 400_000) -> Look:
     """What the beginning of a file holds; `mapping` as the person changed it, or a guess. Texts of the preview are cut to `characters`."""
     reader = _Reader(file, limit=None if file.size <= bytes_of_each and not file.packing else bytes_of_each)
@@ -57,17 +54,16 @@ def look_into(file: SourceFile, mapping: Mapping | None = None, *, examples: int
         problem, remedy, whole = wrong.sentence, wrong.remedy, False
     whole = whole and reader.limit is None
     names = dict.fromkeys(str(name) for _, row in held for name in (row if isinstance(row, dict) else ()))
-    told = mapping or guess([row for _, row in held[:FIRST]])
-    shown: list[Example] = []
+    told = mapping or kind.guess([row for _, row in held[:FIRST]])
+    shown: list[Any] = []
     refused = list(reader.refused)
     if told.complete:
         for number, row in held:
-            made = _made(number, row, told, file)
-            if isinstance(made, Refused):
-                refused.append(made)
-            elif len(shown) < examples:
-                shown.append(made.model_copy(update={"messages": tuple(m.model_copy(update={"content": m.content[:characters]})
-                                                                       for m in made.messages)}))
+            for made in _made(kind, number, row, told, file):
+                if isinstance(made, Refused):
+                    refused.append(made)
+                elif len(shown) < examples:
+                    shown.append(kind.cut(made, characters))
     if not problem and not taken and not refused:
         problem, remedy = tr("{name} holds no rows.", name=file.name), tr("Choose another file.")
     seen = taken + len(reader.refused)
@@ -76,9 +72,9 @@ def look_into(file: SourceFile, mapping: Mapping | None = None, *, examples: int
                 seen, len(refused), count, whole, tuple(reader.notes), problem, remedy)
 
 
-def read_rows(file: SourceFile, mapping: Mapping | None = None, tick: Any = None) -> Iterator[Example | Refused]:
-    """Every row of a file, in its order: an Example, or Refused with the reason. The mapping is guessed from the first rows unless given; a
-    FormatError names the columns where nothing can be told, or says from where on the file cannot be read."""
+def read_rows(kind: RowKind, file: SourceFile, mapping: Any = None, tick: Any = None) -> Iterator[Any]:
+    """Every row of a file, in its order: what it makes, or Refused with the reason. The mapping is guessed from the first rows unless
+    given; a FormatError names the columns where nothing can be told, or says from where on the file cannot be read."""
     reader = _Reader(file)
     if tick is not None:
         reader.tick = tick
@@ -93,18 +89,19 @@ def read_rows(file: SourceFile, mapping: Mapping | None = None, tick: Any = None
                     break
         except FledgeError as wrong:
             broken = wrong
-        mapping = guess([row for _, row in first])
+        mapping = kind.guess([row for _, row in first])
     if not mapping.complete and first:
-        raise FormatError(tr("It is not clear which columns of {name} hold questions and answers.", name=file.name),
+        raise FormatError(kind.unclear(file.name),
                           tr("Say which of these: {columns}.", columns=", ".join(reader.columns or _names(first)) or tr("none")),
                           code="which_column", field="mapping")
     for number, row in first:
         yield from reader.drain(number)
-        yield _made(number, row, mapping, file)
+        yield from _made(kind, number, row, mapping, file)
     if broken is None:
         for number, row in stream:
-            yield from reader.drain()
-            yield _made(number, row, mapping, file)
+            if reader.refused:
+                yield from reader.drain()
+            yield from _made(kind, number, row, mapping, file)
     yield from reader.drain()
     if broken is not None:
         raise broken
@@ -114,11 +111,11 @@ def _names(held: list[tuple[int, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(name) for _, row in held if isinstance(row, dict) for name in row))
 
 
-def _made(number: int, row: Any, mapping: Mapping, file: SourceFile) -> Example | Refused:
+def _made(kind: RowKind, number: int, row: Any, mapping: Any, file: SourceFile) -> Sequence[Any]:
     try:
-        return make(row, mapping, f"import:{file.name}")
-    except NoExample as why:
-        return Refused(number, str(why))
+        return kind.make(row, mapping, f"import:{file.name}")
+    except NoRow as why:
+        return (Refused(number, str(why)),)
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""What the process of engine/text/read_child.py does for conversations: a look, or rows by the batch whenever they are asked for.
+"""What the process of engine/text/read_child.py does for files of rows: a look, or rows by the batch whenever they are asked for.
 
 Batches are asked for one by one, so that a parent that is slower than the parser is not buried in rows.
 """
@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FledgeError
-from engine.contract.rows import Example
-from engine.text.conversations.mapping import Look, Mapping, Refused
-from engine.text.conversations.reading import look_into, read_rows
 from engine.text.readers.base import SourceFile
+from engine.text.row_files.kind import Look, Refused, kind_of
+from engine.text.row_files.reading import look_into, read_rows
 
 BATCH, BATCH_CHARACTERS = 1_000, 4_000_000
 EVERY = 0.2
 """Seconds between two signs of life."""
 
 
-class Conversations:
+class RowJobs:
     """The jobs of one process; `say` sends a message to the parent."""
 
     def __init__(self, say: Any) -> None:
         self._say = say
-        self._stream: Iterator[Example | Refused] = iter(())
+        self._stream: Iterator[Any] = iter(())
         self._heard = time.monotonic()
 
     def answer(self, job: dict[str, Any]) -> None:
@@ -35,24 +34,25 @@ class Conversations:
             self._next()
             return
         file = SourceFile(**{**job["file"], "path": Path(job["file"]["path"])})
-        mapping = mapping_of(job["mapping"])
+        kind = kind_of(job["kind"])
+        mapping = None if job["mapping"] is None else kind.mapping(job["mapping"])
         if job["what"] == "open":
-            self._stream = read_rows(file, mapping, self._tick)
+            self._stream = read_rows(kind, file, mapping, self._tick)
             self._next()
             return
         try:
-            found = look_into(file, mapping, **job["limits"])
+            found = look_into(kind, file, mapping, **job["limits"])
         except MemoryError:
             raise
         except Exception as wrong:  # a parser's own bug over a strange file: the boundary of the file
             traceback.print_exc()
-            found = Look(file.name, file.kind, file.size, (), mapping or Mapping(), problem=f"{type(wrong).__name__}: {wrong}"[:300])
+            found = Look(file.name, file.kind, file.size, (), mapping or kind.mapping({}), problem=f"{type(wrong).__name__}: {wrong}"[:300])
         self._say("looked", {**dataclasses.asdict(dataclasses.replace(found, preview=())),
                              "preview": [e.model_dump_json() for e in found.preview]})
 
     def _next(self) -> None:
         made: list[str] = []
-        refused: list[tuple[int, int, str]] = []     # (how many examples stand before it, line, reason)
+        refused: list[tuple[int, int, str]] = []     # (how many rows stand before it, line, reason)
         length = 0
         wrong: dict[str, str] = {}
         ended = True
@@ -79,10 +79,3 @@ class Conversations:
         if time.monotonic() - self._heard > EVERY:
             self._heard = time.monotonic()
             self._say("at")
-
-
-def mapping_of(plain: dict[str, Any] | None) -> Mapping | None:
-    """A mapping out of JSON."""
-    if plain is None:
-        return None
-    return Mapping(**{**plain, "facts": tuple(plain.get("facts", ())), "roles": tuple((a, b) for a, b in plain.get("roles", ()))})

@@ -1,4 +1,4 @@
-"""Conversations out of files nobody trusts: parsed by a child process with capped memory, which is killed when it hangs. What a file does
+"""Rows out of files nobody trusts: parsed by a child process with capped memory, which is killed when it hangs. What a file does
 to its reader costs that file a reason, and what came before stays.
 """
 
@@ -9,53 +9,52 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import FormatError
-from engine.contract.rows import Example
 from engine.contract.words import tr
-from engine.text.conversations.in_child import mapping_of
-from engine.text.conversations.mapping import Look, Mapping, Refused
-from engine.text.conversations.reading import file_of
 from engine.text.read_look import LIMITS as LOOK_LIMITS
 from engine.text.read_watch import POLL, Child, Limits
+from engine.text.row_files.kind import Look, Refused, RowKind
+from engine.text.row_files.reading import file_of
 
 READ_LIMITS = Limits(memory=1_500_000_000, idle_seconds=60.0, seconds=120.0)
 """Seconds of one batch, not of a file."""
 
 
-def look(path: str | Path, mapping: Mapping | None = None, *, examples: int = 5, characters: int = 4_000, bytes_of_each: int = 400_000,
-         limits: Limits = LOOK_LIMITS) -> Look:
+def look(kind: RowKind, path: str | Path, mapping: Any = None, *, examples: int = 5, characters: int = 4_000,
+         bytes_of_each: int = 400_000, limits: Limits = LOOK_LIMITS) -> Look:
     """What the beginning of a file holds, within seconds; `mapping` as the person changed it, or a guess. NotFound and FormatError for a
     path that is no file of rows; what is wrong inside of a file stands in the Look."""
-    file = file_of(path)
+    file = file_of(kind, path)
     inbox: queue.SimpleQueue[tuple[Child, list[Any] | None]] = queue.SimpleQueue()
     child = Child(inbox, limits)
     try:
-        child.send({"do": "conversations", "what": "look", "file": {**dataclasses.asdict(file), "path": str(file.path)},
+        child.send({"do": "rows", "what": "look", "kind": kind.name, "file": {**dataclasses.asdict(file), "path": str(file.path)},
                     "mapping": None if mapping is None else dataclasses.asdict(mapping),
                     "limits": {"examples": examples, "characters": characters, "bytes_of_each": bytes_of_each}})
         answer, reason = _answer(child, inbox)
     finally:
         child.kill()
     if answer is None:
-        return Look(file.name, file.kind, file.size, (), mapping or Mapping(), problem=tr("It could not be looked into."), remedy=reason)
+        return Look(file.name, file.kind, file.size, (), mapping or kind.mapping({}), problem=tr("It could not be looked into."),
+                    remedy=reason)
     plain = answer[1]
-    found = mapping_of(plain["mapping"])
-    assert found is not None
-    return Look(**{**plain, "mapping": found, "preview": tuple(Example.model_validate_json(e) for e in plain["preview"]),
+    return Look(**{**plain, "mapping": kind.mapping(plain["mapping"]),
+                   "preview": tuple(kind.model.model_validate_json(e) for e in plain["preview"]),
                    "problems": tuple(Refused(**p) for p in plain["problems"]), "columns": tuple(plain["columns"]),
                    "notes": tuple(plain["notes"])})
 
 
-def read(path: str | Path, mapping: Mapping | None = None, *, limits: Limits = READ_LIMITS) -> Iterator[Example | Refused]:
-    """Every row of a file, in its order: an Example, or Refused with line and reason. The mapping is guessed unless given. FormatError
+def read(kind: RowKind, path: str | Path, mapping: Any = None, *, limits: Limits = READ_LIMITS) -> Iterator[Any]:
+    """Every row of a file, in its order: what it makes, or Refused with line and reason. The mapping is guessed unless given. FormatError
     where the file cannot be read, or not further; what came before it counts. Ends its process when it is closed."""
-    file = file_of(path)
-    return _read(file, mapping, limits)
+    file = file_of(kind, path)
+    return _read(kind, file, mapping, limits)
 
 
-def _read(file: Any, mapping: Mapping | None, limits: Limits) -> Iterator[Example | Refused]:
+def _read(kind: RowKind, file: Any, mapping: Any, limits: Limits) -> Iterator[Any]:
     inbox: queue.SimpleQueue[tuple[Child, list[Any] | None]] = queue.SimpleQueue()
     child = Child(inbox, limits)
-    job: dict[str, Any] = {"do": "conversations", "what": "open", "file": {**dataclasses.asdict(file), "path": str(file.path)},
+    job: dict[str, Any] = {"do": "rows", "what": "open", "kind": kind.name,
+                           "file": {**dataclasses.asdict(file), "path": str(file.path)},
                            "mapping": None if mapping is None else dataclasses.asdict(mapping)}
     try:
         child.send(job)
@@ -65,13 +64,13 @@ def _read(file: Any, mapping: Mapping | None, limits: Limits) -> Iterator[Exampl
                 raise FormatError(tr("{name} cannot be read further.", name=file.name), reason, code="reader")
             _, made, refused, wrong, ended = answer
             if not (wrong or ended):  # the next batch is parsed while this one is used
-                child.send({"do": "conversations", "what": "next"})
+                child.send({"do": "rows", "what": "next"})
             at = 0
             for place, line, why in refused:
-                yield from map(Example.model_validate_json, made[at:place])
+                yield from map(kind.model.model_validate_json, made[at:place])
                 at = place
                 yield Refused(line, why)
-            yield from map(Example.model_validate_json, made[at:])
+            yield from map(kind.model.model_validate_json, made[at:])
             if wrong:
                 raise FormatError(wrong["sentence"], wrong["remedy"], code=wrong["code"], field=wrong["field"])
             if ended:
