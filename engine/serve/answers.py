@@ -21,7 +21,7 @@ from engine.contract.words import tr
 from engine.serve.catalogue import Catalogue, Listed
 from engine.serve.engine import Engine
 from engine.serve.guard import Refused
-from engine.serve.jobs import Accepted, Broke, Embedded, Ended, Job, Piece, Scored, Wrote
+from engine.serve.jobs import Accepted, Broke, Embedded, Ended, Job, Piece, Rewarded, Scored, Wrote
 from engine.serve.pieces import Token
 
 MAX_BODY = 16 * 2**20
@@ -76,6 +76,7 @@ class Outcome:
 
     tokens: list[Token] = field(default_factory=list)
     vector: np.ndarray | None = None
+    reward: Rewarded | None = None
     end: Ended = field(default_factory=lambda: Ended("stop", 0, 0))
 
     @property
@@ -96,6 +97,10 @@ class Desk:
     async def find(self, model: str) -> Listed:
         """The model of an id; NotFound names those there are."""
         return await run_in_threadpool(self.catalogue.get, model)
+
+    async def find_reward(self, model: str) -> Listed:
+        """The reward model of an id; NotFound names those there are."""
+        return await run_in_threadpool(self.catalogue.get_reward, model)
 
     async def models(self) -> list[Listed]:
         """Every one, as it is now."""
@@ -181,6 +186,8 @@ class Desk:
                     made[job].tokens.extend(piece.tokens)
                 elif isinstance(piece, Embedded):
                     made[job].vector = piece.vector
+                elif isinstance(piece, Rewarded):
+                    made[job].reward = piece
                 elif isinstance(piece, Ended):
                     made[job].end = piece
                     left -= 1

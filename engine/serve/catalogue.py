@@ -5,16 +5,16 @@ saved a moment ago is there.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.contract.errors import NotFound
+from engine.contract.errors import NotFound, SettingError
 from engine.contract.events import Evaluation, Event, Resumed, from_line
 from engine.contract.words import tr
 from engine.model.config import ModelConfig
 from engine.project import files, layout
-from engine.project.models import ModelRef, list_models
+from engine.project.models import ModelRef, list_models, resolve_reward
 from engine.project.project import Project
 
 CONFIG = "config.json"
@@ -24,12 +24,14 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Listed:
-    """A model and its shape. `bpb` is validation bits per byte, None where it was not measured; `best` the run's best so far."""
+    """A model and its shape. `bpb` is validation bits per byte, None where it was not measured; `best` the run's best so far; `reward`:
+    it scores answers and writes none."""
 
     ref: ModelRef
     config: ModelConfig
     bpb: float | None = None
     best: bool = False
+    reward: bool = False
 
     def body(self, loaded: bool = False) -> dict[str, Any]:
         """One entry of /v1/models: OpenAI's four fields, then ours. `chat` false: it completes text, it was not tuned to answer."""
@@ -68,6 +70,19 @@ class Catalogue:
             raise NotFound(tr("The shape of model {id} cannot be read.", id=id), tr("Choose another checkpoint of the run."),
                            code="model_damaged", field="model")
         return made
+
+    def get_reward(self, id: str) -> Listed:
+        """A reward model by id; NotFound names those there are. SettingError for a model that writes."""
+        if any(ref.id == id for ref in list_models(self.project)):
+            raise SettingError(tr("{model} is a language model and gives no rewards.", model=id), tr("Choose a reward model."),
+                               code="no_reward_model", field="model")
+        ref = resolve_reward(self.project, id)
+        with self._lock:
+            made = self._listed(ref)
+        if made is None:
+            raise NotFound(tr("The shape of model {id} cannot be read.", id=id), tr("Choose another one."), code="model_damaged",
+                           field="model")
+        return replace(made, reward=True)
 
     def _listed(self, ref: ModelRef) -> Listed | None:
         path = ref.folder / CONFIG

@@ -27,12 +27,15 @@ from engine.project import layout
 from engine.project.locks import FileLock
 from engine.serve import replies
 from engine.serve.catalogue import Listed
-from engine.serve.jobs import Accepted, Broke, Embedded, Ended, Job, Piece, Scored, Wrote
+from engine.serve.jobs import Accepted, Broke, Embedded, Ended, Job, Piece, Rewarded, Scored, Wrote
 from engine.serve.pieces import Token
 
 if TYPE_CHECKING:
     from engine.sampling.reading import Read
     from engine.serve.loaded import Loaded, Running
+    from engine.serve.loaded_reward import LoadedReward
+
+    Held = Loaded | LoadedReward
 
 log = logging.getLogger("fledge.serve")
 
@@ -84,8 +87,8 @@ class Engine:
         self._asked_device, self._idle_seconds = device, idle_seconds
         self._inbox: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Job, Piece]] = []
-        self._models: OrderedDict[str, Loaded] = OrderedDict()  # by id, the one used longest ago first
-        self._leaving: list[Loaded] = []  # their answers are finished, new ones go elsewhere
+        self._models: OrderedDict[str, Held] = OrderedDict()  # by id, the one used longest ago first
+        self._leaving: list[Held] = []  # their answers are finished, new ones go elsewhere
         self._status = Status()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -140,7 +143,7 @@ class Engine:
         for loaded in self._all():
             loaded.close()
 
-    def _all(self) -> "list[Loaded]":
+    def _all(self) -> "list[Held]":
         return [*self._models.values(), *self._leaving]
 
     def _turn(self) -> None:
@@ -157,9 +160,9 @@ class Engine:
         """Load torch, the decoder and the sampler, and choose the device; seconds the first time."""
         import torch
 
-        from engine.serve import loaded
+        from engine.serve import loaded, loaded_reward
         from engine.training import devices
-        self._loaded = loaded
+        self._loaded, self._rewarding = loaded, loaded_reward
         self._device = self._home = devices.choose(self._asked_device)
         self._host = self._device if self._device.kind == "cpu" else devices.choose("cpu")
         self._threads = torch.get_num_threads()
@@ -176,10 +179,10 @@ class Engine:
         models, now = self._all(), time.monotonic()
         known = tuple(InMemory(m.listed, m.nbytes, m.device.kind != "cpu", math.inf if (keep := self._keep(m)) < 0 else
                                time.time() + (keep if m.running else max(0.0, m.used + keep - now))) for m in models)
-        self._status = Status("ready", self._device.title, known, sum(m.slots.active for m in models),
-                              sum(len(m.running) - m.slots.active for m in models), self._sharing, sum(m.nbytes for m in known))
+        self._status = Status("ready", self._device.title, known, sum(m.active for m in models),
+                              sum(len(m.running) - m.active for m in models), self._sharing, sum(m.nbytes for m in known))
 
-    def _keep(self, loaded: "Loaded") -> float:
+    def _keep(self, loaded: "Held") -> float:
         """Seconds that a model stays when nobody asks; below 0: for good."""
         keep = self._idle_seconds if loaded.keep is None else loaded.keep
         if not self._sharing:
@@ -226,7 +229,7 @@ class Engine:
         """Load the model, encode the prompts, queue for slots. All jobs of a request stand or fall together."""
         if all(job.cancelled.is_set() for job in jobs):
             return
-        loaded: Loaded | None = None
+        loaded: Held | None = None
         try:
             if jobs[0].purpose == "load" and jobs[0].keep == 0:
                 self._let_go(jobs[0])
@@ -255,7 +258,7 @@ class Engine:
                 log.exception("a request could not begin")
                 self._refuse(loaded, jobs, replies.ours())
 
-    def _refuse(self, loaded: "Loaded | None", jobs: list[Job], wrong: FledgeError) -> None:
+    def _refuse(self, loaded: "Held | None", jobs: list[Job], wrong: FledgeError) -> None:
         """None of a request's jobs goes on."""
         mine = set(jobs)
         self._outbox = [(job, piece) for job, piece in self._outbox if job not in mine]
@@ -272,8 +275,9 @@ class Engine:
             known.used = -math.inf
         self._outbox += [(job, Accepted(0)), (job, Ended("unload", 0, 0))]
 
-    def _begin(self, loaded: "Loaded", running: "Running") -> None:
+    def _begin(self, loaded: "Held", running: "Running") -> None:
         """The echo that needs no reading, and the end of what has nothing to write."""
+        assert not isinstance(loaded, self._rewarding.LoadedReward)
         ask = running.job.settings
         if ask.echo and ask.top >= 0:
             return  # comes when the prompt has been read
@@ -282,10 +286,10 @@ class Engine:
         if running.room <= 0:
             self._end(loaded, running, "length")
 
-    def _load(self, listed: Listed) -> "Loaded":
+    def _load(self, listed: Listed) -> "Held":
         """The model of a job, in memory. Others that are idle leave for it, the one used longest ago first."""
         here, id = self._loaded, listed.ref.id
-        made: Loaded
+        made: Held
         known = self._models.get(id)
         if known is not None and known.listed.ref.folder == listed.ref.folder and known.stamp == here.Loaded.stamp_of(listed):
             self._models.move_to_end(id)
@@ -300,7 +304,7 @@ class Engine:
             raise self._full(listed, need)
         began = time.monotonic()
         try:
-            made = here.Loaded(listed, self._home)
+            made = (self._rewarding.LoadedReward if listed.reward else here.Loaded)(listed, self._home)
         except Exception as wrong:
             if here.is_out_of_memory(wrong):
                 raise self._full(listed, need) from wrong
@@ -325,7 +329,7 @@ class Engine:
             if not loaded.running:
                 self._unload(loaded)
 
-    def _unload(self, loaded: "Loaded", wrong: FledgeError | None = None) -> None:
+    def _unload(self, loaded: "Held", wrong: FledgeError | None = None) -> None:
         """Let a model go; whoever still uses it is told `wrong`."""
         assert wrong is not None or not loaded.running
         self._outbox += [(job, Broke(wrong)) for job in loaded.running if wrong is not None]
@@ -345,11 +349,11 @@ class Engine:
             elif loaded in self._leaving or (keep >= 0 and now - loaded.used > keep) or not loaded.listed.ref.folder.exists():
                 self._unload(loaded)
 
-    def _drop_cancelled(self, loaded: "Loaded") -> None:
+    def _drop_cancelled(self, loaded: "Held") -> None:
         for running in [r for r in loaded.running.values() if r.job.cancelled.is_set()]:
             self._end(loaded, running, "cancelled")
 
-    def _advance(self, loaded: "Loaded") -> None:
+    def _advance(self, loaded: "Held") -> None:
         """One step for everybody who uses the model."""
         if not loaded.running:
             return
@@ -359,6 +363,9 @@ class Engine:
                 self._wrote(loaded, running, token, reason)
             for running, read in loaded.read():
                 self._read(loaded, running, read)
+            for running, reward, normalised in loaded.rewards():
+                self._outbox.append((running.job, Rewarded(reward, normalised)))
+                self._end(loaded, running, "read")
         except FledgeError as wrong:  # broken weights: the loss of this model, not of the server
             self._unload(loaded, wrong)
         except Exception as wrong:
@@ -368,7 +375,7 @@ class Engine:
                 log.exception("sampling from %s failed", loaded.listed.ref.id)
                 self._unload(loaded, replies.ours())
 
-    def _wrote(self, loaded: "Loaded", running: "Running", token: Token | None, reason: str) -> None:
+    def _wrote(self, loaded: "Held", running: "Running", token: Token | None, reason: str) -> None:
         """A token of an answer, and its end where `reason` says so."""
         if reason == "constraint":
             loaded.remove(running.job)
@@ -383,8 +390,9 @@ class Engine:
         if reason or running.growing.stopped:
             self._end(loaded, running, "stop" if running.growing.stopped or reason == "complete" else reason)
 
-    def _read(self, loaded: "Loaded", running: "Running", read: "Read") -> None:
+    def _read(self, loaded: "Held", running: "Running", read: "Read") -> None:
         """A text that has been read: the whole of a score or an embedding, the beginning of an echo."""
+        assert not isinstance(loaded, self._rewarding.LoadedReward)
         if running.job.purpose == "complete":
             self._outbox.append((running.job, Wrote(loaded.tokens_of(running, read))))
             if not loaded.read_on(running):
@@ -396,18 +404,18 @@ class Engine:
             self._outbox.append((running.job, Scored(loaded.tokens_of(running, read))))
         self._end(loaded, running, "read")
 
-    def _use_threads(self, loaded: "Loaded") -> None:
+    def _use_threads(self, loaded: "Held") -> None:
         if loaded.device.kind != "cpu":
             return
         import torch
         small = loaded.listed.config.parameters <= ONE_THREAD_PARAMETERS
         wanted = max(1, self._threads // 4) if self._sharing else self._threads
         if small:
-            wanted = 1 if self._sharing else min(self._threads, 1 + loaded.slots.active // ROWS_A_THREAD)
+            wanted = 1 if self._sharing else min(self._threads, 1 + loaded.active // ROWS_A_THREAD)
         if torch.get_num_threads() != wanted:
             torch.set_num_threads(wanted)
 
-    def _end(self, loaded: "Loaded", running: "Running", reason: str) -> None:
+    def _end(self, loaded: "Held", running: "Running", reason: str) -> None:
         rest: list[Token] = running.growing.finish()
         if rest:
             self._outbox.append((running.job, Wrote(tuple(rest))))

@@ -76,7 +76,8 @@ class Job:
     """One thing wanted of a model. `prompt` is a text or ids; the engine thread encodes texts, since it has the tokenizer. `cancelled` may
     be set from any thread: the slot is freed before the next step.
 
-    purpose   "complete"; "score" (log-probabilities of the prompt itself); "embed"; "load" (nothing but the model in memory)
+    purpose   "complete"; "score" (log-probabilities of the prompt itself); "reward" (of a conversation that ends with an
+              answer, by a reward model); "embed"; "load" (nothing but the model in memory)
     keep      seconds that the model stays after it was last needed; below 0: for good; None: as the server was told
     truncate  a prompt past the context loses its end instead of being refused ("embed")
     """
@@ -86,7 +87,7 @@ class Job:
     model: Listed
     prompt: Prompt
     settings: Settings = field(default_factory=Settings)
-    purpose: Literal["complete", "score", "embed", "load"] = "complete"
+    purpose: Literal["complete", "score", "reward", "embed", "load"] = "complete"
     keep: float | None = None
     truncate: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -124,6 +125,14 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class Rewarded:
+    """A reward, and the same less the mean and over the spread of the rewards of the answers the reward model was trained on."""
+
+    reward: float
+    normalised: float
+
+
+@dataclass(frozen=True)
 class Ended:
     """reason: "stop" (end of text or a stop string), "length" (max_tokens), "context" (the model can see no further), "cancelled", "read"
     (scored or embedded), "load". `prompt_seconds` passed until the first token, `seconds` in all."""
@@ -142,4 +151,4 @@ class Broke:
     error: FledgeError
 
 
-Piece = Accepted | Wrote | Scored | Embedded | Ended | Broke
+Piece = Accepted | Wrote | Scored | Embedded | Rewarded | Ended | Broke

@@ -88,6 +88,11 @@ class Loaded:
         return found.st_mtime_ns, found.st_size
 
     @property
+    def active(self) -> int:
+        """Answers that are being written."""
+        return self.slots.active
+
+    @property
     def nbytes(self) -> int:
         return self._weights + self.slots.nbytes + self.reader.nbytes
 
@@ -175,6 +180,9 @@ class Loaded:
                             seed=ask.seed, max_new_tokens=running.room, stop_ids=self.stop_ids)
         self.slots.add(running.job, running.prompt.ids, sampling, alternatives=max(0, ask.top),
                        constraint=running.constraint)
+
+    def rewards(self) -> list[tuple[Running, float, float]]:
+        return []
 
     def read_on(self, running: Running) -> bool:
         """After its prompt was read for an echo: whether there is something to write."""

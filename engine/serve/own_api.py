@@ -1,6 +1,7 @@
 """What only Fledge's own stages and tools ask. No torch.
 
-    POST /v1/score    log-probabilities of texts, or of completions after prompts: {"model", "input": [...], "kind", "tokens"}
+    POST /v1/score    log-probabilities of texts, or of completions after prompts: {"model", "input": [...], "kind", "tokens"};
+                      with kind "reward" the rewards that a reward model gives to completions
 
 Each input is a text, a list of token ids, or {"prompt" or "messages", "completion", "end"}. A text is read from the beginning of a
 document, as in training: what stands before its first token is the begin token, where the tokenizer has one. Prompt and completion are
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engine.contract.errors import SettingError
+from engine.contract.rows import Message
 from engine.contract.words import tr
 from engine.serve import replies
 from engine.serve.answers import Answer, Desk, Outcome, Outcomes, check_count
@@ -38,13 +40,12 @@ class Own:
 
     async def score(self, http: HttpRequest) -> Response:
         request = parse(ScoreRequest, await self.desk.body(http))
-        listed = await self.desk.find(request.model)
-        if request.kind == "reward":
-            raise SettingError(tr("{model} is a language model and gives no rewards.", model=listed.ref.title),
-                               tr("Ask for kind logprob."), code="no_reward_model", field="kind")
         items = request.items()
         check_count(len(items), "input", MAX_INPUTS)
         answer = Answer("score-" + uuid.uuid4().hex, request.model)
+        if request.kind == "reward":
+            return await self._rewards(http, request, answer)
+        listed = await self.desk.find(request.model)
         answer.jobs = [Job(answer.id, i, listed, _prompt(item, i), purpose="score") for i, item in enumerate(items)]
 
         def whole(outcomes: Outcomes) -> dict[str, Any]:
@@ -53,6 +54,29 @@ class Own:
                     "data": [_told(job.index, outcome, request.tokens) for job, outcome in outcomes.items()],
                     "usage": {"prompt_tokens": count, "total_tokens": count}}
         return await self.desk.respond(http, answer, whole)
+
+    async def _rewards(self, http: HttpRequest, request: ScoreRequest, answer: Answer) -> Response:
+        """Answers scored by a reward model."""
+        listed = await self.desk.find_reward(request.model)
+        answer.jobs = [Job(answer.id, i, listed, _answered(item, i), purpose="reward") for i, item in enumerate(request.items())]
+
+        def whole(outcomes: Outcomes) -> dict[str, Any]:
+            count = sum(a.prompt_tokens for a in answer.accepted.values())
+            data = [{"object": "score", "index": job.index, "reward": made.reward, "normalised": made.normalised}
+                    for job, outcome in outcomes.items() if (made := outcome.reward)]
+            return {"object": "list", "model": request.model, "kind": request.kind, "data": data,
+                    "usage": {"prompt_tokens": count, "total_tokens": count}}
+        return await self.desk.respond(http, answer, whole)
+
+
+def _answered(item: str | list[int] | Scoring, place: int) -> Conversation:
+    """A conversation that ends with the answer to be scored."""
+    if not isinstance(item, Scoring) or not isinstance(item.completion, str) or isinstance(item.prompt, list) or (
+            item.prompt is None) == (item.messages is None):
+        raise SettingError(tr("input[{place}] needs messages (or a prompt) and a completion, as text.", place=place),
+                           tr("Give both: a reward model scores an answer to something."), code="bad_parameter", field="input")
+    before = turns(item.messages) if item.messages is not None else (Message(role="user", content=item.prompt or ""),)
+    return Conversation((*before, Message(role="assistant", content=item.completion)))
 
 
 def _prompt(item: str | list[int] | Scoring, place: int) -> Prompt:

@@ -207,7 +207,7 @@ class Scoring(BaseModel):
 
 class ScoreRequest(Asked):
     """Fledge's own: log-probabilities of texts, or of completions after prompts. `tokens`: tell each token's beside the sum. `kind`
-    "reward" is kept for reward models."""
+    "reward": rewards of completions by a reward model."""
 
     input: str | list[str | list[int] | Scoring]
     kind: Literal["logprob", "reward"] = "logprob"

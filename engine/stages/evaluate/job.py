@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -27,7 +26,7 @@ from engine.evaluation.suites import Suite
 from engine.generators import provider as providers
 from engine.model.scorer import Scorer
 from engine.project import snapshots
-from engine.project.models import ModelRef, parents_of, resolve
+from engine.project.models import ModelRef, parents_of, resolve, resolve_reward
 from engine.project.project import Project
 from engine.sampling.sampling import Sampling
 from engine.stages.evaluate.spec import EvaluateSpec
@@ -65,7 +64,7 @@ class Job:
         self.texts = losses.held_out_texts(Corpus.open(self.project.artifacts.get(spec.corpus).path), spec.text_bytes) if wants_text else []
         self.device = next((d for d in devices.detect() if d.id == context.device), devices.choose("cpu"))
         self.judge_model: providers.Provider | None = None
-        self.scorer: Path | None = None
+        self.scorer: ModelRef | None = None
         if any(suite.kind == "win_rate" for suite in self.suites):
             self._find_judge()
         content = [orjson.dumps(spec.model_dump(mode="json"))] + [suite.path.read_bytes() for suite in self.suites]
@@ -79,10 +78,7 @@ class Job:
             self.judge_model = providers.of(self.spec.judge, self.project.dir, self.spec.allowed_host, tell=self.context.emit)
             self.judge_model.check()
             return
-        made = self.project.artifacts.get(id)
-        if made.kind != "reward_model":
-            raise InputError(tr("{id} is not a {kind}.", id=id, kind=tr("reward model")), tr("Choose another one."), field="judge")
-        self.scorer = made.path
+        self.scorer = resolve_reward(self.project, id)
 
     def _check_needs(self) -> None:
         spec = self.spec
@@ -255,7 +251,7 @@ class Job:
 
     def judge(self) -> None:
         """Every model's answers against the first one's."""
-        scorer = Scorer(self.scorer, self.device.id) if self.scorer else None
+        scorer = Scorer(self.scorer.folder, self.device.id) if self.scorer else None
         stopped: list[Stopped] = []
 
         def stop() -> bool:
@@ -390,7 +386,7 @@ class Job:
         rows bear their run's id."""
         found = [id for ref in self.refs for id in parents_of(self.project, ref)] + ([self.spec.corpus] if self.spec.corpus else [])
         if self.scorer:
-            found.append(self.scorer.name)
+            found += parents_of(self.project, self.scorer)
         runs = dict.fromkeys(row.id.partition(":")[0] for row in self.library if ":" in row.id)
         found += [made.id for run in runs if (made := self.project.artifacts.made_by(run, "examples"))]
         return list(dict.fromkeys(found))

@@ -1,13 +1,17 @@
 """/v1/score: log-probabilities as a plain forward pass gives them."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
 
+from engine.contract.rows import Message
 from engine.model.checkpoint import load_model
+from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
+from engine.model.scorer import Scorer
 from engine.project.models import resolve
 from engine.project.project import Project
 from engine.text.tokenizer import Tokenizer
@@ -74,8 +78,43 @@ def test_sums_alone_when_tokens_are_not_wanted(client: httpx.Client) -> None:
     assert "token_logprobs" not in made and made["logprob"] == score(client, PROMPT)["data"][0]["logprob"]
 
 
+@pytest.fixture(scope="module")
+def taste(served: ServerProcess) -> Path:
+    """A reward model in the server's project, made while it runs."""
+    project = Project.open(served.project)
+    base = resolve(project, MODEL).folder
+    decoder = load_model(base)
+    with project.artifacts.create("reward_model", title="Taste") as writer:
+        save_reward(writer.path, RewardModel(decoder, RewardHead(decoder.config.hidden_size, seed=4)), RewardFacts(0.3, 0.7, "own"))
+        Tokenizer.load(base).save(writer.path)
+        return writer.finish().path
+
+
+def test_answers_are_rewarded_as_each_is_alone(client: httpx.Client, taste: Path) -> None:
+    turns = [{"role": "user", "content": "When does it leave?"}]
+    items = [{"messages": turns, "completion": "At noon"}, {"messages": turns, "completion": "At seven on Tuesday morning"},
+             {"prompt": "The mail?", "completion": "On the quay"}] * 5
+    reply = client.post("/v1/score", json={"model": taste.name, "kind": "reward", "input": items})
+    assert reply.status_code == 200, reply.text
+    scorer = Scorer(taste)
+    for entry, item in zip(reply.json()["data"], items, strict=True):
+        asked = item["messages"][0]["content"] if "messages" in item else item["prompt"]
+        alone = scorer.score([(Message(role="user", content=asked), Message(role="assistant", content=item["completion"]))])[0]
+        assert entry["reward"] == pytest.approx(alone, abs=1e-4) and entry["normalised"] == pytest.approx((alone - 0.3) / 0.7, abs=2e-4)
+
+
+@pytest.mark.parametrize(("path", "body", "status", "words"), [
+    ("/v1/score", {"kind": "reward", "input": ["At noon"]}, 400, "needs messages"),
+    ("/v1/score", {"kind": "reward", "input": [{"prompt": "When?", "completion": [1, 2]}]}, 400, "needs messages"),
+    ("/v1/completions", {"prompt": "The"}, 404, "no model called")])
+def test_a_reward_model_scores_answers_and_nothing_else(client: httpx.Client, taste: Path, path: str, body: dict[str, Any], status: int,
+                                                        words: str) -> None:
+    reply = client.post(path, json={"model": taste.name, **body})
+    assert reply.status_code == status and words in reply.json()["error"]["message"], reply.text
+
+
 @pytest.mark.parametrize(("fields", "code", "words"), [
-    ({"input": "a", "kind": "reward"}, "no_reward_model", "gives no rewards"),
+    ({"input": [{"prompt": "a", "completion": "b"}], "kind": "reward"}, "no_reward_model", "gives no rewards"),
     ({"input": "a", "kind": "taste"}, "bad_parameter", 'Choose "logprob" or "reward".'),
     ({"input": []}, "bad_parameter", "input is empty"), ({"input": [{"completion": "a"}]}, "bad_parameter", "either a prompt or messages"),
     ({"input": [{"prompt": "a"}]}, "bad_parameter", "a prompt or messages, and a completion"),
