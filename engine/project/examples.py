@@ -542,8 +542,13 @@ def _pack(messages: Iterable[Message]) -> str:
     return packed((m.role, m.content) for m in messages)
 
 
+def unpacked(text: str) -> list[tuple[str, str]]:
+    """What `packed` made, as (role, content)."""
+    return [(_LONG.get(role, role), content) for role, content in orjson.loads(text)]
+
+
 def _unpack(text: str) -> tuple[Message, ...]:
-    return tuple(Message(role=_LONG.get(role, role), content=content) for role, content in orjson.loads(text))
+    return tuple(Message(role=role, content=content) for role, content in unpacked(text))
 
 
 def _length(messages: Iterable[Message]) -> int:

@@ -59,12 +59,13 @@ def input_rows(run_dir: Path, name: str) -> Path:
 
 
 def rows_file(run_dir: Path) -> Path:
-    """Examples that a run makes, a JSON object a line; they come into the library by engine/project/ingest.py."""
+    """Examples or pairs that a run makes, a JSON object a line; they come into the library by engine/project/ingest.py."""
     return run_dir / "rows.jsonl"
 
 
 def scores_file(run_dir: Path) -> Path:
-    """Rewards of pairs that nobody has labelled, a JSON object a line; they come into the library by engine/project/ingest.py."""
+    """What a reward model gives pairs nobody has labelled: {"id", "first", "second", "uncertainty"} a line. Written aside and renamed, then
+    taken into the library by engine/project/ingest.py."""
     return run_dir / "scores.jsonl"
 
 

@@ -1,7 +1,7 @@
 """library.sqlite: what people curate. Written only here, by whichever process has the project open; every call is on disk when it returns.
 
-It keeps chats, decisions about documents of corpora, labels of harmful texts, examples (examples.py) and votes (votes.py). Pairs, problems
-and verifiers join by further migrations.
+It keeps chats, decisions about documents of corpora, labels of harmful texts, examples (examples.py), votes (votes.py) and pairs with their
+labels (pairs.py). Problems and verifiers join by further migrations.
 """
 
 import errno
@@ -23,6 +23,7 @@ from engine.contract.errors import Corrupt, NotFound, ProjectError
 from engine.contract.words import tr
 from engine.project import files, layout, migrations
 from engine.project.examples import Examples
+from engine.project.pairs import Pairs
 from engine.project.votes import Votes
 
 
@@ -118,6 +119,7 @@ class Library:
             migrations.migrate(self.db, project)
             self.examples = Examples(self._rows, self._write)
             self.votes = Votes(self._rows, self._write)
+            self.pairs = Pairs(self._rows, self._write)
             opening.pop_all()  # open from here on; a library that was refused is not left open
 
     def close(self) -> None:

@@ -72,7 +72,59 @@ def _third(db: sqlite_utils.Database) -> None:
     db.execute("create index votes_by_purpose on votes (purpose, number)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third)
+def _fourth(db: sqlite_utils.Database) -> None:
+    """Pairs of answers, the sets they are in, and labels. A pair has one row however many sets hold it, since its labels are its own."""
+    db.execute("create table pair_sets (number integer primary key autoincrement, title text not null, created real not null,"
+               " origin text not null, run text not null, pairs integer not null default 0)")
+    db.execute("create table pair_runs (run text primary key, set_number integer, taken integer not null default 0) without rowid")
+    # given: a file, the judge or a vote says already which is better. swapped: the first answer sorts after the second.
+    db.execute("create table pairs (number integer primary key autoincrement, id text not null unique, given integer not null,"
+               " swapped integer not null, draw integer not null, first_length integer not null, second_length integer not null,"
+               " origin text not null)")
+    db.execute("create table pair_texts (number integer primary key, prompt text not null, first text not null, second text not null,"
+               " rest text not null)")
+    db.execute("create table pair_members (set_number integer not null, place integer not null, pair integer not null,"
+               " given integer not null, draw integer not null, primary key (set_number, place)) without rowid")
+    db.execute("create unique index pair_members_by_pair on pair_members (pair, set_number)")
+    db.execute("create index pair_members_by_place on pair_members (set_number, given, place, pair)")
+    db.execute("create index pair_members_by_draw on pair_members (set_number, given, draw, place, pair)")
+    # choice and left_side name answers by their texts' order ("a" sorts before "b"), which is the same on every machine. round: 0 a note on
+    # a pair without a label, 1, 2 shown again. A deleted one stays, so that merging knows. force: of those of one author on one pair in one
+    # round the one that counts. here: made in this library. again: waits to be shown again. A null pair is not in the library (yet).
+    db.execute("create table labels (number integer primary key autoincrement, id text not null unique, pair_id text not null,"
+               " pair integer, author text not null, round integer not null, choice text not null, strength integer not null,"
+               " edited text not null, comment text not null, flagged integer not null, left_side text not null, seconds real not null,"
+               " position integer not null, made real not null, revision integer not null, changed real not null, deleted integer not null,"
+               " force integer not null, here integer not null, again integer not null)")
+    db.execute("create unique index labels_in_force on labels (pair, author, round) where force = 1")
+    db.execute("create index labels_by_pair on labels (pair)")
+    db.execute("create index labels_by_author on labels (author, number) where force = 1 and round > 0")
+    db.execute("create index labels_again on labels (author, number) where again = 1")
+    db.execute("create index labels_without_pair on labels (pair_id) where pair is null")
+    # before and after: {label id: what it said, null for nothing}. undone as in example_changes.
+    db.execute("create table label_steps (number integer primary key autoincrement, made real not null, author text not null,"
+               " what text not null, pair integer not null, before text not null, after text not null, undone integer not null default 0)")
+    db.execute("create index label_steps_undone on label_steps (author, undone, number)")
+    db.execute("create index label_steps_by_pair on label_steps (pair)")
+    # who: "" for everybody together, "=NAME" for one. free: not among what is to do.
+    db.execute("create table pair_counts (set_number integer not null, who text not null, done integer not null default 0,"
+               " skipped integer not null default 0, flagged integer not null default 0, free integer not null default 0,"
+               " given integer not null default 0, primary key (set_number, who)) without rowid")
+    # Up to where an author has nothing left to do, in an order: a hint, so that finding the next pair passes over few.
+    db.execute("create table pair_fronts (set_number integer not null, author text not null, sorted text not null, given integer not null,"
+               " at real not null, primary key (set_number, author, sorted, given)) without rowid")
+    db.execute("create table pair_clock (ticks integer not null)")
+    db.execute("insert into pair_clock values (0)")
+    db.execute("create table pair_score_runs (number integer primary key autoincrement, run text not null, made real not null,"
+               " complete integer not null default 0)")
+    db.execute("create table pair_scores (scoring integer not null, pair integer not null, first real not null, second real not null,"
+               " uncertainty real not null, primary key (scoring, pair)) without rowid")
+    db.execute("create index pair_scores_unsure on pair_scores (scoring, uncertainty desc, pair)")
+    db.execute("create table label_guidelines (number integer primary key autoincrement, markdown text not null, author text not null,"
+               " made real not null)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third, _fourth)
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:

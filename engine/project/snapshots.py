@@ -1,23 +1,24 @@
 """What of the library goes into a run's inputs when it is made: workers never open the library, a run stays what it was made from.
 
-Small things are one JSON value a file; examples are streamed, a JSON object a line, so that a million of them cost no memory.
+Small things are one JSON value a file; examples and pairs are streamed, a JSON object a line, so that a million of them cost no memory.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from engine.contract.errors import Corrupt, InputError
+from engine.contract.preferring import PairsSpec
 from engine.contract.rows import Example, Pair, PreferencePair
 from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.library import Library
 from engine.project.project import Project
-from engine.project.taken_sets import FIELDS, TakenSet, parsed, plain, told
+from engine.project.taken_sets import FIELDS, OF_PAIRS, TakenSet, parsed, plain, told
 
 Made = TypeVar("Made", Pair, PreferencePair)
 
@@ -53,19 +54,28 @@ def take(project: Path, spec: Spec, folder: Path) -> list[dict[str, Any]]:
 
 def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[TakenSet]:
     """Write the rows of all sets that a setting names, one after another. Of what is held out those of the library; the rest are files,
-    which the worker reads."""
-    known = {one.id: one for one in library.examples.sets()}
+    which the worker reads. A pair that is in two of the sets is written once."""
+    if stream == "unlabelled" and not getattr(spec, "score_unlabelled", True):
+        return []
+    examples, pairs = library.examples, library.pairs
+    known: dict[str, Any] = {one.id: one for one in (pairs.sets() if stream in OF_PAIRS else examples.sets())}
     named = list(dict.fromkeys(getattr(spec, FIELDS[stream])))
     wanted = [id for id in named if id in known] if stream == "held_out" else named
     only_accepted = stream == "examples" and bool(getattr(spec, "only_accepted", False))
-    found, mark = [], library.examples.mark()
+    found, mark = [], (pairs.clock(),) if stream in OF_PAIRS else examples.mark()
+
+    def rows(id: str, before: Sequence[str]) -> Iterable[Example | Pair | PreferencePair]:
+        if stream == "pairs":
+            return pairs.for_training([id], getattr(spec, "annotators", ()), getattr(spec, "least_strength", 0), before)
+        return pairs.unlabelled([id], before) if stream == "unlabelled" else examples.for_training([id], only_accepted)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(path, "wb") as file:
-            for id in wanted:
+            for n, id in enumerate(wanted):
                 count = 0
-                for example in library.examples.for_training([id], only_accepted):
-                    file.write(example.model_dump_json().encode() + b"\n")
+                for row in rows(id, wanted[:n]):
+                    file.write(row.model_dump_json().encode() + b"\n")
                     count += 1
                 one = known[id]
                 found.append(TakenSet(stream, id, one.title, count, one.run, one.origin, mark))
@@ -76,6 +86,9 @@ def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[Ta
     if stream == "examples" and found and not any(one.count for one in found):
         raise InputError(tr("None of these examples can be trained on."), tr("Accept some of them, or take the new ones too.")
                          if only_accepted else tr("The sets are empty, or all of their examples are rejected."), field="examples")
+    if stream == "pairs" and isinstance(spec, PairsSpec) and found and not any(one.count for one in found):
+        raise InputError(tr("None of these pairs has a label to learn from."),
+                         tr("Label some of them, or take weaker labels and those of more people."), field="pairs")
     return found
 
 
@@ -103,29 +116,24 @@ def given(run_dir: Path, name: str, default: Any) -> Any:
 def rows(run_dir: Path, name: str) -> Iterator[Example]:
     """The examples called `name` ("examples", "seeds", "questions") that this run was made with, streamed; none where it has none. Corrupt
     names the line that is no example: the file was changed by something else."""
-    path = layout.input_rows(run_dir, name)
-    if not path.is_file():
-        return
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield Example.model_validate_json(line)
-            except ValidationError as wrong:
-                raise Corrupt(tr("{file}, line {line}: no example.", file=path.name, line=number),
-                              tr("The run's inputs were changed by something else. Start a new run.")) from wrong
+    return _lines(run_dir, name, Example)
 
 
 def pairs(run_dir: Path) -> Iterator[PreferencePair]:
-    """The labelled pairs that this run was made with, streamed. Raises as `rows` does."""
-    return _lines(layout.input_rows(run_dir, "pairs"), PreferencePair)
+    """The labelled pairs that this run was made with, as `rows` gives examples."""
+    return _lines(run_dir, "pairs", PreferencePair)
 
 
 def unlabelled(run_dir: Path) -> Iterator[Pair]:
-    """The pairs of its sets that nobody had labelled when it was made, streamed. Raises as `rows` does."""
-    return _lines(layout.input_rows(run_dir, "unlabelled"), Pair)
+    """The pairs without a label that this run was made with, as `rows` gives examples."""
+    return _lines(run_dir, "unlabelled", Pair)
 
 
-def _lines(path: Path, kind: type[Made]) -> Iterator[Made]:
+AnyRow = TypeVar("AnyRow", Example, Pair, PreferencePair)
+
+
+def _lines(run_dir: Path, name: str, kind: type[AnyRow]) -> Iterator[AnyRow]:
+    path = layout.input_rows(run_dir, name)
     if not path.is_file():
         return
     with open(path, "rb") as file:
@@ -133,5 +141,6 @@ def _lines(path: Path, kind: type[Made]) -> Iterator[Made]:
             try:
                 yield kind.model_validate_json(line)
             except ValidationError as wrong:
-                raise Corrupt(tr("{file}, line {line}: no pair.", file=path.name, line=number),
+                raise Corrupt(tr("{file}, line {line}: no example.", file=path.name, line=number) if kind is Example else
+                              tr("{file}, line {line}: no pair.", file=path.name, line=number),
                               tr("The run's inputs were changed by something else. Start a new run.")) from wrong

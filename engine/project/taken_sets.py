@@ -7,13 +7,13 @@ nothing is read; else ids and texts are compared by 64-bit hashes, once for each
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import orjson
@@ -21,14 +21,18 @@ import orjson
 from engine.contract.words import tr, trn
 from engine.project import layout
 from engine.project.examples import library_mark, own_id, packed
+from engine.project.pairs import Pairs
 from engine.project.runs import Run
 
-FIELDS = {"examples": "examples", "seeds": "seeds", "questions": "examples", "held_out": "held_out"}
-"""Streams of examples that runs are made with, and the settings that name their sets."""
-LEARNED = ("examples", "seeds", "questions")
-"""Of those, what a result was made from; the rest are only looked at."""
-VERSION = 3
-"""Of the library that has sets."""
+FIELDS = {"examples": "examples", "seeds": "seeds", "questions": "examples", "held_out": "held_out", "pairs": "pairs",
+          "unlabelled": "pairs"}
+"""Streams of examples and pairs that runs are made with, and the settings that name their sets."""
+OF_PAIRS = ("pairs", "unlabelled")
+"""Of those, the streams of pairs."""
+LEARNED = ("examples", "seeds", "questions", "pairs")
+"""What a result was made from; the rest are only looked at."""
+VERSION, PAIRS_VERSION = 3, 4
+"""Of the library that has sets, and sets of pairs."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class TakenSet:
 
 @dataclass(frozen=True)
 class SetChange:
-    """What is different in a set since a run took it: examples that would come in now, that would not any more, and that have other words.
-    `deleted`: there is no such set now."""
+    """What is different in a set since a run took it: examples that would come in now, that would not any more, and that have other words;
+    or pairs that were labelled, lost their label, and were labelled otherwise. `deleted`: there is no such set now."""
 
     id: str
     title: str
@@ -56,6 +60,7 @@ class SetChange:
     removed: int = 0
     edited: int = 0
     deleted: bool = False
+    pairs: bool = False
 
     @property
     def count(self) -> int:
@@ -102,19 +107,28 @@ def changed(project: Path, runs: Iterable[Run]) -> dict[str, tuple[SetChange, ..
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
             db.execute("pragma trusted_schema=off")
-            if int(db.execute("pragma user_version").fetchone()[0]) < VERSION:
+            version = int(db.execute("pragma user_version").fetchone()[0])
+            if version < VERSION:
                 return {}
             now = library_mark(lambda query: db.execute(query).fetchall())
             titles = dict(db.execute("select 'set-' || number, title from example_sets"))
+            pairs = None
+            if version >= PAIRS_VERSION:
+                pairs = Pairs(lambda query, values: db.execute(query, values).fetchall(), _nothing_is_written)
+                titles |= {one.id: one.title for one in pairs.sets()}
             for id, (run, sets) in wanted.items():
-                states = (1,) if run.spec.get("only_accepted") else (0, 1)
                 changes = []
-                for one in sets:
+                for n, one in enumerate(sets):
+                    of_pairs = one.stream in OF_PAIRS
                     if one.id not in titles:
-                        changes.append(SetChange(one.id, one.title, deleted=True))
-                    elif one.mark != now and (before := _of_run(run, one)) is not None:
-                        there = _of_library(path, db, now, one.id, states)
-                        change = _compare(SetChange(one.id, titles[one.id]), before, there)
+                        changes.append(SetChange(one.id, one.title, deleted=True, pairs=of_pairs))
+                    elif one.mark != ((pairs.clock(),) if of_pairs and pairs else now) and (before := _of_run(run, one)) is not None:
+                        if of_pairs and pairs:
+                            earlier = [other.id for other in sets[:n] if other.stream == one.stream and other.id in titles]
+                            there = _labelled(path, pairs, one.id, earlier, run.spec)
+                        else:
+                            there = _of_library(path, db, now, one.id, (1,) if run.spec.get("only_accepted") else (0, 1))
+                        change = _compare(SetChange(one.id, titles[one.id], pairs=of_pairs), before, there)
                         changes += [change] if change.count else []
                 if changes:
                     found[id] = tuple(changes)
@@ -128,6 +142,10 @@ def change_words(change: SetChange) -> str:
     if change.deleted:
         return tr("The set “{title}” ({id}) was deleted.", title=change.title, id=change.id)
     parts = [words for count, words in (
+        (change.added, trn("{count} pair was labelled", "{count} pairs were labelled", change.added)),
+        (change.edited, trn("{count} was labelled otherwise", "{count} were labelled otherwise", change.edited)),
+        (change.removed, trn("{count} lost its label", "{count} lost their labels", change.removed))) if count] if change.pairs else [
+        words for count, words in (
         (change.added, trn("{count} example came in", "{count} examples came in", change.added)),
         (change.edited, trn("{count} was edited", "{count} were edited", change.edited)),
         (change.removed, trn("{count} was rejected or deleted", "{count} were rejected or deleted", change.removed))) if count]
@@ -177,7 +195,7 @@ def _read(path: Path, stamp: int, first: int, count: int) -> _Hashes | None:
         with open(path, "rb") as file:
             for line in islice(file, first, first + count):
                 row: Mapping[str, Any] = orjson.loads(line)
-                text = packed((m["role"], m["content"]) for m in row["messages"])
+                text = packed((m["role"], m["content"]) for m in row["messages"]) if "messages" in row else _preference(row)
                 pairs.append((_hash(own_id(row["id"]).encode()), _hash(text.encode())))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -196,6 +214,31 @@ def _of_library(path: Path, db: sqlite3.Connection, now: tuple[int, ...], id: st
     made = _sorted((_hash(own_id(row_id).encode()), _hash(text.encode())) for row_id, text in rows)
     _library[path, id, states] = now, made
     return made
+
+
+def _labelled(path: Path, pairs: Pairs, id: str, earlier: Sequence[str], spec: Mapping[str, Any]) -> _Hashes:
+    """What a run with these settings would be made with of a set of pairs now."""
+    annotators, least = tuple(spec.get("annotators") or ()), int(spec.get("least_strength") or 0)
+    key, now = (path, id, (*earlier, *annotators, str(least))), (pairs.clock(),)
+    known = _library_pairs.get(key)
+    if known is not None and known[0] == now:
+        return known[1]
+    made = _sorted((_hash(row.id.encode()), _hash(_preference(row.model_dump()).encode()))
+                   for row in pairs.for_training([id], annotators, least, earlier))
+    _library_pairs[key] = now, made
+    return made
+
+
+_library_pairs: dict[tuple[Path, str, tuple[str, ...]], tuple[tuple[int, ...], _Hashes]] = {}
+
+
+def _preference(row: Mapping[str, Any]) -> str:
+    """What is learned from a labelled pair."""
+    return orjson.dumps([row[name] for name in ("chosen", "rejected", "strength", "tie", "bad")]).decode()
+
+
+def _nothing_is_written() -> NoReturn:
+    raise AssertionError("this library is only read")
 
 
 def _compare(change: SetChange, before: _Hashes, now: _Hashes) -> SetChange:

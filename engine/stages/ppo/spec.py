@@ -14,7 +14,7 @@ class PpoSpec(TuningSpec):
     from."""
 
     stage: ClassVar[str] = "ppo"
-    rows: ClassVar[tuple[str, ...]] = ("examples", "pairs")
+    rows: ClassVar[tuple[str, ...]] = ("examples", "pairs", "unlabelled")
 
     reward: str = option("", label=tr("Reward model"), artifact="reward_model", group=REWARD, help=tr("What scores the answers."))
     whiten_rewards: bool = option(False, label=tr("Whiten rewards"), advanced=True, group=REWARD,

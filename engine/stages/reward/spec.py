@@ -14,6 +14,7 @@ class RewardSpec(PairsSpec):
     """Bradley and Terry's model on top of a checkpoint: one number for an answer."""
 
     stage: ClassVar[str] = "reward"
+    rows: ClassVar[tuple[str, ...]] = ("pairs", "unlabelled")
 
     epochs: float = option(2.0, label=tr("Epochs"), gt=0, le=1000, group=SCHEDULE, help=tr("How often each pair is seen."))
     margin: float = option(0.0, label=tr("Margin by strength"), ge=0, le=10, advanced=True, group=LOSS,
