@@ -7,7 +7,8 @@ token, and its rounding (in bfloat16) differs. By how much is measured (`gap`).
 On a CPU, and on CUDA in half precision, answers lie end to end in one row, blind to one another, with no padding; elsewhere one a row.
 What is read at a time is sorted by length. Memory that runs out halves it.
 
-Shapes: N answers, T tokens of the longest answer; A answer tokens of a batch, one answer after the other; of a batch, B rows of T positions.
+Shapes: N answers, T tokens of the longest answer; A answer tokens of a batch, one answer after the other; a batch has B rows of T
+positions.
 """
 
 import hashlib

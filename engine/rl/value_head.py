@@ -33,7 +33,8 @@ class ValueHead(nn.Module):
 
 
 class ValueModel(ValueHead):
-    """A decoder of its own under the head: it begins as the reward model's, reads the same tokens as the policy, and is trained whole.
+    """A decoder of its own under the head: it begins as the reward model's, reads the same tokens as the policy, and is trained whole, or
+    by adapters where it has them; only what is trained is kept in checkpoints.
 
     weight_C, bias  of the reward model's head: then the first value of an answer's last state is its score
     """
@@ -45,6 +46,15 @@ class ValueModel(ValueHead):
             with torch.no_grad():
                 self.weight.copy_(weight_C.float() / REACH)
                 self.bias.fill_(bias / REACH)
+
+    def state_dict(self, *args: Any, **more: Any) -> dict[str, Any]:
+        held, frozen = super().state_dict(*args, **more), {name for name, p in self.named_parameters() if not p.requires_grad}
+        return {name: tensor for name, tensor in held.items() if name not in frozen}
+
+    def load_state_dict(self, tensors: Any, strict: bool = True, assign: bool = False) -> Any:
+        wanted = self.state_dict().keys()
+        assert not strict or wanted == tensors.keys(), wanted ^ tensors.keys()
+        return super().load_state_dict(tensors, strict=False, assign=assign)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,9 @@ class PolicyAndValue(nn.Module):
 
     def train(self, mode: bool = True) -> "PolicyAndValue":
         super().train(mode)
-        if not self.decoder.activation_checkpointing:
-            self.decoder.eval()
+        for module in self.modules():
+            if isinstance(module, Decoder) and not module.activation_checkpointing:
+                module.eval()
         return self
 
     def forward(self, batch: Any) -> Reading:

@@ -36,7 +36,7 @@ EVALUATION_SHARE = 0.2
 LEAST_EVALUATED = 8_192
 PAYS = {"cpu": 8192, "cuda": 65_536, "mps": 16_384}
 """Tokens of a micro batch past which larger ones are no faster."""
-UNITS = {"examples": tr("examples"), "rows": tr("rows"), "pairs": tr("pairs")}
+UNITS = {"examples": tr("examples"), "rows": tr("rows"), "pairs": tr("pairs"), "answers": tr("answers")}
 METHODS = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}
 
 
@@ -49,6 +49,8 @@ class Load:
     seq_len          tokens of the longest of these
     tokens_per_step  on average
     predicts         whether the next token is predicted at every position: a reward model computes no logits
+    beside           bytes of what stands in memory beside the model: a reference, a reward model
+    aside            seconds that a step takes besides learning: sampling what is learned from
     """
 
     steps: int
@@ -59,6 +61,8 @@ class Load:
     epochs: float
     unit: str = "rows"
     predicts: bool = True
+    beside: int = 0
+    aside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -181,10 +185,11 @@ def cost(plan: TuningPlan, device: DeviceFacts, world_size: int = 1) -> Cost:
     rate *= 0.75 if plan.activation_checkpointing else 1.0
     passes = math.ceil(load.units / plan.micro_batch_size)
     update = 28 * plan.trainable / {"cpu": 3e10, "cuda": 1.5e12, "mps": 1e11}[device.kind]
-    step = (load.tokens_per_step * operations / rate + launches(device.kind, config.num_layers) * passes) / world_size + update
+    learning = load.tokens_per_step * operations / rate + launches(device.kind, config.num_layers) * passes
+    step = (learning + load.aside) / world_size + update
     limit = device.memory_total if device.kind == "cpu" else device.memory_free or device.memory_total
     needed = counted.total - (0 if load.predicts else counted.logits)
-    return Cost(PROCESS[device.kind] + needed, limit, step, step * load.steps, load.tokens_per_step / step)
+    return Cost(PROCESS[device.kind] + needed + load.beside, limit, step, step * load.steps, load.tokens_per_step / step)
 
 
 def _fit(plan: TuningPlan, spec: TuningSpec, device: DeviceFacts, world_size: int) -> TuningPlan:
