@@ -63,10 +63,9 @@ class PairData:
                         pad=self.start.end_id if tokenizer.pad_id is None else tokenizer.pad_id)
 
     def load_of(self, spec: PairsSpec, rows: PairRows, predicts: bool = True) -> Load:
-        """What the plan starts from: a unit is a pair, both its conversations one after the other."""
-        return Load(steps=rows.steps(spec.epochs), batch=rows.batch_size, units=rows.batch_size,
-                    seq_len=int(self.train.lengths().sum(1).max()), tokens_per_step=rows.tokens_per_step, epochs=spec.epochs, unit="pairs",
-                    predicts=predicts)
+        """What the plan starts from: a unit is a pair."""
+        return Load(steps=rows.steps(spec.epochs), batch=rows.batch_size, units=rows.batch_size, seq_len=rows.longest_pair,
+                    tokens_per_step=rows.tokens_per_step, epochs=spec.epochs, unit="pairs", predicts=predicts)
 
     def tell(self, context: RunContext) -> None:
         """What was left out and why, and which template was taken, as notices."""

@@ -1,9 +1,10 @@
 """Pairs of answers as training batches: encoded once, the prompt kept once, positioned by the step number alone. No losses, no files, no
 library.
 
-A step is exactly `batch_size` pairs, sorted by length; a micro batch holds both answers of some of them, each with its prompt, laid end
-to end as documents: nothing is padded but the ends of rows, where the device asks for several. Answer n of P pairs is the chosen one of
-pair n, answer P + n the rejected one.
+A step is exactly `batch_size` pairs, sorted by length; a micro batch holds both answers of some of them, laid end to end as documents.
+Where attention works document by document that is one row without padding, and the prompt of a pair stands in it once for both answers
+(engine/model/forks.py); where the device makes a mask of a whole row, conversations are packed whole into several. Answer n of P pairs is
+the chosen one of pair n, answer P + n the rejected one.
 
 Two ranks together see what one alone would see. What a step means depends on the seed, the pairs and the settings (`state`), nothing
 else; a resume needs no more than the step.
@@ -89,6 +90,10 @@ class EncodedPairs:
         """Tokens of the conversation with the chosen and with the rejected answer, [count, 2]."""
         parts = np.diff(self.starts).reshape(-1, 3)
         return parts[:, :1] + parts[:, 1:]
+
+    def sizes(self) -> np.ndarray:
+        """Tokens of a pair with its prompt once, [count]."""
+        return np.diff(self.starts).reshape(-1, 3).sum(1)
 
     def answer_tokens(self) -> np.ndarray:
         """Tokens of the chosen and the rejected answer, the one that closes it with it, [count, 2]."""
@@ -205,11 +210,11 @@ def _shared(chosen: AnswerIds, rejected: AnswerIds) -> int:
 class PairBatch:
     """One micro batch of P pairs. Places are those in the flattened rows: row * T + position.
 
-    tokens_BT   int64; documents: the conversations, whole (both conversations of a pair may stand in different rows)
+    tokens_BT   int64; documents: the conversations (in several rows: both of a pair may stand in different ones)
     ends_N      the place of each answer's last token: chosen ones first, then rejected ones in the same order
     places_A    places whose next token belongs to an answer, answer by answer; targets_A: that token; owner_A: the answer, 0 to N - 1
     pairs_P     numbers of the pairs in their EncodedPairs; strength_P int64 0 to 3; tie_P, bad_P bool
-    weight      P, or 0 for a rank that has nothing to do and takes part all the same
+    weight      P, or 0 for a rank that has nothing to do and takes part all the same; real: tokens that stand in the rows
     """
 
     tokens_BT: torch.Tensor
@@ -239,6 +244,13 @@ class PairBatch:
         return torch.zeros(len(self.ends_N), device=self.owner_A.device).index_add_(
             0, self.owner_A, torch.ones(len(self.owner_A), device=self.owner_A.device))
 
+    @property
+    def after_A(self) -> torch.Tensor:
+        """Where the answers' own tokens stand: targets_A, once more as they are read."""
+        counts_N = torch.bincount(self.owner_A, minlength=len(self.ends_N))
+        behind_N = self.ends_N + 1 - counts_N.cumsum(0)  # place of an answer's token less its number among all
+        return behind_N[self.owner_A] + torch.arange(len(self.owner_A), device=self.owner_A.device)
+
     def to(self, device: torch.device) -> "PairBatch":
         if device.type == "cpu":
             return self
@@ -246,20 +258,56 @@ class PairBatch:
 
         def move(x: torch.Tensor) -> torch.Tensor:
             return (x.pin_memory() if pin else x).to(device, non_blocking=pin)
-        cut = replace(self.documents, ids_BT=move(self.documents.ids_BT), positions_BT=move(self.documents.positions_BT),
-                      borders=move(self.documents.borders))
-        return replace(self, documents=cut, **{name: move(getattr(self, name)) for name in (
+        return replace(self, documents=self.documents.to(device), **{name: move(getattr(self, name)) for name in (
             "tokens_BT", "ends_N", "places_A", "targets_A", "owner_A", "pairs_P", "strength_P", "tie_P", "bad_P")})
 
 
 def pair_batch(pairs: EncodedPairs, numbers: Sequence[int], *, row: int | None = None, pad: int = 0, weight: float | None = None,
                ) -> PairBatch:
-    """Both conversations of these pairs as one batch: in one row, or packed into rows of about `row` positions."""
+    """Both conversations of these pairs as one batch: in one row that has each prompt once, or whole, in rows of about `row` positions."""
+    count = len(numbers)
+    which = np.asarray(numbers, np.int64)
+    tokens, documents, ends, places = _rows(pairs, which, row, pad) if row else _one_row(pairs, which)
+    targets = [pairs.conversation(int(n), side) for side in (0, 1) for n in which]
+    return PairBatch(
+        torch.from_numpy(tokens), documents, torch.from_numpy(ends), torch.from_numpy(np.concatenate(places)),
+        torch.from_numpy(np.concatenate([ids[begin:] for ids, begin in targets]).astype(np.int64)),
+        torch.from_numpy(np.repeat(np.arange(2 * count), [len(p) for p in places])), torch.from_numpy(which),
+        torch.from_numpy(pairs.strengths[which].astype(np.int64)), torch.from_numpy(pairs.ties[which].copy()),
+        torch.from_numpy(pairs.bad[which].copy()), float(count) if weight is None else weight,
+        int(pairs.lengths()[which].sum() if row else pairs.sizes()[which].sum()))
+
+
+Laid = tuple[np.ndarray, Documents, np.ndarray, list[np.ndarray]]
+"""tokens_BT, documents, ends_N, and of each answer its places_A."""
+
+
+def _one_row(pairs: EncodedPairs, numbers: np.ndarray) -> Laid:
+    count = len(numbers)
+    parts, documents = [], []
+    ends = np.zeros(2 * count, np.int64)
+    places: list[np.ndarray] = [np.zeros(0, np.int64)] * (2 * count)
+    at = 0
+    for p, number in enumerate(numbers.tolist()):
+        prompt, sides = pairs.prompt(number), [pairs._part(3 * number + 1), pairs._part(3 * number + 2)]
+        parts += [prompt, *sides]
+        documents.append((len(prompt), [len(side) for side in sides]))
+        start = at + len(prompt)
+        for side, ids in enumerate(sides):
+            n, skip = side * count + p, int(pairs.skips[number, side])
+            before = np.arange(skip - 1, len(ids) - 1)  # -1: the prompt's last token
+            places[n] = np.where(before < 0, at + len(prompt) - 1, start + before)
+            start += len(ids)
+            ends[n] = start - 1
+        at = start
+    return np.concatenate(parts).astype(np.int64)[None], Documents.forked(documents), ends, places
+
+
+def _rows(pairs: EncodedPairs, numbers: np.ndarray, row: int, pad: int) -> Laid:
     count = len(numbers)
     sides = [pairs.conversation(int(n), side) for side in (0, 1) for n in numbers]
     lengths = [len(ids) for ids, _ in sides]
-    width = max(row, *lengths) if row else sum(lengths)
-    rows = pack(list(range(2 * count)), lengths, width, 2 * count) if row else [tuple(range(2 * count))]
+    rows = pack(list(range(2 * count)), lengths, max(row, *lengths), 2 * count)
     width = max(sum(lengths[n] for n in some) for some in rows)
     tokens = np.full((len(rows), width), pad, dtype=np.int64)
     ends = np.zeros(2 * count, np.int64)
@@ -272,19 +320,12 @@ def pair_batch(pairs: EncodedPairs, numbers: Sequence[int], *, row: int | None =
             ends[n] = b * width + at + len(ids) - 1
             places[n] = b * width + at + np.arange(begin - 1, len(ids) - 1)
             at += len(ids)
-    places_A = np.concatenate(places)
-    which = np.asarray(numbers, np.int64)
-    return PairBatch(
-        torch.from_numpy(tokens), Documents.of([[lengths[n] for n in some] for some in rows], width), torch.from_numpy(ends),
-        torch.from_numpy(places_A), torch.from_numpy(tokens.reshape(-1)[places_A + 1]),
-        torch.from_numpy(np.repeat(np.arange(2 * count), [len(p) for p in places])), torch.from_numpy(which),
-        torch.from_numpy(pairs.strengths[which].astype(np.int64)), torch.from_numpy(pairs.ties[which].copy()),
-        torch.from_numpy(pairs.bad[which].copy()), float(count) if weight is None else weight, sum(lengths))
+    return tokens, Documents.of([[lengths[n] for n in some] for some in rows], width), ends, places
 
 
 def pair_batches(pairs: EncodedPairs, numbers: Iterable[int], *, batch_tokens: int = 8192, row: int | None = None) -> Iterator[PairBatch]:
     """These pairs in batches of neighbours in length, about `batch_tokens` tokens each: to be read without gradients."""
-    sizes = pairs.lengths().sum(1)
+    sizes = pairs.lengths().sum(1) if row else pairs.sizes()
     some: list[int] = []
     held = 0
     for number in sorted((int(n) for n in numbers), key=lambda n: (-int(sizes[n]), n)):
@@ -314,7 +355,7 @@ class PairRows:
         assert batch_size > 0
         self.pairs, self.batch_size, self.seed, self.row, self.pad = pairs, batch_size, seed, row, pad
         self.rank, self.world_size = rank, world_size
-        self._sizes = pairs.lengths().sum(1)
+        self._sizes = pairs.lengths().sum(1) if row else pairs.sizes()
         self._digest = pairs.digest
         self._epochs: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -337,7 +378,13 @@ class PairRows:
 
     @property
     def tokens_per_step(self) -> float:
-        return self.pairs.tokens / self.steps_per_epoch
+        """As they stand in the rows, without padding."""
+        return int(self._sizes.sum()) / self.steps_per_epoch
+
+    @property
+    def longest_pair(self) -> int:
+        """Tokens of the longest pair as it stands in the rows."""
+        return int(self._sizes.max())
 
     def numbers(self, step: int) -> list[int]:
         """The pairs of a step, over all ranks, longest first."""
