@@ -53,7 +53,7 @@ def make_all(row: Any, mapping: Mapping, origin: str) -> Sequence[Pair]:
     column = mapping.prompt or next((n for want in PROMPTS for n in fields if n.casefold() == want and n not in names), "")
     if not column or column not in fields:
         raise NoPair(tr("there is no question"))
-    prompt, _ = prompt_of(_unpacked(fields[column]), mapping.roles, column)
+    prompt, _ = prompt_of(fields[column], mapping.roles, column)
     if mapping.system and mapping.system in fields:
         prompt = [Message(role="system", content=text_of(fields[mapping.system], mapping.system)), *prompt]
     texts = {name: _text(fields[name], name, mapping) for name in names}
@@ -85,22 +85,10 @@ def _answers(fields: dict[str, Any], mapping: Mapping) -> list[str]:
 
 
 def _text(value: Any, name: str, mapping: Mapping) -> str:
-    value = _unpacked(value)
-    if isinstance(value, list):
+    if isinstance(value, list):  # a field of a chat
         messages = messages_of(value, mapping.roles, name)
         return "\n\n".join(m.content for m in messages if m.role == "assistant")
     return text_of(value, name)
-
-
-def _unpacked(value: Any) -> Any:
-    """Lists and objects as tables hold them."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return found if isinstance(found, list) and all(isinstance(one, (dict, str)) for one in found) and found else value
-    return value
 
 
 # ---- what people and models said

@@ -77,6 +77,11 @@ def check(prompt: Sequence[Message], first: str, second: str) -> None:
         raise NoPair(tr("both answers are the same"))
 
 
+def looks_packed(text: str) -> bool:
+    """Whether a text would not be read as one, but as a transcript or as a list of messages."""
+    return text.startswith(_STARTS) or _packed(text) is not None
+
+
 def is_transcript(value: Any) -> bool:
     """Whether it begins as Anthropic's transcripts do."""
     return isinstance(value, str) and value.startswith(_STARTS)
@@ -127,7 +132,7 @@ def _sides(row: dict[str, Any], mapping: Mapping, a: str, b: str) -> tuple[list[
     one, two = _listed(first, mapping, a), _listed(second, mapping, b)
     if one is not None and two is not None:
         return _of_lists(row, mapping, one, two)
-    if one is not None or two is not None:
+    if one is not None and not isinstance(first, str) or two is not None and not isinstance(second, str):
         raise NoPair(tr("one answer is a text, the other is a list of messages"))
     if not mapping.prompt:
         raise NoPair(tr("there is no question"))

@@ -14,6 +14,7 @@ from engine.contract.errors import SettingError
 from engine.contract.rows import Answer, Message, Pair, PreferencePair
 from engine.contract.words import tr
 from engine.text.conversations.making import TRANSCRIPT
+from engine.text.preferences.making import looks_packed
 from engine.text.row_files.writing import CannotHold, Form, Written, schema_types, write_rows
 
 ARGILLA = {"first": "response1", "second": "response2", "tie": "tie", "bad": "both bad"}
@@ -60,8 +61,9 @@ def _trl_text(pair: Pair) -> dict[str, Any]:
     chosen, rejected = _winner(pair)
     if len(pair.prompt) > 1:
         raise CannotHold(tr("its prompt is a conversation"))
-    if not chosen.strip() or not rejected.strip():
-        raise CannotHold(tr("an answer in it is empty"))
+    if looks_packed(pair.prompt[0].content):
+        raise CannotHold(tr("a text in it looks like a transcript or a list of messages"))
+    _only_texts(chosen, rejected)
     return {"prompt": pair.prompt[0].content, "chosen": chosen, "rejected": rejected, "strength": _strength(pair)}
 
 
@@ -79,14 +81,10 @@ def _argilla(pair: Pair) -> dict[str, Any]:
 
 
 def _csv(pair: Pair) -> dict[str, Any]:
-    if not pair.first.text.strip() or not pair.second.text.strip():
-        raise CannotHold(tr("an answer in it is empty"))
+    _only_texts(pair.first.text, pair.second.text)
     text = pair.prompt[0].content if len(pair.prompt) == 1 and pair.prompt[0].role == "user" else ""
-    if not text or text.startswith("[") or text.startswith("\n\n"):  # what would be read as something else
+    if not text or looks_packed(text):
         text = json.dumps(_plain(pair.prompt), ensure_ascii=False)
-    for answer in (pair.first.text, pair.second.text):
-        if answer.startswith("["):
-            raise CannotHold(tr("an answer in it begins like a list of messages"))
     return {"prompt": text, "answer_a": pair.first.text, "answer_b": pair.second.text, "label": CSV.get(str(pair.facts.get("best")), ""),
             "strength": _strength(pair) or "", "annotator": str(pair.facts.get("by") or "")}
 
@@ -101,6 +99,14 @@ def _hh(pair: Pair) -> dict[str, Any]:
         raise CannotHold(tr("a text in it looks like the beginning of a turn"))
     head = "".join(f"\n\n{'Human' if role == 'user' else 'Assistant'}: {text}" for role, text in zip(roles, texts, strict=True))
     return {"chosen": f"{head}\n\nAssistant: {chosen}", "rejected": f"{head}\n\nAssistant: {rejected}"}
+
+
+def _only_texts(first: str, second: str) -> None:
+    """CannotHold for answers that would not be read as the texts they are."""
+    if not first.strip() or not second.strip():
+        raise CannotHold(tr("an answer in it is empty"))
+    if looks_packed(first) and looks_packed(second):
+        raise CannotHold(tr("a text in it looks like a transcript or a list of messages"))
 
 
 def _winner(pair: Pair) -> tuple[str, str]:
