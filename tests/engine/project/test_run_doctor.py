@@ -56,9 +56,10 @@ HEALTHY = {
                         evaluations=[(s, {"val_loss": 1 + np.exp(-s / 70)}) for s in range(0, 401, 40)]),
     "adapt": lambda: made("adapt", loss=noisy(ramp(3.0, 2.9), 0.05), grad_norm=noisy(np.full(N, 1.0), 0.3)),
     "dpo": lambda: made("dpo", loss=noisy(ramp(0.69, 0.2), 0.3), grad_norm=noisy(np.full(N, 5.0), 0.4),
-                        accuracy=noisy(ramp(0.5, 0.95), 0.1), margin=noisy(ramp(0, 3)), chosen_reward=noisy(ramp(0, 0.3)), chosen_logprob=noisy(ramp(-1.5, -1.45), 0.01),
-                        kl=noisy(ramp(0, 4)), evaluations=[(s, {"val_loss": 0.69 - s / 1000, "val_accuracy": 0.5 + s / 1000})
-                                                           for s in range(0, 401, 40)]),
+                        accuracy=noisy(ramp(0.5, 0.95), 0.1), margin=noisy(ramp(0, 3)), chosen_reward=noisy(ramp(0, 0.3)),
+                        chosen_logprob=noisy(ramp(-1.5, -1.45), 0.01),
+                        kl=noisy(ramp(0, 4)),
+                        evaluations=[(s, {"val_loss": 0.69 - s / 1000, "val_accuracy": 0.5 + s / 1000}) for s in range(0, 401, 40)]),
     "reward": lambda: made("reward", loss=noisy(ramp(0.69, 0.2), 0.3), accuracy=noisy(ramp(0.5, 0.9), 0.1), margin=noisy(ramp(0, 3)),
                            grad_norm=noisy(np.full(N, 2.0), 0.4)),
     "ppo": lambda: made("ppo", loss=noisy(ramp(0.1, 0.02), 2), reward=noisy(ramp(-1, 1.5), 0.3), reward_std=np.full(N, 1.0),
@@ -68,7 +69,8 @@ HEALTHY = {
                         grad_norm=noisy(np.full(N, 3.0), 0.4),
                         evaluations=[(s, {"val_reward": -1 + s / 200, "val_loss": 1 - s / 200}) for s in range(0, 401, 40)]),
     "grpo": lambda: made("grpo", loss=noisy(np.full(N, 0.01), 3), reward=noisy(ramp(0.1, 0.6)),
-                         frac_reward_zero_std=noisy(np.full(N, 0.4), 0.3), entropy=noisy(ramp(0.4, 0.2)), kl=noisy(ramp(0, 0.5)), length=noisy(np.full(N, 80), 0.1),
+                         frac_reward_zero_std=noisy(np.full(N, 0.4), 0.3), entropy=noisy(ramp(0.4, 0.2)), kl=noisy(ramp(0, 0.5)),
+                         length=noisy(np.full(N, 80), 0.1),
                          clipped_share=noisy(np.full(N, 0.1), 0.2)),
 }
 
@@ -79,7 +81,7 @@ def test_of_a_healthy_run_nothing_is_said_at_any_moment(stage):
     series = whole.metrics
     columns = {key: series.column(key).tolist() for key in series.keys}
     for end in (1, 5, 12, 20, 40, 75, 130, 200, 310, 400):
-        state = made(stage, [(e.step, e.values) for e in whole.evaluations if e.step <= end],
+        state = made(stage, [(e.step, e.values) for e in whole.evaluations if e.step <= end], {"steps": N},
                      **{k: v[:end] for k, v in columns.items() if k != "step"})
         assert found(state) == {}, end
 
