@@ -74,6 +74,11 @@ def rollouts(run_dir: Path) -> Path:
     return run_dir / "rollouts"
 
 
+def reference_file(run_dir: Path) -> Path:
+    """What the model that preference tuning starts from says of each answer: log-probabilities, read once."""
+    return run_dir / "reference.safetensors"
+
+
 def work(run_dir: Path) -> Path:
     """Half-done work that a resume of the run can use; removed when it is done."""
     return run_dir / "work"
