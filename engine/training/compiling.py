@@ -49,10 +49,10 @@ def start_compiled(parts: Ready, ranks: Ranks, context: RunContext, settled: boo
     plain = 0.0 if settled else timed(parts)
     began = time.perf_counter()
     try:
-        trainer.use(torch.compile(parts.model))
+        trainer.use(torch.compile(trainer.model))
         first_call(parts)
     except TorchDynamoException as wrong:
-        trainer.use(parts.model)
+        trainer.use(trainer.model)
         trainer.state.compiled, parts.compile_reason = False, tr("off: compiling failed.")
         context.emit(Notice(level="warning", code="compile_failed", title=tr("torch.compile does not work here"), step=0,
                             text=tr("Training goes on without it. {reason}", reason=str(wrong).strip().splitlines()[0])))
@@ -64,7 +64,7 @@ def start_compiled(parts: Ready, ranks: Ranks, context: RunContext, settled: boo
     if ranks.first(int(compiled < plain)):
         parts.compile_reason = tr("on: {gain} times as fast, measured.", gain=number(plain / compiled, 2))
         return
-    trainer.use(parts.model)
+    trainer.use(trainer.model)
     trainer.state.compiled, parts.compile_reason = False, tr("off: measured, it is not faster here.")
 
 

@@ -153,11 +153,11 @@ def _timed(tuner: Tuner, work: Work, building: float, tokenizing: float) -> Meas
     if trainer.state.compiled:
         start_compiled(parts, tuner.ranks, tuner.context, settled=tuner.spec.compile == "on")
     micro, update = timed_steps(parts, clock, plan.grad_clip)
-    step = micro * -(-plan.load.units // trainer.state.micro_batch_size) + update
+    step = micro * -(-plan.load.units // trainer.state.micro_batch_size) + update + (work.aside() if work.aside else 0.0)
     joules = clock.joules_per_second()
     evaluation = clock.best(lambda: work.evaluate(parts.model), 1) if work.evaluate else 0.0
     sample = clock.best(lambda: tuner.sample(parts.model, work, 0), 1)
-    checkpoints = Checkpoints(tuner.context, lambda folder: tuner.write_model(folder, parts.model))
+    checkpoints = Checkpoints(tuner.context, lambda folder: tuner.write_model(folder, parts.model, work.head))
     checkpoint = clock.best(lambda: checkpoints.save(TrainState(step=1), trainer.optimizer.state(), "asked"), 1)
     evaluations = (plan.steps // plan.eval_every if plan.eval_every else 1) + 2
     samples = (plan.steps // plan.sample_every if plan.sample_every else 1) + 2
