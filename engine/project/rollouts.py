@@ -39,7 +39,8 @@ def steps(run_dir: Path) -> list[int]:
 
 def rows(run_dir: Path, step: int) -> Iterator[Rollout]:
     """The rollouts of a step, streamed; none where it has none. Raises Corrupt."""
-    for path in sorted(path for path in _names(run_dir) if (found := NAME.fullmatch(path.name)) and int(found[1]) == step):
+    shares = {int(found[2] or 0): path for path in _names(run_dir) if (found := NAME.fullmatch(path.name)) and int(found[1]) == step}
+    for _, path in sorted(shares.items()):
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 try:

@@ -129,6 +129,7 @@ class Work:
     around     what forward and backward go through where it is not the model itself: a module that holds the model and the head
     criterion  the held-out value whose lowest is the best
     measures, enough, stride, ahead   see Trainer and LoopSettings
+    aside      seconds that a step waited on average for what it learns from to be sampled, as measured so far; None: it does not
     """
 
     source: Source
@@ -144,6 +145,7 @@ class Work:
     enough: Callable[[], bool] | None = None
     stride: int = 1
     ahead: bool = True
+    aside: Callable[[], float] | None = None
 
 
 @dataclass

@@ -113,7 +113,7 @@ def prepare(project: Project, spec: PpoSpec, prompts: Prompts, facts: DeviceFact
 
     work = Work(rounds, HeldOut(rounds, prompts.held_out) if prompts.held_out else None, prompts.samples(spec), loss=rounds.loss,
                 facts={"chat": True}, head=head, around=around, measures=rounds.measures, enough=rounds.enough, stride=rounds.stride,
-                ahead=False)
+                ahead=False, aside=rounds.aside)
     told = {"prompts": len(prompts.train), "held_out": len(prompts.held_out), "left_out": prompts.too_long + prompts.refused,
             "longest_prompt": prompts.longest, "template": prompts.template.origin, "reward": spec.reward, "reward_title": reward.title,
             "rounds_planned": spec.rollouts, "answers": spec.batch_size, "updates_a_round": rounds.stride,

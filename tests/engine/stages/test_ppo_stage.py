@@ -4,13 +4,14 @@ import shutil
 
 import pytest
 import torch
-from test_sft import add, attempt_of, make_project, talk
+from test_sft import COLOURS, FORMS, THINGS, add, attempt_of, make_project, talk
 from test_sft import spec_of as sft_spec
 
 from engine.contract.errors import InputError, Mismatch, NotFound, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
 from engine.model.checkpoint import load_model
 from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
+from engine.model.scorer import Scorer, end_to_end
 from engine.project import layout, rollouts
 from engine.project.project import Project
 from engine.stages.ppo import run as ppo
@@ -36,11 +37,21 @@ class Taste:
 
 
 def add_reward(project, model):
-    """A reward model with a taste of its own: the model under a random head."""
+    """A reward model that likes green: the model under a head fitted to answers of all colours."""
+    decoder, tokenizer = load_model(model.path), Tokenizer.load(model.path)
+    reward = RewardModel(decoder, RewardHead(decoder.config.hidden_size))
+    scorer = Scorer.of(reward, tokenizer, RewardFacts())
+    said = [(talk(form.format(thing), f"The {thing} is {colour}.").messages, float(colour == "green"))
+            for form in FORMS[:2] for thing in THINGS for colour in COLOURS]
+    tokens_BT, ends_N, documents = end_to_end([scorer.ids(messages) for messages, _ in said])
+    with torch.no_grad():
+        hidden_NC, wanted_N = reward.hidden(tokens_BT, ends_N, documents), torch.tensor([liked for _, liked in said])
+        ridge_CC = hidden_NC.T @ hidden_NC + 0.1 * torch.eye(hidden_NC.shape[1])
+        reward.head.weight.copy_(torch.linalg.solve(ridge_CC, hidden_NC.T @ wanted_N)[None])
+    rewards = torch.tensor(scorer.score([messages for messages, _ in said]))
     with project.artifacts.create("reward_model", title="taste", parents=(model.id,)) as made:
-        decoder = load_model(model.path)
-        save_reward(made.path, RewardModel(decoder, RewardHead(decoder.config.hidden_size)), RewardFacts(mean=-0.1, std=0.12))
-        Tokenizer.load(model.path).save(made.path)
+        save_reward(made.path, reward, RewardFacts(rewards.mean().item(), rewards.std().item()))
+        tokenizer.save(made.path)
         return made.finish()
 
 
@@ -161,9 +172,9 @@ def test_answers_that_are_cut_pay_for_it(project):
 
 
 def test_the_reward_of_a_real_reward_model_rises(project):
-    done = run_of(project, spec_of(project, rollouts=10, kl_coef=0.0)).run()
+    done = run_of(project, spec_of(project, seed=3)).run()
     rewards = columns(done, "reward")
-    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.5 * columns(done, "reward_std")[0]
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.7, rewards
 
 
 def test_prompts_of_examples_end_before_the_last_answer_and_come_once(project):
