@@ -1,6 +1,7 @@
 """What the window remembers about the person: a small JSON file in their own folder, written in one step. No Qt.
 
-Known keys: theme, scale, language, geometry, last_project, engine_python (read by engine/project/launch.py), advanced.<form>, seen_crash.
+Known keys: theme, scale, language, geometry, last_project, engine_python (read by engine/project/launch.py), advanced.<form>, seen_crash,
+doctor.away.
 """
 
 from pathlib import Path

@@ -20,6 +20,7 @@ from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.before_now import BeforeNow
 from desktop.widgets.buttons import Button, Segments
+from desktop.widgets.doctor_notes import DoctorNotes
 from desktop.widgets.facts import Stat
 from desktop.widgets.flexible import Beside, Flexible
 from desktop.widgets.layout import Item, Scroll, clear, col, row, show_if
@@ -250,6 +251,7 @@ class RunPanel(QWidget):
         self._build_progress()
         self._build_charts()
         self._side_notes = col(gap=8)
+        self.doctor = DoctorNotes(theme, follower)
         self._build_body()
         follower.changed.connect(self._changed)
         follower.status_changed.connect(self.status_changed)
@@ -358,7 +360,7 @@ class RunPanel(QWidget):
         self._parts.addWidget(charts)
         self._parts.addWidget(log)
         self._reported: QWidget | None = None
-        col(self.question, self.waiting, self.progress_panel, (body, 1), gap=12, host=self)
+        col(self.question, self.waiting, self.progress_panel, self.doctor, (body, 1), gap=12, host=self)
 
     # what the page may ask --------------------------------------------------------------------------------------------
 
@@ -434,6 +436,7 @@ class RunPanel(QWidget):
         every = int(state.facts.get("sample_every") or (state.facts.get("plan") or {}).get("sample_every") or 0)
         self.samples_note.set(trn("every {count} step", "every {count} steps", every) if every else "")
         self._show_notices(state)
+        self.doctor.look()
 
     def _show_charts(self, state: RunState) -> None:
         steps = float(state.facts.get("steps") or 0)

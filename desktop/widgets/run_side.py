@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
 
 OTHERS = 1
+AWAY = 200
+"""Findings put away that are remembered."""
 OVER = ("done", "failed", "crashed", "interrupted", "stopped", "paused")
 
 
@@ -65,6 +67,9 @@ class StageView:
     report: Callable[[Run, RunState], QWidget | None] = lambda run, state: None
     actions: Sequence[tuple[str, str, Callable[[str], object]]] = ()
     """Further buttons of a finished run: (words, icon, what to do with the model's id)."""
+    primary: tuple[str, str, Callable[[str], object]] | None = None
+    """What is done first with the model it made; None: chat with it."""
+    exports: bool = True
 
 
 class RunSide(QWidget):
@@ -91,6 +96,7 @@ class RunSide(QWidget):
         self.panel.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
         self.follower.changed.connect(self._changed)
         self.process.refused.connect(self.refused.show_error)
+        self._use_doctor()
         self.follower.start()
         self._find_others()
         self._show()
@@ -99,7 +105,8 @@ class RunSide(QWidget):
         theme = self.theme
         self.header = PageHeader(self._title(), "")
         self.new = Button(theme, self.view.new[0], on_click=self.new_wanted.emit, tip=self.view.new[1])
-        self.chat = Button(theme, tr("Chat with it"), "primary", icon="chat", on_click=self._chat)
+        words, icon, act = self.view.primary or (tr("Chat with it"), "chat", lambda id: self.context.navigate("chat", model=id))
+        self.chat = Button(theme, words, "primary", icon=icon, on_click=lambda: act(self._newest()))
         self.export = Button(theme, tr("Export"), icon="export", on_click=self._export)
         self.edit = Button(theme, self.view.words.edit, on_click=lambda: self.edit_wanted.emit(dict(self.run.spec)))
         self.further = [Button(theme, words, icon=icon, on_click=lambda act=act: act(self._newest()))
@@ -120,6 +127,18 @@ class RunSide(QWidget):
     def _gap(self, slot: NoteSlot) -> NoteSlot:
         slot.setContentsMargins(0, 0, 0, 12)
         return slot
+
+    def _use_doctor(self) -> None:
+        doctor, place = self.panel.doctor, str(self.run.dir)
+        doctor.offers_changes = True
+        doctor.change_wanted.connect(lambda changes: self.edit_wanted.emit({**self.run.spec, **changes}))
+        doctor.put_away_one.connect(lambda code: self.context.remember("doctor.away", [*self._put_away(), f"{place}|{code}"][-AWAY:]))
+        doctor.set_dismissed(str(one).rpartition("|")[2] for one in self._put_away() if str(one).rpartition("|")[0] == place)
+
+    def _put_away(self) -> list[str]:
+        """Findings that the person put away, of whatever run: its folder and the finding's code."""
+        found = self.context.settings.get("doctor.away", [])
+        return found if isinstance(found, list) else []
 
     def close_down(self) -> None:
         """The page turns to another run."""
@@ -171,7 +190,8 @@ class RunSide(QWidget):
         bare = over and status != "done" and not state.step
         show_if(self.new, over and status in ("done", "stopped", "paused"))
         show_if(self.chat, status == "done")
-        for button in (self.export, *self.further):
+        show_if(self.export, status == "done" and self.view.exports)
+        for button in self.further:
             show_if(button, status == "done")
         self._show_report(status)
         self.panel.offers_resume = status == "created"
@@ -268,9 +288,6 @@ class RunSide(QWidget):
         """The id of the model it made, else of its last checkpoint."""
         made = self.follower.state.artifacts
         return made[-1] if made else f"{self.run.id}@{self.follower.state.step}"
-
-    def _chat(self) -> None:
-        self.context.navigate("chat", model=self._newest())
 
     def _export(self) -> None:
         self.context.navigate("export", model=self._newest())
