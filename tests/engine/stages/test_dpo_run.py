@@ -1,5 +1,5 @@
-"""Preference tuning from labelled pairs in the library to a model that prefers what people prefer: what it learns, what is written and kept,
-what is refused, what a resume gives."""
+"""Preference tuning from labelled pairs in the library to a model that prefers what people prefer: what it learns, what is kept, what is
+refused, what a resume gives."""
 
 import math
 import random
