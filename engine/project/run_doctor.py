@@ -109,7 +109,7 @@ def _rule(*stages: str, least: int) -> Callable[[Rule], Rule]:
 
 
 _SAID_BY: dict[str, frozenset[str]] = {
-    "loss_spikes": frozenset({"loss_rises"}), "gradient_spikes": frozenset({"loss_rises"}), "loss_rises": frozenset({"overfit"}),
+    "loss_spikes": frozenset({"loss_rises"}), "gradient_spikes": frozenset({"loss_rises"}),
     "reward_not_held_out": frozenset({"reward_by_length"}), "explained_variance": frozenset({"value_loss"}),
     "margin_explodes": frozenset({"overfit"})}
 """A finding that is left out where another one says the same and more."""
@@ -197,18 +197,18 @@ def _gradient_spikes(look: Look) -> Finding | None:
 
 @_rule(*TEXT, *PAIRS, least=10)
 def _overfit(look: Look) -> Finding | None:
-    """Validation gets worse while what is trained on gets better."""
+    """Validation gets worse while what is trained on does not. Means of three measurements, since one may be odd."""
     measured = look.evaluated.get("val_loss", [])
     if len(measured) < 4:
         return None
-    best_at, best = min(measured, key=lambda point: point[1])
-    last = measured[-1][1]
-    later = [value for step, value in measured if step > best_at]
+    steady = [sum(value for _, value in measured[max(0, i - 1):i + 2]) / len(measured[max(0, i - 1):i + 2]) for i in range(len(measured))]
+    place = min(range(len(steady)), key=steady.__getitem__)
+    best_at, best, last = measured[place][0], steady[place], steady[-1]
     worse = (last - best) / max(abs(best), 0.05)
-    if best_at == 0 or len(later) < 2 or min(later[-2:]) <= best or not look.over("overfit", worse, 0.03, 0.015):
+    if best_at == 0 or place > len(measured) - 3 or not look.over("overfit", worse, 0.03, 0.015):
         return None
-    if not look.trend.now("loss") < look.trend.first("loss"):
-        return None
+    if not (look.trend.now("loss") < look.trend.first("loss") and look.trend.now("loss") < 1.05 * look.trend.lowest("loss")):
+        return None  # what rises in training too is not learned by heart
     epochs, steps = look.setting("epochs"), float(look.state.facts.get("steps") or look.state.step)
     shorter = max(0.1, round(epochs * best_at / max(1.0, steps), 1)) if epochs else 0.0
     stopped = {"patience": 3} if not look.setting("patience") else None

@@ -12,6 +12,8 @@ WINDOWS, WIDEST = 48, 64
 """Windows over the whole run, and values in each at most."""
 SHORTEST, LONGEST = 6, 256
 """Values at either end of the run that are its beginning and its present: an eighth of the run within these."""
+ONE_JUMP = 5
+"""Steps."""
 LOOKED_AT = 4096
 """Values, the last ones, of which every single one is looked at."""
 
@@ -77,15 +79,16 @@ class Trend:
         return float(np.corrcoef(a, b)[0, 1])
 
     def jumps(self, key: str, times: float, share: float, above: float = np.inf) -> int:
-        """Values of the present that stand out: over the median by `times` the usual deviation and by `share` of the median, or over
-        `above`."""
+        """How often in the present values stand out: over the median by `times` the usual deviation and by `share` of the median, or over
+        `above`. What lies within a few steps is one jump: an odd batch takes some to be forgotten."""
         column = _numbers(self.values(key, 4 * self.window))  # no more: a loss that fell would have a wide usual deviation
         present = column[-min(self.window * 2, LONGEST):]
         if column.size < 2 * SHORTEST:
             return 0
         middle = float(np.median(column))
         usual = 1.4826 * float(np.median(np.abs(column - middle)))
-        return int(((present > middle + max(times * usual, share * abs(middle))) | (present > above)).sum())
+        places = np.flatnonzero((present > middle + max(times * usual, share * abs(middle))) | (present > above))
+        return int(places.size and 1 + (np.diff(places) > ONE_JUMP).sum())
 
 
 def _numbers(values: Numbers) -> Numbers:
