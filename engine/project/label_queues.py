@@ -9,15 +9,19 @@ skipped, or labelled on another machine, are not repeated here.
 """
 
 import json
+import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from engine.contract.errors import SettingError
 from engine.contract.rows import Pair
 from engine.contract.words import tr
-from engine.project.labels import FIELDS, Label, Labels, Side, label_of
+from engine.project.label_merge import LabelFiles
+from engine.project.labels import FIELDS, Label, Side, label_of
 from engine.project.pair_sets import CHUNK, TEXTS, pair_of, set_name, tick
 
 ORDERS = ("order", "unsure", "random")
@@ -72,25 +76,33 @@ class Progress:
     seconds_left: float | None
 
 
-class LabelQueues(Labels):
+class LabelQueues(LabelFiles):
     """The part of `Library.pairs` that says what comes next."""
 
     _walked: tuple[int, tuple[Any, ...], float] | None = None
     """(clock, (set, author, order, given), up to where): what `next` found out and nobody has written down yet."""
 
-    def next(self, set_ids: Sequence[str], author: str, *, order: str = "order", after: str = "", given: bool = False) -> Card | None:
+    def next(self, set_ids: Sequence[str], author: str, *, order: str = "order", after: str = "", given: bool = False,
+             passing: Iterable[str] = ()) -> Card | None:
         """The next card of an author in these sets: one that the author has neither labelled nor skipped, or a repeat that is due. After
         the pair `after` where that is named (it need not be labelled yet: so the card behind the one that is shown can be fetched ahead),
-        and from the beginning behind the last. With `given` also pairs that came with a label, after the others. None when there is
-        nothing to do. Orders: order (of the sets, and of adding), unsure (the newest reward model's least sure first, then the unscored),
-        random."""
+        and from the beginning behind the last; pairs of `passing`, those at hand already, are passed over. With `given` also pairs that
+        came with a label, after the others. None when there is nothing to do. Orders: order (of the sets, and of adding), unsure (the
+        newest reward model's least sure first, then the unscored), random."""
         _known(order, ORDERS)
         numbers = [self._number(id) for id in dict.fromkeys(set_ids)]
         if not numbers:
             return None
-        repeat = self._repeat(numbers, author, after, spread=True)
-        found = repeat or self._todo(numbers, author, order, after, given) or self._repeat(numbers, author, after, spread=False)
+        skip = sorted({*passing, after} - {""})
+        found = self._repeat(numbers, author, skip, spread=True) or self._todo(numbers, author, order, after, skip, given) \
+            or self._repeat(numbers, author, skip, spread=False)
         return None if found is None else self._card(*found, author, order)
+
+    def _remember(self, db: sqlite3.Connection) -> None:
+        if self._walked is not None and self._walked[0] == db.execute("select ticks from pair_clock").fetchone()[0]:
+            db.execute("insert or replace into pair_fronts (set_number, author, sorted, given, at) values (?, ?, ?, ?, ?)",
+                       (*self._walked[1], self._walked[2]))
+        self._walked = None
 
     def queue(self, set_ids: Sequence[str], queue: str, author: str, order: str = "order", start: int = 0,
               count: int = 50) -> list[QueueRow]:
@@ -147,41 +159,43 @@ class LabelQueues(Labels):
 
     # what comes next
 
-    def _todo(self, numbers: Sequence[int], author: str, order: str, after: str, given: bool) -> tuple[int, int, int, Any] | None:
+    def _todo(self, numbers: Sequence[int], author: str, order: str, after: str, passing: Sequence[str],
+              given: bool) -> tuple[int, int, int, Any] | None:
         """(set, pair, round, why) of the next pair to do."""
-        shown = self._rows("select number from pairs where id = ?", [after]) if after else []
-        skip = shown[0][0] if shown else 0
+        numbered: dict[str, int] = dict(self._rows("select id, number from pairs where id in (select value from json_each(?))",
+                                                   [json.dumps(passing)])) if passing else {}
+        skip = json.dumps(list(numbered.values()))
         for came in (0, 1) if given else (0,):
             walk = {"order": self._in_order, "random": self._at_random, "unsure": self._unsure_first}[order]
-            if found := walk(numbers, author, came, skip):
+            if found := walk(numbers, author, came, numbered.get(after, 0), skip):
                 return found
         return None
 
-    def _in_order(self, numbers: Sequence[int], author: str, given: int, shown: int) -> tuple[int, int, int, Any] | None:
+    def _in_order(self, numbers: Sequence[int], author: str, given: int, shown: int, skip: str) -> tuple[int, int, int, Any] | None:
         """Set after set; behind the shown pair first, then from the beginning."""
         at = self._rows(f"select set_number, place, given from pair_members where pair = ? and set_number in {_in(numbers)}",
                         [shown]) if shown else []
         begin = next((n for n, number in enumerate(numbers) if at and at[0][0] == number and at[0][2] == given), None)
         for number, place in [(numbers[begin], at[0][1]), *((n, None) for n in numbers[begin + 1:])] if begin is not None else []:
-            if found := self._first_open(number, author, "order", given, shown, place):
+            if found := self._first_open(number, author, "order", given, skip, place):
                 return number, found[0], 1, None
         for number in numbers:
-            if found := self._first_open(number, author, "order", given, shown, None):
+            if found := self._first_open(number, author, "order", given, skip, None):
                 return number, found[0], 1, None
         return None
 
-    def _at_random(self, numbers: Sequence[int], author: str, given: int, shown: int) -> tuple[int, int, int, Any] | None:
+    def _at_random(self, numbers: Sequence[int], author: str, given: int, shown: int, skip: str) -> tuple[int, int, int, Any] | None:
         """The first open one by the number that each pair has drawn, over all sets; behind the shown pair first."""
         at = self._rows("select draw from pairs where number = ?", [shown]) if shown else []
         for start in ([at[0][0]] if at else []) + [None]:
-            found = [(f[1], number, f[0]) for number in numbers if (f := self._first_open(number, author, "random", given, shown, start))]
+            found = [(f[1], number, f[0]) for number in numbers if (f := self._first_open(number, author, "random", given, skip, start))]
             if found:
                 return min(found)[1], min(found)[2], 1, None
         return None
 
-    def _first_open(self, number: int, author: str, order: str, given: int, shown: int, start: int | None) -> tuple[int, int] | None:
-        """(pair, key) of the first pair of a set that the author has not touched, `shown` passed over; from behind `start`, or from where
-        the front stands."""
+    def _first_open(self, number: int, author: str, order: str, given: int, skip: str, start: int | None) -> tuple[int, int] | None:
+        """(pair, key) of the first pair of a set that the author has not touched, those of `skip` passed over; from behind `start`, or from
+        where the front stands."""
         key = "place" if order == "order" else "draw"
         front, known = -1, (number, author, order, given)
         clock = self.clock()
@@ -193,13 +207,14 @@ class LabelQueues(Labels):
         # The random order has several pairs with one number: so ">=" behind a shown one, which is passed over itself.
         found = self._rows(f"select m.pair, m.{key} from pair_members m indexed by pair_members_by_{key} where m.set_number = :set and"
                            f" m.given = :given and m.{key} {'>=' if start is not None and key == 'draw' else '>'} :start"
-                           f" and m.pair <> :shown and not exists ({_TOUCHED}) order by m.{key} limit 1",
-                           {"set": number, "given": given, "start": front if start is None else start, "author": author, "shown": shown})
-        if start is None and found and not shown and found[0][1] - front > SHORT_WALK and self.clock() == clock:
+                           f"{_passing('m', skip)} and not exists ({_TOUCHED}) order by m.{key} limit 1",
+                           {"set": number, "given": given, "start": front if start is None else start, "author": author} |
+                           _skipped(skip))
+        if start is None and found and skip == NONE and found[0][1] - front > SHORT_WALK and self.clock() == clock:
             self._walked = (clock, known, found[0][1] - 1)
         return (int(found[0][0]), int(found[0][1])) if found else None
 
-    def _unsure_first(self, numbers: Sequence[int], author: str, given: int, shown: int) -> tuple[int, int, int, Any] | None:
+    def _unsure_first(self, numbers: Sequence[int], author: str, given: int, shown: int, skip: str) -> tuple[int, int, int, Any] | None:
         scoring = self._scoring()
         inside = _in(numbers)
         at = self._rows("select uncertainty, pair from pair_scores where scoring = ? and pair = ?", [scoring, shown])
@@ -208,18 +223,18 @@ class LabelQueues(Labels):
             found = self._rows(
                 "select u.pair, u.first, u.second, (select m.set_number from pair_members m where m.pair = u.pair and m.given = :given and"
                 f" m.set_number in {inside} limit 1) as held from pair_scores u indexed by pair_scores_unsure where u.scoring = :scoring"
-                f" and u.pair <> :shown{behind} and held is not null and not exists ({_TOUCHED.replace('m.pair', 'u.pair')})"
+                f"{_passing('u', skip)}{behind} and held is not null and not exists ({_TOUCHED.replace('m.pair', 'u.pair')})"
                 " order by u.uncertainty desc, u.pair limit 1",
-                {"scoring": scoring, "given": given, "shown": shown, "author": author} |
+                {"scoring": scoring, "given": given, "author": author} | _skipped(skip) |
                 ({"least": start[0], "behind": start[1]} if start else {}))
             if found:
                 return found[0][3], found[0][0], 1, found[0][1:3]
-        return self._in_order(numbers, author, given, shown)
+        return self._in_order(numbers, author, given, shown, skip)
 
-    def _repeat(self, numbers: Sequence[int], author: str, after: str, spread: bool) -> tuple[int, int, int, Any] | None:
+    def _repeat(self, numbers: Sequence[int], author: str, passing: Sequence[str], spread: bool) -> tuple[int, int, int, Any] | None:
         """A pair that is due to be shown again."""
-        waiting = self._rows("select number, pair, pair_id from labels where author = ? and again = 1 and pair_id <> ? order by number"
-                             " limit 50", [author, after])
+        waiting = self._rows("select number, pair, pair_id from labels where author = ? and again = 1 and pair_id not in"
+                             " (select value from json_each(?)) order by number limit 50", [author, json.dumps(passing)])
         if not waiting:
             return None
         latest = self._rows("select number, round from labels where author = ? and force = 1 and round > 0 order by number desc limit ?",
@@ -265,8 +280,8 @@ class LabelQueues(Labels):
         over. Returns how many were kept."""
         stream, kept = iter(rows), 0
         with self._write() as db:
-            scoring = db.execute("insert into pair_score_runs (run, made) values (?, unixepoch('subsec'))", (run,)).lastrowid
-        while chunk := [row for row, _ in zip(stream, range(CHUNK), strict=False)]:
+            scoring = db.execute("insert into pair_score_runs (run, made) values (?, ?)", (run, time.time())).lastrowid
+        while chunk := list(islice(stream, CHUNK)):
             with self._write() as db:
                 kept += db.executemany("insert or replace into pair_scores (scoring, pair, first, second, uncertainty)"
                                        " select ?, number, ?, ?, ? from pairs where id = ?",
@@ -286,6 +301,18 @@ class LabelQueues(Labels):
     def _scoring(self) -> int:
         found = self._rows("select number from pair_score_runs where complete order by number desc limit 1", [])
         return int(found[0][0]) if found else 0
+
+
+NONE = "[]"
+
+
+def _passing(table: str, skip: str) -> str:
+    """The condition that pairs of `skip`, numbers as JSON, are passed over; "" where there are none."""
+    return f" and {table}.pair not in (select value from json_each(:skip))" if skip != NONE else ""
+
+
+def _skipped(skip: str) -> dict[str, Any]:
+    return {"skip": skip} if skip != NONE else {}
 
 
 def _in(numbers: Sequence[int]) -> str:

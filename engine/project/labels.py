@@ -77,6 +77,7 @@ class Labels(PairSets):
         _check(label)
         with self._write() as db:
             db.execute("begin immediate")
+            self._remember(db)
             pair, swapped = find_pair(db, pair_id)
             held = {r: (id, said) for id, r, said in _in_force(db, pair, label.author)}
             id = label.id or (held[label.round][0] if label.round in held else uuid.uuid4().hex)
@@ -84,7 +85,7 @@ class Labels(PairSets):
             if old is not None and (old["pair_id"], old["author"], old["round"]) != (pair_id, label.author, label.round):
                 raise InputError(tr("There is another label with the id {id}.", id=id), tr("Give each label an id of its own, or none."))
             made = label.made or (old or {}).get("made") or time.time()
-            said = _as_said(replace(label, made=made, pair=pair_id), swapped)
+            said = as_said(replace(label, made=made, pair=pair_id), swapped)
             before, after = {id: old}, dict[str, Said | None]({id: said})
             if NOTE in held and label.round == 1:
                 note, was = held[NOTE]
@@ -95,6 +96,9 @@ class Labels(PairSets):
                     before[other_id], after[other_id] = was, None
             self._step_of(db, label.author, "label", pair, before, after)
             return _read(db, id, swapped)
+
+    def _remember(self, db: sqlite3.Connection) -> None:
+        """What is written down along with a label (label_queues.py)."""
 
     def flag(self, pair_id: str, on: bool, author: str) -> bool:
         """Put an author's flag on a pair, or take it off. False when it is so already."""
@@ -152,7 +156,7 @@ class Labels(PairSets):
                     return None
                 number, pair, now, then = found[0], found[1], json.loads(found[2]), json.loads(found[3])
                 if all(_said(db, id) == said for id, said in now.items()):
-                    _put(db, pair, then)
+                    put(db, pair, then)
                     db.execute("update label_steps set undone = ? where number = ?", (undone, number))
                     return _step(db, number)
                 db.execute("update label_steps set undone = 2 where number = ?", (number,))
@@ -166,14 +170,14 @@ class Labels(PairSets):
         db.execute("update label_steps set undone = 2 where author = ? and undone = 1", (author,))
         db.execute("insert into label_steps (made, author, what, pair, before, after) values (?, ?, ?, ?, ?, ?)",
                    (time.time(), author, what, pair, json.dumps({id: before[id] for id in changed}), json.dumps(changed)))
-        _put(db, pair, changed)
+        put(db, pair, changed)
         return True
 
     # reading
 
     def labels(self, set_ids: Sequence[str] = (), author: str = "", *, rounds: Sequence[int] = (1,)) -> list[Label]:
         """Labels in force, in the order in which they came: of pairs of these sets (of all where empty), of one author or of everybody."""
-        where, values = _of(self, set_ids, author, rounds)
+        where, values = labels_where(self, set_ids, author, rounds)
         return [label_of(r[:-1], bool(r[-1])) for r in self._rows(
             f"select {FIELDS}, p.swapped from labels l join pairs p on p.number = l.pair where {where} order by l.number", values)]
 
@@ -193,7 +197,7 @@ class Labels(PairSets):
 
     def authors(self, set_ids: Sequence[str] = ()) -> dict[str, int]:
         """How many pairs each author has decided, most first; skipped ones do not count."""
-        where, values = _of(self, set_ids, "", (1,))
+        where, values = labels_where(self, set_ids, "", (1,))
         found = self._rows(f"select l.author, count(*) from labels l where {where} and l.choice <> 'skip' group by l.author", values)
         return dict(sorted(found, key=lambda one: (-one[1], one[0])))
 
@@ -202,7 +206,7 @@ FIELDS = ", ".join(f"l.{name}" for name in ("id", *SAYS, "revision", "changed"))
 """What `label_of` needs."""
 
 
-def _of(pairs: PairSets, set_ids: Sequence[str], author: str, rounds: Sequence[int]) -> tuple[str, list[Any]]:
+def labels_where(pairs: PairSets, set_ids: Sequence[str], author: str, rounds: Sequence[int]) -> tuple[str, list[Any]]:
     """The condition, and its values, of labels l in force."""
     parts, values = [f"l.force = 1 and l.pair is not null and l.round in ({', '.join(str(int(r)) for r in rounds)})"], list[Any]()
     if set_ids:
@@ -243,7 +247,7 @@ def _shown(value: str, swapped: bool) -> str:
     return {"a": ("first", "second")[swapped], "b": ("second", "first")[swapped]}.get(value, value)
 
 
-def _as_said(label: Label, swapped: bool) -> Said:
+def as_said(label: Label, swapped: bool) -> Said:
     return {"pair_id": label.pair, "author": label.author, "round": label.round, "choice": _side(label.choice, swapped),
             "strength": label.strength, "edited": label.edited, "comment": label.comment, "flagged": int(label.flagged),
             "left_side": _side(label.left, swapped), "seconds": float(label.seconds), "position": label.position, "made": float(label.made)}
@@ -268,8 +272,9 @@ def _said(db: sqlite3.Connection, id: str) -> Said | None:
     return None if found is None else dict(zip(SAYS, found, strict=True))
 
 
-def _put(db: sqlite3.Connection, pair: int, after: Mapping[str, Said | None]) -> None:
-    """Make labels of one pair say what `after` has, each as a new revision, None as deleted, within a transaction."""
+def put(db: sqlite3.Connection, pair: int, after: Mapping[str, Said | None], here: int = 1) -> None:
+    """Make labels of one pair say what `after` has, each as a new revision, None as deleted, within a transaction. New ones count as made
+    `here`, by labelling, or not."""
     now, held = time.time(), states(db, [pair])
     for id, said in after.items():
         if said is None:
@@ -278,9 +283,9 @@ def _put(db: sqlite3.Connection, pair: int, after: Mapping[str, Said | None]) ->
         columns = (*SAYS, "pair", "changed")
         db.execute(
             f"insert into labels (id, {', '.join(columns)}, revision, deleted, force, here, again)"
-            f" values ({', '.join('?' * 15)}, 1, 0, 0, 1, 0)"
+            f" values ({', '.join('?' * 15)}, 1, 0, 0, ?, 0)"
             f" on conflict (id) do update set {', '.join(f'{name} = excluded.{name}' for name in columns)}, revision = revision + 1,"
-            " deleted = 0", (id, *(said[name] for name in SAYS), pair, now))
+            " deleted = 0", (id, *(said[name] for name in SAYS), pair, now, here))
     settle(db, [pair])
     there = states(db, [pair])
     count(db, held, there)

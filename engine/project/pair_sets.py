@@ -244,7 +244,7 @@ def insert(db: sqlite3.Connection, set_number: int, rows: Sequence[Pair], author
     asked = json.dumps(list(unique))
     known = {r[0]: r[1:] for r in db.execute("select id, number, given, swapped from pairs where id in (select value from json_each(?))",
                                              (asked,))}
-    old = _give(db, [(*known[id], row) for id, row in unique.items() if id in known], author)
+    old = give(db, [(*known[id], row) for id, row in unique.items() if id in known], author)
     number = int(db.execute("select coalesce(max(seq), 0) from sqlite_sequence where name = 'pairs'").fetchone()[0])
     small, texts, new = [], [], dict[str, int]()
     for id, row in unique.items():
@@ -288,7 +288,7 @@ def insert(db: sqlite3.Connection, set_number: int, rows: Sequence[Pair], author
     return len(members)
 
 
-def _give(db: sqlite3.Connection, known: Sequence[tuple[int, int, int, Pair]], author: str) -> list[int]:
+def give(db: sqlite3.Connection, known: Sequence[tuple[int, int, int, Pair]], author: str) -> list[int]:
     """What new rows say about pairs that are there, (number, given, swapped, row), where these said nothing. Their numbers."""
     fresh = {number: (row, swapped) for number, given, swapped, row in known if not given and row.facts.get("best") in DECIDED}
     if fresh:
