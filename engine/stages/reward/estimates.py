@@ -8,18 +8,21 @@ P pairs, F features, S sizes.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-REPEATS = (4, 3, 2, 2, 1)
-"""Random parts of the pairs that are tried for each share."""
+REPEATS = 3
+"""Random parts of the pairs that are tried for each share, each with folds of its own."""
 FOLDS = 5
 MOST_FEATURES = 96
 PENALTIES = (0.3, 3.0, 30.0, 300.0)
-POWERS = (0.25, 0.5, 0.75, 1.0)
-RESAMPLES = 400
+POWERS = (0.05, 0.25, 0.5, 0.75, 1.0)
+"""From nearly a logarithm to what a fixed set of features ends with."""
+T95 = 2.776
+"""Student's t for four degrees of freedom: a jackknife over five folds."""
 FEWEST = 40
 """Pairs below which no curve is drawn: its interval would be all there is."""
 MORE = 50
@@ -31,8 +34,9 @@ MORE = 50
 @dataclass(frozen=True)
 class Curve:
     """Accuracy of heads on pairs they were not fitted on, by how many they were fitted on; and what a - b * n^-c, fitted to it, says of
-    `more` labels on top of the `labels` there are. `low` and `high` of points and gain: 95 % of resamplings of the pairs. An estimate:
-    the heads read a model that does not learn, so that they say how quickly labels help more than how good a reward model gets."""
+    `more` labels on top of the `labels` there are. `low` and `high` of points and gain: an interval of about 95 % over which pairs there
+    happened to be, which parts were drawn, and which power c it is. An estimate: the heads read a model that does not learn, so that they
+    say how quickly labels help more than how good a reward model gets."""
 
     points: tuple[tuple[int, float, float, float], ...]
     a: float
@@ -45,62 +49,81 @@ class Curve:
     high: float
 
     def at(self, labels: float) -> float:
-        return self.a - self.b * labels**-self.c
+        return min(1.0, self.a - self.b * labels**-self.c)
 
 
 def learning_curve(differences: np.ndarray, keys: np.ndarray, seed: int, more: int = MORE) -> Curve | None:
     """`differences` [P, F]: features of the chosen answer less those of the rejected one, of a model that has not seen these labels;
     `keys` [P] of the prompts: pairs of one prompt are never on both sides. None for fewer than FEWEST pairs or a handful of prompts.
 
-    Each fifth of the prompts is judged by heads fitted on parts of the other four; their penalty is chosen within the part, once a size.
+    Each fold of the prompts is judged by heads fitted on parts of the others; their penalty is chosen within the part, once a fold and
+    size. The interval is a jackknife over folds (Efron and Tibshirani, 1993, chapter 11), whose heads were fitted on different parts and
+    judged on different pairs, widened to what all powers give.
     """
     count, groups = len(differences), np.unique(keys)
     if count < FEWEST or len(groups) < 2 * FOLDS:
         return None
     draw = np.random.default_rng([seed, 31])
+    x = _few(differences)
+    pieces = [_folds(x, keys, groups, draw) for _ in range(REPEATS)]
+    right, weight, sizes = (np.concatenate([piece[n] for piece in pieces], 1) for n in range(3))
+    n = sizes.mean(1)
+    means = (right * weight).sum(1) / weight.sum(1)
+    a, b, c = _power_law(n, means)
+    gain = _gain(a, b, c, count, more)
+    gains = np.array([[_gain(*_power_law(n, some, (power,)), count, more) for power in POWERS] for some in _without_one(right, weight)])
+    of_power = np.array([_gain(*_power_law(n, means, (power,)), count, more) for power in POWERS])
+    spread = T95 * _jackknife(gains)
+    low, high = max(0.0, float((of_power - spread).min())), float((of_power + spread).max())
+    around = T95 * _jackknife(np.array(_without_one(right, weight)))
+    points = tuple((round(size), float(mean), max(0.0, float(mean - r)), min(1.0, float(mean + r)))
+                   for size, mean, r in zip(n, means, around, strict=True))
+    return Curve(points, a, b, c, count, more, gain, min(low, gain), max(high, gain))
+
+
+def _folds(x: np.ndarray, keys: np.ndarray, groups: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each share and fold [S, FOLDS]: share of the fold's pairs that are right, how many pairs it has, how many the heads were fitted
+    on. The parts of a fold grow: a smaller one is in the larger ones."""
     fold = dict(zip(groups.tolist(), (draw.permutation(len(groups)) % FOLDS).tolist(), strict=True))
     folds = np.array([fold[key] for key in keys.tolist()])
-    x = _few(differences)
-    right, sizes = np.zeros((len(SHARES), count)), []
-    for s, (share, repeats) in enumerate(zip(SHARES, REPEATS, strict=True)):
-        penalty, used = 0.0, []
-        for f in range(FOLDS):
-            test, pool = np.flatnonzero(folds == f), np.flatnonzero(folds != f)
-            size = max(2, round(share * len(pool)))
-            used.append(size)
-            for _ in range(repeats):
-                part = draw.permutation(pool)[:size]
-                penalty = penalty or _penalty(x[part], draw)
-                score = x[test] @ fit_head(x[part], penalty)
-                right[s, test] += ((score > 0) + 0.5 * (score == 0)) / repeats
-        sizes.append(float(np.mean(used)))
-    n = np.array(sizes)
-    a, b, c = _power_law(n, right.mean(1))
-    gains, means = [], []
-    for _ in range(RESAMPLES):
-        some = right[:, draw.integers(count, size=count)].mean(1)
-        gains.append(_gain(*_power_law(n, some), count, more))
-        means.append(some)
-    low, high = np.quantile(gains, (0.025, 0.975))
-    under, over = np.quantile(np.array(means), (0.025, 0.975), axis=0)
-    points = tuple((round(size), float(m), float(u), float(o)) for size, m, u, o in zip(sizes, right.mean(1), under, over, strict=True))
-    return Curve(points, a, b, c, count, more, _gain(a, b, c, count, more), float(low), float(high))
+    right, weight, sizes = np.zeros((3, len(SHARES), FOLDS))
+    for f in range(FOLDS):
+        test, pool = np.flatnonzero(folds == f), draw.permutation(np.flatnonzero(folds != f))
+        for s, share in enumerate(SHARES):
+            part = pool[:max(2, round(share * len(pool)))]
+            score = x[test] @ fit_head(x[part], _penalty(x[part], draw))
+            right[s, f], weight[s, f], sizes[s, f] = ((score > 0) + 0.5 * (score == 0)).mean(), len(test), len(part)
+    return right, weight, sizes
+
+
+def _without_one(right: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
+    """Means [S] without the n-th fold of every repeat, for each n."""
+    made = []
+    for n in range(FOLDS):
+        keep = np.arange(right.shape[1]) % FOLDS != n
+        made.append((right[:, keep] * weight[:, keep]).sum(1) / weight[:, keep].sum(1))
+    return made
+
+
+def _jackknife(without: np.ndarray) -> np.ndarray:
+    """Standard errors from values without one fold each, [FOLDS, ..]."""
+    return np.sqrt((FOLDS - 1) / FOLDS * ((without - without.mean(0)) ** 2).sum(0))
 
 
 def _gain(a: float, b: float, c: float, labels: int, more: int) -> float:
-    return b * (labels**-c - (labels + more) ** -c)
+    """Nothing is right more often than always."""
+    now, then = (min(1.0, a - b * n**-c) for n in (labels, labels + more))
+    return then - now
 
 
-def _power_law(n_S: np.ndarray, accuracy_S: np.ndarray) -> tuple[float, float, float]:
-    """Least squares of a - b n^-c with b at least 0 and a at most 1, c from POWERS."""
+def _power_law(n_S: np.ndarray, accuracy_S: np.ndarray, powers: Sequence[float] = POWERS) -> tuple[float, float, float]:
+    """Least squares of a - b n^-c with b at least 0, c from `powers`."""
     best: tuple[float, tuple[float, float, float]] | None = None
-    for c in POWERS:
+    for c in powers:
         z = n_S**-c
         spread = float(((z - z.mean()) ** 2).sum())
         b = max(0.0, -float(((z - z.mean()) * (accuracy_S - accuracy_S.mean())).sum()) / spread) if spread else 0.0
         a = float(accuracy_S.mean() + b * z.mean())
-        if a > 1:  # on that border
-            a, b = 1.0, max(0.0, float((z * (1 - accuracy_S)).sum() / (z * z).sum()))
         wrong = float(((a - b * z - accuracy_S) ** 2).sum())
         if best is None or wrong < best[0] - 1e-12:
             best = wrong, (a, b, c)

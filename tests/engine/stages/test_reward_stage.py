@@ -1,8 +1,11 @@
-"""A reward model learns a simulated annotator's taste; what is written, what is refused, what a resume gives, which pairs it is unsure of."""
+"""A reward model learns a simulated annotator's taste; what is written, what is refused, what a resume gives, what it is unsure of."""
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -72,8 +75,9 @@ def add_model(project, tokenizer):
 
 
 def spec_of(**more):
-    return RewardSpec(**{"model": "model-1", "pairs": ("pair-set-1",), "compile": "off", "dtype": "float32", "epochs": 6.0, "batch_size": 16,
-                         "learning_rate": 4e-3, "score_unlabelled": False, "learning_curve": False, "validation_percent": 20.0, **more})
+    return RewardSpec(**{"model": "model-1", "pairs": ("pair-set-1",), "compile": "off", "dtype": "float32", "epochs": 6.0,
+                         "batch_size": 16, "learning_rate": 4e-3, "score_unlabelled": False, "learning_curve": False,
+                         "validation_percent": 20.0, **more})
 
 
 def little(**more):
@@ -231,3 +235,21 @@ def test_the_margin_pushes_rewards_apart_and_without_ties_they_are_left_out(proj
     margins = [a.of(Evaluation)[-1].values["val_margin"] for a in (near, far)]
     assert margins[1] > margins[0] + 0.5
     assert made_by(project, far).facts["left_out"] == 22 and made_by(project, far).facts["ties"] == 0
+
+
+def test_what_it_will_take_is_measured_before(project):
+    made = subprocess.run([sys.executable, "-m", "engine.stages.reward.measure", str(project.dir), "--spec", spec_of().model_dump_json(),
+                           "--device", "cpu", "--only"], capture_output=True, text=True, timeout=180,
+                          env={**os.environ, "FLEDGE_THREADS": "1"})
+    said = json.loads(made.stdout.splitlines()[-1])
+    assert made.returncode == 0, said
+    measured = said["measured"]
+    assert measured["seconds"] > said["plan"]["steps"] * measured["step_seconds"] > 0 and measured["memory"] > 100e6 and said["fits"]
+    assert "pairs" in said["sentence"] and said["facts"]["held_out"] > 50
+
+
+@pytest.mark.slow
+def test_it_can_be_compiled(project):
+    made = attempt(project, little(compile="on", epochs=1.0)).run()
+    assert made.facts()["compiled"] or any(e.code == "compile_failed" for e in made.of(Notice))
+    assert math.isfinite(made_by(project, made).facts["val_loss"])
