@@ -20,9 +20,10 @@ from engine.project import layout
 WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine.training.devices", "engine.serve.main",
                   "engine.text.probe", "engine.text.read_child", "engine.stages.corpus.export_process", "engine.stages.pretrain.measure",
                   "engine.stages.sft.measure", "engine.stages.sft.microscope", "engine.stages.adapt.measure",
+                  "engine.stages.reward.measure", "engine.stages.dpo.measure", "engine.stages.ppo.measure",
                   "engine.stages.export.probe",
                   "engine.stages.import_model.probe",
-                  "engine.stages.instruct.examples_process", "engine.generators.find", "engine.generators.pull",
+                  "engine.stages.instruct.examples_process", "engine.stages.preference.pairs_process", "engine.generators.find", "engine.generators.pull",
                   "engine.generators.server_models", "engine.generators.gguf_child",
                   "engine.model.formats.import_child", "engine.model.formats.quantize", "engine.model.formats.runtimes",
                   "torch.distributed.run")

@@ -27,7 +27,7 @@ ACTIVE = ("running", "waiting", "starting")
 BROKEN = ("failed", "crashed", "interrupted")
 
 
-TUNING = {"sft": ("sft", "adapt")}
+TUNING = {"sft": ("sft", "adapt"), "dpo": ("dpo", "ppo")}
 """Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
 IMPORTED = "import_model"
 """What brings a model in: it says nothing about whether one was raised here."""

@@ -32,7 +32,8 @@ class PageEntry:
 
 _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop.pages.tokenizer:TokenizerPage",
               "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage",
-              "sft": "desktop.pages.finetune:FinetunePage"}
+              "sft": "desktop.pages.finetune:FinetunePage", "preference": "desktop.pages.preference:PreferencePage", "reward": "desktop.pages.reward:RewardPage",
+              "dpo": "desktop.pages.tune:TunePage"}
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
@@ -47,7 +48,7 @@ PAGES: tuple[PageEntry, ...] = (
 )
 
 
-SHOWN_ON = {"adapt": "sft"}
+SHOWN_ON = {"adapt": "sft", "ppo": "dpo"}
 """Stages whose runs are shown on the page of another."""
 
 

@@ -1,0 +1,128 @@
+"""What came of preference tuning, from a run's state: what was measured before and after, in words and numbers. No Qt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.contract.units import count, duration, number, percent, significant
+from engine.contract.words import tr, trn
+from engine.project.run_state import RunState
+
+FAR = 20.0
+"""Nats of a whole answer beyond which a policy is said to have moved far."""
+LONGER = 1.5
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something before and after. `good`: it went where it should, None where neither way is good by itself. `share`: shown in per cent."""
+
+    title: str
+    what: str
+    before: float
+    after: float
+    good: bool | None = None
+    share: bool = False
+    unit: str = ""
+
+    def words(self, value: float) -> str:
+        return percent(value, 1) if self.share else significant(value, 3)
+
+    @property
+    def change(self) -> str:
+        moved = self.after - self.before
+        if self.share:
+            return tr("{points} points", points=f"{100 * moved:+.1f}".replace("-", "−"))
+        return f"{moved:+.3g}".replace("-", "−")
+
+
+def measures(stage: str, outcome: Mapping[str, Any]) -> list[Measure]:
+    """What can be compared, the most important first."""
+    found: list[Measure] = []
+
+    def add(title: str, what: str, key: str, better: int, share: bool = False, unit: str = "") -> None:
+        before, after = outcome.get(f"{key}_before"), outcome.get(f"{key}_after")
+        if before is not None and after is not None:
+            good = None if not better or before == after else (after > before) == (better > 0)
+            found.append(Measure(title, what, float(before), float(after), good, share, unit))
+    if stage == "ppo":
+        add(tr("Reward"), tr("of answers to held-out prompts"), "val_reward", 1, unit=tr("standard deviations"))
+        add(tr("Length"), tr("of its answers"), "val_length", 0, unit=tr("tokens"))
+    else:
+        add(tr("Prefers what people prefer"), tr("held-out pairs"), "accuracy", 1, share=True)
+        add(tr("Difference"), tr("how much clearer than before"), "margin", 1)
+        add(tr("Loss"), tr("held-out pairs"), "val_loss", -1)
+    add(tr("General text"), tr("held-out text of the replay corpus"), "general_bpb", -1, unit=tr("bits per byte"))
+    return found
+
+
+def sentence(stage: str, outcome: Mapping[str, Any]) -> str:
+    """What the numbers mean, with what speaks against them."""
+    known = {m.title: m for m in measures(stage, outcome)}
+    words: list[str] = []
+    if stage == "ppo":
+        reward, length, kl = known.get(tr("Reward")), known.get(tr("Length")), outcome.get("kl")
+        if reward is None:
+            words.append(tr("No prompt was held out, so what it gained is not measured."))
+        else:
+            words.append(tr("The reward model gives its answers {after} now, {before} before.", after=reward.words(reward.after),
+                            before=reward.words(reward.before)))
+        if kl is not None:
+            words.append(tr("It moved {kl} nats an answer away from where it started.", kl=significant(float(kl), 2)) if kl < FAR else
+                         tr("It moved {kl} nats an answer away, which is far: read its answers before you trust the reward.",
+                            kl=significant(float(kl), 2)))
+        if length is not None and length.before and length.after > LONGER * length.before:
+            words.append(tr("Its answers became much longer: the reward model may like length."))
+    else:
+        share = known.get(tr("Prefers what people prefer"))
+        if share is None:
+            words.append(tr("No pair was held out, so what it gained is not measured."))
+        elif outcome.get("loss") == "simpo":
+            words.append(tr("It finds the better answer likelier in {after} of held-out pairs, {before} before.",
+                            after=percent(share.after, 1), before=percent(share.before, 1)))
+        else:
+            words.append(tr("In {after} of held-out pairs it moved towards the better answer.", after=percent(share.after, 1)))
+    if outcome.get("seconds"):
+        words.append(tr("It took {time}.", time=duration(float(outcome["seconds"]))))
+    return " ".join(words)
+
+
+def facts(stage: str, outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The rest as names and values."""
+    if not outcome:
+        return []
+    method = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}.get(str(outcome.get("method")), "–")
+    found: list[tuple[str, str]] = []
+    if stage == "ppo":
+        if outcome.get("reward_title"):
+            found.append((tr("Scored by"), str(outcome["reward_title"])))
+        found += [(tr("Prompts"), number(int(outcome.get("prompts") or 0))), (tr("Held out"), number(int(outcome.get("held_out") or 0))),
+                  (tr("Rounds"), trn("{shown} of {answers} answers", "{shown} of {answers} answers", int(outcome.get("rounds") or 0),
+                                     shown=number(int(outcome.get("rounds") or 0)), answers=number(int(outcome.get("answers") or 0))))]
+        if outcome.get("kl") is not None:
+            found.append((tr("KL, at the end"), tr("{kl} nats", kl=significant(float(outcome["kl"]), 2))))
+        if outcome.get("kl_coef") is not None:
+            found.append((tr("KL coefficient"), f"{float(outcome['kl_coef']):.3g}"))
+    else:
+        names = {"sigmoid": tr("DPO (sigmoid)"), "ipo": "IPO", "hinge": tr("Hinge (SLiC)"), "simpo": "SimPO", "kto": "KTO"}
+        found += [(tr("Loss"), names.get(str(outcome.get("loss")), "–")), ("Beta", f"{float(outcome.get('beta') or 0):.3g}"),
+                  (tr("Pairs"), number(int(outcome.get("pairs") or 0))), (tr("Held out"), number(int(outcome.get("held_out") or 0)))]
+    if outcome.get("left_out"):
+        found.append((tr("Left out"), number(int(outcome["left_out"]))))
+    found += [(tr("Method"), method), (tr("Trained parameters"), count(float(outcome.get("trainable") or 0)))]
+    best, steps = outcome.get("best_step"), int(outcome.get("steps") or 0)
+    if best:
+        found.append((tr("Best step"), tr("{step} of {steps}", step=number(int(best)), steps=number(steps))))
+    found += [(tr("Its weights are"), tr("of the best step") if outcome.get("weights") == "best" else tr("of the last step")),
+              (tr("Epochs"), significant(float(outcome.get("epochs") or 0), 2)),
+              (tr("Learning rate"), f"{float(outcome.get('learning_rate') or 0):.2g}"),
+              (tr("Time"), duration(float(outcome.get("seconds") or 0)))]
+    return found
+
+
+def kl_now(state: RunState) -> float | None:
+    """Nats an answer against the reference: as last measured on held-out prompts, else in training."""
+    for made in reversed(state.evaluations):
+        if (value := made.values.get("val_kl")) is not None:
+            return value
+    return state.metrics.last("kl")

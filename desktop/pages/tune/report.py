@@ -1,0 +1,104 @@
+"""The report of a finished preference tuning: what was measured before and after, the same questions before and after, and the facts; of
+PPO also its last answers with their rewards."""
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QFontMetricsF, QPainter, QPen
+from PySide6.QtWidgets import QWidget
+
+from desktop.models.finetune_report import outcome_of
+from desktop.models.tune_report import Measure, facts, measures
+from desktop.theme.theme import Theme
+from desktop.widgets.before_now import BeforeNow
+from desktop.widgets.facts import Facts
+from desktop.widgets.flexible import Beside, Poured
+from desktop.widgets.layout import Item, Scroll, col, row
+from desktop.widgets.painted import Painted
+from desktop.widgets.panel import Panel
+from desktop.widgets.run_panel import Heard
+from desktop.widgets.text import Text, small
+from engine.contract.units import significant
+from engine.contract.words import tr
+from engine.project.run_state import RunState
+
+SIDE = 328
+TALL = 44
+
+
+class Moved(Painted):
+    """A value before and after on one line: a hollow dot, an arrow, a full dot, with their numbers; zero (or one half) is marked."""
+
+    def __init__(self, theme: Theme, measure: Measure) -> None:
+        super().__init__(theme, 160, TALL)
+        self.measure = measure
+        self.setAccessibleName(tr("{title}: {before} before, {after} after", title=measure.title, before=measure.words(measure.before),
+                                  after=measure.words(measure.after)))
+
+    def sizeHint(self) -> QSize:
+        return QSize(self.theme.px(220), self.theme.px(TALL))
+
+    def draw(self, painter: QPainter, rect: QRectF) -> None:
+        theme, px, made = self.theme, self.theme.px, self.measure
+        low, high = (0.0, 1.0) if made.share else (min(0.0, made.before, made.after), max(0.0, made.before, made.after))
+        high = high if high > low else low + 1.0
+        metrics = QFontMetricsF(theme.font("small"))
+        left, right, y = px(20), rect.width() - px(20), px(14)
+
+        def at(value: float) -> float:
+            return left + (right - left) * (value - low) / (high - low)
+        painter.setFont(theme.font("small"))
+        painter.setPen(QPen(theme.colour("line"), px(2)))
+        painter.drawLine(int(left), int(y), int(right), int(y))
+        mark = 0.5 if made.share else 0.0
+        painter.setPen(QPen(theme.colour("text3"), 1, Qt.PenStyle.DashLine))
+        painter.drawLine(int(at(mark)), int(y - px(8)), int(at(mark)), int(y + px(8)))
+        tone = theme.colour("warn" if made.good is False else "accent")
+        painter.setPen(QPen(tone, px(3), c=Qt.PenCapStyle.RoundCap))
+        painter.drawLine(int(at(made.before)), int(y), int(at(made.after)), int(y))
+        for value, full in ((made.before, False), (made.after, True)):
+            painter.setPen(QPen(theme.colour("text2") if not full else tone, px(2)))
+            painter.setBrush(tone if full else theme.colour("surface"))
+            painter.drawEllipse(QRectF(at(value) - px(5), y - px(5), px(10), px(10)))
+        words = [(made.before, made.words(made.before), "text2"), (made.after, made.words(made.after), "text")]
+        places = [at(value) for value, _, _ in words]
+        wide = [metrics.horizontalAdvance(w) for _, w, _ in words]
+        starts = [min(max(p - w / 2, 0.0), rect.width() - w) for p, w in zip(places, wide, strict=True)]
+        first, second = (0, 1) if places[0] <= places[1] else (1, 0)
+        if starts[first] + wide[first] + px(8) > starts[second]:  # they would run into one another
+            middle = (places[0] + places[1]) / 2
+            starts[first] = min(max(0.0, middle - wide[first] - px(4)), rect.width() - wide[0] - wide[1] - px(8))
+            starts[second] = starts[first] + wide[first] + px(8)
+        for (_, text, ink), start in zip(words, starts, strict=True):
+            painter.setPen(theme.colour(ink))
+            painter.drawText(QRectF(start, y + px(10), metrics.horizontalAdvance(text) + 2, metrics.height()), 0, text)
+
+
+class Report(QWidget):
+    """Of a run that is done. What was not measured is not shown. `answers` are PPO's rollouts."""
+
+    def __init__(self, theme: Theme, stage: str, state: RunState, rollouts: Heard | None = None) -> None:
+        super().__init__()
+        outcome = outcome_of(state)
+        self.measures = measures(stage, outcome)[:3]
+        heads: Item = None
+        if self.measures:
+            cells = [col(row(Text(m.title, "section", wrap=False), (small(m.what, elide=True), 1),
+                             Text(m.change, "medium", "ok" if m.good else "warn" if m.good is False else "text2"), gap=8),
+                         Moved(theme, m), small(m.unit, "text3") if m.unit else None, gap=2) for m in self.measures]
+            kl = outcome.get("kl")
+            if kl is not None:
+                cells.append(col(row(Text("KL", "section"), (small(tr("an answer"), elide=True), 1), gap=8),
+                                 Text(significant(float(kl), 2), "title"), small(tr("nats from where it started"), "text3"), gap=2))
+            heads = Panel(row(*[(c, 1) for c in cells], gap=28), pad=(16, 12, 16, 10))
+        self.answers = BeforeNow(theme, beside=True, finished=True)
+        self.answers.set(state.samples)
+        heard = Panel(row(Text(tr("The same questions before and after"), "section"),
+                          (small(tr("always the likeliest token"), elide=True), 1), gap=10), (self.answers, 1), pad=(16, 12, 8, 12), gap=8)
+        heard.setMinimumHeight(theme.px(150))
+        told = Panel(Text(tr("What was trained"), "section"),
+                     (Scroll(col(Facts(facts(stage, outcome), gap=6), "+", gap=0, pad=(0, 0, 8, 0), host=Poured()), horizontal=False), 1),
+                     pad=(16, 12, 8, 12), gap=8)
+        side: QWidget = told
+        if rollouts is not None:
+            rollouts.refresh(state)
+            side = col((told, 2), (Panel((rollouts, 1), pad=(16, 12, 8, 12)), 3), gap=12)
+        col((Beside(theme, col(heads, (heard, 1), gap=12), side, side_width=SIDE, least=300), 1), gap=0, host=self)
