@@ -15,6 +15,7 @@ from engine.model.speed import efficiency, peak
 from engine.project import snapshots
 from engine.project.artifacts import Artifact
 from engine.project.project import Project
+from engine.rl.rollouts import Question
 from engine.stages.dpo.held_out import HeldOut
 from engine.stages.dpo.objective import Objective, beta_of, needs_reference
 from engine.stages.dpo.plan import rate_of
@@ -33,6 +34,8 @@ from engine.training.tuning_plan import PAYS, Load, TuningPlan, evaluated_tokens
 SAMPLES = 4
 ANSWER_ROOM = 16
 """Tokens of the context that a prompt leaves free at least."""
+MEASURED = 128
+"""Prompts whose answers tell how far the policy has moved."""
 GENERAL_TOKENS = 50_000
 GENERAL_ROW = 1024
 BORDERS_FROM_DOCUMENTS = 16
@@ -98,6 +101,18 @@ class Data:
         config = self.pairs.start.config
         dtype = facts.dtype if spec.dtype == "auto" else spec.dtype
         return config.flops_per_token(longest) / 3 / (peak(facts, dtype) * efficiency(facts.kind, dtype, config.hidden_size))
+
+    def questions(self) -> list[Question]:
+        """Prompts of held-out pairs (of all where nothing is held out), each once, that leave room for an answer."""
+        pairs = self.pairs.held_out if len(self.pairs.held_out) else self.pairs.train
+        room = self.pairs.start.config.max_seq_len - min(ANSWER_ROOM, self.pairs.start.config.max_seq_len // 2)
+        _, firsts = np.unique(pairs.keys, return_index=True)
+        made = []
+        for n in firsts[:MEASURED].tolist():
+            ids, begin = pairs.conversation(n, 0)
+            if begin <= room:
+                made.append(Question((), tuple(ids[:begin].tolist()), int(pairs.keys[n])))
+        return made
 
     def prompts(self, spec: DpoSpec, context: RunContext) -> list[tuple[str, list[int]]]:
         """(what is asked, ids up to where the answer begins): the spec's questions, else some of the held-out pairs'. Those that leave no

@@ -10,6 +10,8 @@ from engine.contract.events import Facts, Phases
 from engine.contract.words import tr
 from engine.project import snapshots
 from engine.project.project import Project
+from engine.rl.divergence import sampled_divergence
+from engine.sampling.sampling import Sampling
 from engine.stages.dpo.objective import needs_reference
 from engine.stages.dpo.prepare import Data, prepare
 from engine.stages.dpo.spec import DpoSpec
@@ -45,10 +47,13 @@ def run(spec: DpoSpec, context: RunContext) -> None:
             parts.trainer.train()
         with context.phase("evaluate", tr("Evaluate")):
             ending = tuner.finish(parts)
+            moved = sampled_divergence(parts.model, start.ref.folder, start.tokenizer, data.questions(), Sampling(
+                max_new_tokens=spec.sample_tokens, stop_ids=start.stop_ids), spec.seed) if ranks.rank == 0 else None
         with context.phase("save", tr("Save")):
             tuner.save(project, parts, tr("{model}, preferred", model=start.ref.title),
                        (*data.parents, *snapshots.made_from(project, context.run_dir)), {
-                **ending.facts(), **made.told, **report(ending), "chat": True, "epochs": work.source.epoch_of(ending.state.step),
+                **ending.facts(), **made.told, **report(ending), "kl": moved.kl if moved else None,
+                "kl_error": moved.error if moved else None, "chat": True, "epochs": work.source.epoch_of(ending.state.step),
                 "sets": snapshots.sets(context.run_dir)})
 
 
