@@ -23,8 +23,21 @@ BLOCK = 1 << 22
 """Numbers of the table that are looked at together."""
 
 
-def unmet(folder: Path, ids: Collection[int]) -> tuple[int, ...]:
-    """Those of `ids` that the model in `folder` has never met, in order. Raises what reading its weights raises."""
+def unmet(folder: Path, special: Collection[int], others: Collection[int] = ()) -> tuple[int, ...]:
+    """Those tokens that the model in `folder` has never met, in order: of the `special` ones those whose row is like any other row, of
+    the `others` (tokens of text) those whose row is like one of these. Raises what reading its weights raises."""
+    found = _like_any(folder, special)
+    if not found or not others:
+        return found
+    with Weights(folder) as weights:
+        table = "embed.weight" if weights.config.tie_embeddings else "head.weight"
+        rows_KC = _directions(torch.cat([weights.rows(table, id, 1) for id in found]))
+        text = [id for id in sorted(set(others) - set(found))
+                if float((rows_KC @ _directions(weights.rows(table, id, 1)).T).amax()) > ALIKE]
+    return tuple(sorted((*found, *text)))
+
+
+def _like_any(folder: Path, ids: Collection[int]) -> tuple[int, ...]:
     asked = sorted(ids)
     if not asked:
         return ()

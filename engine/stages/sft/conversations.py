@@ -35,6 +35,8 @@ ANSWER_ROOM = 16
 GENERAL_TOKENS = 50_000
 """Of the replay corpus' held-out text, read at each validation at most."""
 BORDERS_FROM_DOCUMENTS = 16
+TOLD = 8
+"""Names of new tokens that are told."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class Conversations:
 
     @cached_property
     def unmet(self) -> tuple[int, ...]:
-        """Special tokens of the conversations that the starting model has never met."""
-        special = set(self.start.tokenizer.special.values())
-        return new_tokens.unmet(self.start.ref.folder, special & set(np.unique(self.train.ids).tolist()))
+        """Tokens of the conversations that the starting model has never met: special ones, and where there are such, tokens of text."""
+        special, said = set(self.start.tokenizer.special.values()), set(np.unique(self.train.ids).tolist())
+        return new_tokens.unmet(self.start.ref.folder, special & said, said - special)
 
     def keeps_head(self, spec: TuningSpec) -> bool:
         """Whether the head stays as it is, so that tokens the model never met stay as unlikely as they are."""
@@ -153,11 +155,14 @@ def tell_unmet(conversations: Conversations, tuner: Tuner, context: RunContext) 
     train, tokenizer = conversations.train, conversations.start.tokenizer
     if not conversations.keeps_head(tuner.spec):
         return
-    taught = [tokenizer.token_text(id) for id in conversations.unmet if id in tuner.trained_tokens]
+    special = set(tokenizer.special.values())
+    taught = sorted((id for id in conversations.unmet if id in tuner.trained_tokens), key=lambda id: (id not in special, id))
     if taught:
+        names = ", ".join(repr(text) if (text := tokenizer.token_text(id)) != text.strip() else text for id in taught[:TOLD])
+        more = len(taught) - TOLD
         context.emit(Notice(level="info", code="token_rows", title=tr("Tokens that are new to the model"), step=0,
             text=tr("This model has never met {tokens}: their rows of the table of tokens are trained, the others stay as they are.",
-                    tokens=", ".join(taught))))
+                    tokens=tr("{names} and {more} more", names=names, more=str(more)) if more > 0 else names)))
     ends = set(np.unique(train.ids[train.trained]).tolist()) & chat_mask.end_ids(tokenizer)
     for id in conversations.unmet:
         if id in ends and id not in tuner.trained_tokens:
