@@ -215,15 +215,20 @@ def runs(project: Path, as_json: bool) -> None:
     """List the runs of the project in DIR with their state."""
     from engine.project import queue
     from engine.project.project import Project
+    from engine.project.run_doctor import rules
+    from engine.terminal import finding_line, tell
     opened = Project.open(project)
     queue.ensure_runner()
-    rows = []
+    rows, lines = [], []
     for found in opened.runs.list():
         state = found.state()
         status = found.status_of(state, queue.position(opened.dir, found.id) is not None)
         outcome = state.facts.get("outcome") or (state.best.values if state.best else {})
+        findings = rules(state, found.stage, found.spec)
         rows.append({"run": found.id, "stage": found.stage, "title": found.title, "status": status, "step": state.step,
-                     "steps": state.facts.get("steps"), "bpb": outcome.get("bpb"), "artifacts": state.artifacts, "attempt": state.attempt})
+                     "steps": state.facts.get("steps"), "bpb": outcome.get("bpb"), "artifacts": state.artifacts, "attempt": state.attempt,
+                     "findings": [one.code for one in findings]})
+        lines += [f"{found.id}: {finding_line(one)}" for one in findings if one.level != "info"]
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
@@ -237,7 +242,10 @@ def runs(project: Path, as_json: bool) -> None:
         steps = f"{row['step']:,} / {row['steps']:,}" if row["steps"] else ""
         bpb = units.number(row["bpb"], 3) if row["bpb"] is not None else ""
         table.add_row(row["run"], row["status"], steps, bpb, ", ".join(row["artifacts"]))
-    Console().print(table if rows else tr("No runs yet."))
+    out = Console()
+    out.print(table if rows else tr("No runs yet."))
+    for line in lines:
+        tell(out, line, style="yellow")
 
 
 @cli.command()
@@ -630,10 +638,12 @@ def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -
     elif state.status == "crashed":
         result |= {"error": "crashed", "sentence": tr("The worker died without a last word."), "log": made.log_tail(20)}
         code = 70
-    if layout.rows_file(made.dir).exists():  # examples: into the library, whichever way the run ended
+    if layout.rows_file(made.dir).exists():  # examples or pairs: into the library, whichever way the run ended
         from engine.project.ingest import ingest_run
-        result["examples_added"] = ingest_run(project, made.id)
-        result["set"] = next((one.id for one in project.library.examples.sets() if one.run == made.id), "")
+        of_pairs = made.stage == "preference"
+        result["pairs_added" if of_pairs else "examples_added"] = ingest_run(project, made.id)
+        kept = project.library.pairs.sets() if of_pairs else project.library.examples.sets()
+        result["set"] = next((one.id for one in kept if one.run == made.id), "")
     if as_json:
         click.echo(json.dumps(result))
     else:

@@ -23,11 +23,13 @@ from engine.project import control, launch, layout
 from engine.project.lineage import Deletion, DiskUsage, Lineage, Row, adapter_words, missing_words, reason_words, verify
 from engine.project.models import ModelRef
 from engine.project.recipe import Outcome, Step
+from engine.project.run_doctor import Finding, rules
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 from engine.project.taken_sets import told
 
 PLAIN_SECONDS = 5.0
+DOCTOR_SECONDS = 5.0
 SAMPLE = 160
 """Characters of a line that shows what the model writes."""
 CONTROLS = {code: 0xFFFD for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -82,7 +84,9 @@ class RunProgress:
         self.live = not quiet and self.console.is_terminal
         self._progress = bar(self.console)
         self._bar: TaskID | None = None
-        self._plain = 0.0
+        self._plain = self._looked = 0.0
+        self._findings: list[Finding] = []
+        self._told: set[str] = set()
         self._asked = False
 
     def __enter__(self) -> Self:
@@ -108,6 +112,7 @@ class RunProgress:
                 self._bar = self._progress.add_task(event.title, total=None, words="") if self.live else None
             case ev.Progress() | ev.Metrics():
                 self._advance(state, event)
+                self._look(state)
             case ev.Evaluation():
                 values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in event.values.items() if v is not None)
                 self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
@@ -121,6 +126,8 @@ class RunProgress:
     def conclude(self, result: dict[str, Any], state: RunState) -> None:
         """The last lines: ids, status, where it stands, what to do after a failure."""
         out = Console()
+        self._looked = 0.0
+        self._look(state)
         if result.get("artifact"):
             tell(out, tr("Run {run} made {artifact}.", run=result["run"], artifact=result["artifact"]))
             if state.stage == "export" and result.get("path"):  # the artifact is a receipt; this is what was asked for
@@ -135,6 +142,9 @@ class RunProgress:
                 tell(out, line)
         if state.stage == "instruct" and result.get("artifact"):
             for line in _generated(result, str(self.run.dir.parent.parent)):
+                tell(out, line)
+        if state.stage == "preference" and result.get("artifact"):
+            for line in _paired(result):
                 tell(out, line)
         if state.stage in ("sft", "adapt") and result.get("artifact"):
             for line in _tuned(result, state.stage):
@@ -173,6 +183,17 @@ class RunProgress:
             self._plain = time.monotonic()
             self._say(words)
 
+    def _look(self, state: RunState) -> None:
+        """What the run doctor finds, each thing once."""
+        if time.monotonic() - self._looked < DOCTOR_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._findings = rules(state, self.run.stage, self.run.spec, self._findings)
+        for finding in self._findings:
+            if finding.code not in self._told:
+                self._told.add(finding.code)
+                self._say(finding_line(finding))
+
     def _say(self, words: str) -> None:
         tell(self._progress.console if self.live else self.console, words)
 
@@ -182,6 +203,11 @@ class RunProgress:
         self._asked = True
         control.send(self.run.dir, "stop_save")
         self._say(tr("Asked to save and stop. Press Ctrl-C again to return without waiting for that."))
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding of the run doctor, on one line."""
+    return f"{finding.title}: {finding.sentence} {finding.remedy}".strip()
 
 
 def print_findings(findings: Sequence[Any], as_json: bool) -> int:
@@ -359,6 +385,17 @@ def _generated(report: dict[str, Any], project: str) -> list[str]:
         lines.append(trn("{count} was set aside: {reasons}.", "{count} were set aside: {reasons}.", sum(aside.values()), reasons=reasons))
     if report.get("set"):
         lines.append(tr("They are in {set} of the library: fledge examples {project} export {set}", set=report["set"], project=project))
+    return lines
+
+
+def _paired(report: dict[str, Any]) -> list[str]:
+    """What making pairs came to: how many, what was left out, where they wait to be compared."""
+    left = sum(report["left_out"].values()) + sum(report["failed"].values())
+    lines = [trn("{count} pair was made.", "{count} pairs were made.", report["pairs"])]
+    if left:
+        lines[0] += " " + trn("{count} prompt was left out.", "{count} prompts were left out.", left)
+    if report.get("set"):
+        lines.append(tr("They wait in {set} of the library, in the window under Preferences.", set=report["set"]))
     return lines
 
 

@@ -133,7 +133,7 @@ def _not_a_number(look: Look) -> Finding | None:
         return None
     half = look.state.dtype in ("bfloat16", "float16")
     level = "problem" if bad * 10 > values.size else "warning"
-    return Finding("not_a_number", level, tr("Steps are not numbers"),
+    return Finding("not_a_number", level, tr("Some losses are not numbers"),
                    tr("In {count} of the last {steps} steps the loss was not a number; they were skipped.", count=number(bad),
                       steps=number(values.size)),
                    tr("Train in float32.") if half else _lower_rate(look), {"dtype": "float32"} if half else look.rate(0.5),

@@ -2,8 +2,11 @@
 
 import pytest
 
+from engine import terminal
 from engine.contract import events as ev
-from engine.terminal import SAMPLE, _beside, _evaluation, _generated, _sample, _tuned
+from engine.project.run_state import RunState, apply
+from engine.project.runs import Run
+from engine.terminal import SAMPLE, RunProgress, _beside, _evaluation, _generated, _paired, _sample, _tuned
 
 
 def test_an_answer_is_seen_behind_a_long_question() -> None:
@@ -41,3 +44,19 @@ def test_a_win_rate_of_nothing_is_no_share() -> None:
               "models": [{"id": "model-1"}, {"id": "model-2"}], "results": [], "win_rates": [rate]}
     assert list(_evaluation(report).columns[3].cells) == ["–"]
     assert _beside(report)[0].startswith("2 verdicts of project:model-1") and _beside(report)[1].startswith("7 pairs of answers")
+
+
+def test_pairs_are_told_with_what_was_left_out() -> None:
+    lines = _paired({"pairs": 190, "left_out": {"same": 8}, "failed": {"slow": 2}, "set": "pairs-2"})
+    assert lines[0] == "190 pairs were made. 10 prompts were left out." and "pairs-2" in lines[1]
+
+
+def test_findings_of_a_run_under_way_are_said_once(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(terminal, "DOCTOR_SECONDS", 0.0)
+    run = Run("1-ppo", "ppo", tmp_path, 0.0, {"ppo_epochs": 4}, {})
+    state, progress = RunState(stage="ppo"), RunProgress(run, 0)
+    for first in (1, 41):
+        event = ev.Metrics(columns={"step": [float(s) for s in range(first, first + 40)], "loss": [0.0] * 40, "clip_share": [0.5] * 40})
+        progress(apply(state, event), event)
+    said = capsys.readouterr().err
+    assert said.count("Updates are too large: ") == 1 and "fewer passes over each round: 2." in said

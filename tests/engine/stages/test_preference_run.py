@@ -5,11 +5,14 @@ import os
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 
+from engine.cli import cli
 from engine.contract.errors import InputError, Mismatch, NotFound, SettingError
 from engine.contract.events import ArtifactMade, Facts, Metrics, Notice, Phases, Progress, Sample
 from engine.contract.rows import Answer, Example, Message, Pair, pair_id
 from engine.project import layout
+from engine.project.project import Project
 from engine.stages.preference.kept import Kept
 from engine.stages.preference.prompts import gather, question_of
 from engine.stages.preference.spec import PreferenceSpec
@@ -232,3 +235,17 @@ def test_kept_answers_are_read_again_and_torn_lines_passed_over(tmp_path):
 def test_counts_are_told_while_it_runs(project):
     attempt = attempt_at(project, spec()).run()
     assert {"rows", "pairs", "prompts", "left_out", "failed"} <= attempt.of(Facts)[-1].facts["counts"].keys()
+
+
+def test_from_the_command_line_pairs_land_in_the_library(project):
+    with hostile(lambda n, body: f"Said {body['seed']}.") as server:
+        asked = ["run", str(project.dir), "preference", "--set", f"first={server.name}", "--set", "prompts=mail?,ferry?",
+                 "--set", "count=6", "--json", "--device", "cpu"]
+        done = CliRunner().invoke(cli, asked)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.output.splitlines()[-1])
+    assert (result["pairs"], result["pairs_added"], result["status"]) == (6, 6, "done") and result["set"]
+    listed = next(s for s in Project.open(project.dir).library.pairs.sets() if s.id == result["set"])
+    assert listed.count == 6 and listed.run == result["run"]
+    runs = [json.loads(line) for line in CliRunner().invoke(cli, ["runs", str(project.dir), "--json"]).output.splitlines()]
+    assert runs[-1]["run"] == result["run"] and runs[-1]["findings"] == []
