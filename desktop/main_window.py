@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QStackedWidget, Q
 from desktop.context import AppContext
 from desktop.jobs.collector import set_aside
 from desktop.jobs.gpu_memory import cuda_memory
-from desktop.pages import PAGES, PageEntry, page
+from desktop.pages import PAGES, PageEntry, keys, page
 from desktop.widgets.buttons import Button
 from desktop.widgets.layout import col, row
 from desktop.widgets.notes import Note, NoteSlot
@@ -63,7 +63,8 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         theme = self.context.theme
         listed = [entry for entry in PAGES if entry.place != "hidden"]
-        self.rail = Rail(theme, [(e.id, e.title, e.place, e.icon, f"{e.title}  Ctrl+{i}") for i, e in enumerate(listed, 1)])
+        of = keys()
+        self.rail = Rail(theme, [(e.id, e.title, e.place, e.icon, f"{e.title}  {of.get(e.id, '')}".strip()) for e in listed])
         self.rail.page_clicked.connect(self.show_page)
         self.rail.project_clicked.connect(self._project_menu)
         self.rail.settings_clicked.connect(lambda: self.show_page("settings"))
@@ -87,9 +88,8 @@ class MainWindow(QMainWindow):
         self.show_page(shown or "home")
 
     def _keys(self) -> None:
-        listed = [entry for entry in PAGES if entry.place != "hidden"]
-        for i, entry in enumerate(listed[:9], 1):
-            self._key(f"Ctrl+{i}", partial(self.show_page, entry.id))
+        for id, key in keys().items():
+            self._key(key, partial(self.show_page, id))
         self._key("Ctrl+N", self.new_project)
         self._key("Ctrl+O", self.open_folder)
         self._key("Ctrl+,", partial(self.show_page, "settings"))
@@ -234,7 +234,7 @@ class MainWindow(QMainWindow):
 
     def show_keys(self) -> None:
         from desktop.widgets.keys_dialog import KeysDialog
-        listed = [(f"Ctrl+{i}", e.title) for i, e in enumerate([e for e in PAGES if e.place != "hidden"], 1)]
+        listed = [(key, page(id).title) for id, key in keys().items()]
         dialog = KeysDialog(self.context.theme, [*listed, ("Ctrl+N", tr("New project")), ("Ctrl+O", tr("Open folder")),
                             ("Ctrl+,", tr("Settings")), ("Ctrl+Q", tr("Quit; runs go on")), ("Tab", tr("Next control")),
                             ("F1", tr("These keys"))], self)

@@ -32,7 +32,8 @@ class PageEntry:
 
 _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop.pages.tokenizer:TokenizerPage",
               "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage",
-              "sft": "desktop.pages.finetune:FinetunePage", "preference": "desktop.pages.preference:PreferencePage", "reward": "desktop.pages.reward:RewardPage",
+              "sft": "desktop.pages.finetune:FinetunePage", "preference": "desktop.pages.preference:PreferencePage",
+              "reward": "desktop.pages.reward:RewardPage",
               "dpo": "desktop.pages.tune:TunePage"}
 
 PAGES: tuple[PageEntry, ...] = (
@@ -50,6 +51,16 @@ PAGES: tuple[PageEntry, ...] = (
 
 SHOWN_ON = {"adapt": "sft", "ppo": "dpo"}
 """Stages whose runs are shown on the page of another."""
+
+
+def keys() -> dict[str, str]:
+    """Which keys lead to a page, by its id: Control and a figure for Home and the stages, Alt and a figure for the tools below them; none
+    past the tenth."""
+    found = {}
+    for places, modifier in ((("home", "stage"), "Ctrl"), (("tool",), "Alt")):
+        for i, entry in enumerate([e for e in PAGES if e.place in places][:10], 1):
+            found[entry.id] = f"{modifier}+{i % 10}"
+    return found
 
 
 def page(id: str) -> PageEntry:

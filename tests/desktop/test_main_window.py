@@ -12,7 +12,7 @@ from desktop import pages
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
 from desktop.models.beside import BESIDE
-from desktop.pages import PAGES, PageEntry
+from desktop.pages import PAGES, PageEntry, keys
 from desktop.widgets.page import Page
 from desktop.widgets.text import Text
 from engine.contract.errors import ProjectError
@@ -88,13 +88,16 @@ def test_another_project_gets_new_pages(window: MainWindow, project: Project, co
     assert window.rail.items["corpus"].state == "nothing" and window.rail.project.title == "No project"
 
 
-def test_control_and_a_figure_lead_to_the_pages(window: MainWindow, project: Project, qtbot) -> None:
+def test_control_or_alt_and_a_figure_lead_to_the_pages(window: MainWindow, project: Project, qtbot) -> None:
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow)
-    listed = [e.id for e in PAGES if e.place != "hidden"]
-    runs = Qt.Key(Qt.Key.Key_1 + listed.index("runs"))
-    for key, id in ((Qt.Key.Key_2, "corpus"), (runs, "runs"), (Qt.Key.Key_1, "home"), (Qt.Key.Key_Comma, "settings")):
-        qtbot.keyClick(window, key, Qt.KeyboardModifier.ControlModifier)
+    control, alt = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
+    last = [e.id for e in PAGES if e.place in ("home", "stage")][-1]
+    of = keys()
+    assert len(set(of.values())) == len(of) and of[last].startswith("Ctrl+") and of["chat"] == "Alt+1"
+    for key, held, id in ((Qt.Key.Key_2, control, "corpus"), (Qt.Key(Qt.Key.Key_0 + int(of["runs"][-1])), alt, "runs"),
+                          (Qt.Key.Key_1, control, "home"), (Qt.Key.Key_Comma, control, "settings")):
+        qtbot.keyClick(window, key, held)
         qtbot.waitUntil(lambda id=id: window.shown == id)
 
 

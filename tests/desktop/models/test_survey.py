@@ -38,7 +38,8 @@ MODEL = artifact("model-1", 3, "corpus-1", "tokenizer-1")
 
 def test_an_empty_project_is_ready_for_its_first_stage_only() -> None:
     assert states() == {"corpus": ("ready", "ready"), "tokenizer": ("nothing", ""), "pretrain": ("nothing", ""),
-                        "instruct": ("ready", "ready"), "sft": ("nothing", "")}
+                        "instruct": ("ready", "ready"), "sft": ("nothing", ""), "preference": ("ready", "ready"),
+                        "reward": ("nothing", ""), "dpo": ("nothing", "")}
 
 
 def test_what_was_made_makes_the_next_stage_ready() -> None:
@@ -76,6 +77,13 @@ def test_a_model_that_was_brought_in_does_not_mean_that_one_was_raised() -> None
     assert states([imported])["pretrain"] == ("nothing", "") and states([imported])["sft"] == ("ready", "ready")
     assert states([CORPUS, TOKENIZER, imported])["pretrain"] == ("ready", "ready")
     assert states([CORPUS, TOKENIZER, MODEL, replace(imported, id="model-2")])["pretrain"] == ("done", "")
+
+
+def test_both_ways_of_preference_tuning_stand_at_one_place() -> None:
+    tuned = replace(artifact("model-2", 9, "model-1"), run="5-ppo")
+    found = states([CORPUS, TOKENIZER, MODEL, tuned])
+    assert found["dpo"] == ("done", "") and found["sft"] == ("ready", "ready")
+    assert states([CORPUS, TOKENIZER, MODEL], [run("ppo", "running", share=0.5)])["dpo"] == ("running", "50\u00a0%")
 
 
 def test_sets_that_changed_make_what_was_tuned_on_them_stale() -> None:
@@ -171,7 +179,7 @@ def test_equal_projects_give_equal_surveys(made: Project) -> None:
     found = survey(made)
     assert found.choices("corpus") == [("corpus-1", "Books")]
     assert {s.id: s.state for s in found.stages} == {"corpus": "done", "tokenizer": "ready", "pretrain": "failed", "instruct": "ready",
-                                                     "sft": "nothing"}
+                                                     "sft": "nothing", "preference": "ready", "reward": "nothing", "dpo": "nothing"}
 
 
 def test_only_runs_that_changed_are_read_again(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
