@@ -23,7 +23,8 @@ WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine
                   "engine.stages.reward.measure", "engine.stages.dpo.measure", "engine.stages.ppo.measure",
                   "engine.stages.export.probe",
                   "engine.stages.import_model.probe",
-                  "engine.stages.instruct.examples_process", "engine.stages.preference.pairs_process", "engine.generators.find", "engine.generators.pull",
+                  "engine.stages.instruct.examples_process", "engine.stages.preference.pairs_process",
+                  "engine.generators.find", "engine.generators.pull",
                   "engine.generators.server_models", "engine.generators.gguf_child",
                   "engine.model.formats.import_child", "engine.model.formats.quantize", "engine.model.formats.runtimes",
                   "torch.distributed.run")

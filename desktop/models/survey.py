@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from desktop.models.beside import BESIDE
+from engine.contract.errors import FledgeError
 from engine.contract.events import Facts, from_line
-from engine.contract.units import percent
+from engine.contract.units import number, percent
 from engine.contract.words import tr
 from engine.pipeline import STAGES, Stage
 from engine.project import layout, queue, taken_sets
@@ -29,6 +30,8 @@ BROKEN = ("failed", "crashed", "interrupted")
 
 TUNING = {"sft": ("sft", "adapt"), "dpo": ("dpo", "ppo")}
 """Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
+LABELLED = "preference"
+"""The stage whose work is people's."""
 IMPORTED = "import_model"
 """What brings a model in: it says nothing about whether one was raised here."""
 
@@ -109,7 +112,24 @@ def survey(project: Project) -> Survey:
     runs = tuple(glance(run, run.id in waiting) for run in there)
     steps = [stage for stage in STAGES.values() if stage.id not in BESIDE]
     changed = frozenset(taken_sets.changed(project.dir, [run for run in there if run.sets and not run.spec.get("preview")]))
-    return Survey(project.dir, artifacts, runs, tuple(stage_states(steps, artifacts, runs, changed)))
+    states = stage_states(steps, artifacts, runs, changed)
+    return Survey(project.dir, artifacts, runs, tuple(_with_labels(s, project) if s.id == LABELLED else s for s in states))
+
+
+def _with_labels(state: StageState, project: Project) -> StageState:
+    """How far people have labelled, beside what runs say: labels come one by one, and no run makes them. A library that cannot be read is
+    told where it is used."""
+    if state.state in ("running", "failed") or not layout.library_file(project.dir).exists():
+        return state
+    try:
+        sets = project.library.pairs.sets()
+    except FledgeError:
+        return state
+    pairs, labels = sum(s.count for s in sets), sum(s.labelled for s in sets)
+    if not labels:
+        return StageState(state.id, state.title, "ready", words=state.words if state.state == "ready" else tr("ready"))
+    done = labels >= pairs
+    return StageState(state.id, state.title, "done" if done else "running", labels / pairs, "" if done else number(labels))
 
 
 def few_runs(project: Project) -> bool:

@@ -28,6 +28,7 @@ QFrame[kind="panel"] { background: $surface; border: 1px solid $line; border-rad
 QFrame[kind="chosen"] { background: $surface; border: 2px solid $accent; border-radius: 8px; }
 QFrame[kind="sunken"] { background: $sunken; border: none; border-radius: 6px; }
 QFrame[kind="rule"] { background: $line; border: none; max-height: 1px; min-height: 1px; }
+QFrame[kind="vrule"] { background: $line; border: none; max-width: 1px; min-width: 1px; min-height: 20px; }
 QFrame[kind="note-info"] { background: $accent_soft; border: none; border-radius: 8px; }
 QFrame[kind="note-warn"] { background: $warn_soft; border: none; border-radius: 8px; }
 QFrame[kind="note-danger"] { background: $danger_soft; border: 1px solid $danger; border-radius: 8px; }
@@ -55,6 +56,7 @@ QPushButton[kind="quiet"] { background: transparent; border: none; color: $accen
 QPushButton[kind="quiet"]:hover { color: $accent_hover; text-decoration: underline; }
 QPushButton[kind="quiet"]:disabled { color: $text3; background: transparent; }
 QPushButton[kind="icon"] { background: transparent; border: none; border-radius: 6px; padding: 0; min-height: 28px; min-width: 28px; }
+QPushButton[kind="icon"][small="true"] { min-height: 20px; min-width: 24px; }
 QPushButton[kind="icon"]:hover { background: $hover; }
 QPushButton[kind="icon"]:disabled { background: transparent; }
 QPushButton[kind="segment"] { border-radius: 0; border-right-width: 0; min-height: 26px; font-weight: 500; padding: 0 12px; }

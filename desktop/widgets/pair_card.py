@@ -200,7 +200,8 @@ class PromptPanel(Panel):
         self._most = 10_000
         self._to_end = False
         self._turns.grown.connect(self._fit)
-        fill(self.box, (row(self._title, self.badges, (self.place, 1), *tools, gap=8), self.scroll), 2, (20, 8, 20, 12))
+        head = row(self._title, self.badges, (self.place, 1), *tools, gap=8)
+        fill(self.box, (head, self.scroll), 2, (20, 10, 16, 12))
 
     def set(self, messages: Sequence[Message], place: str, badges: Sequence[tuple[str, str, str]] = ()) -> None:
         """`place` says which pair it is and why it is shown; `badges` are (words, tone, why)."""

@@ -39,6 +39,13 @@ def rule() -> QFrame:
     return host
 
 
+def vrule() -> QFrame:
+    """A hairline between things side by side."""
+    host = QFrame()
+    host.setProperty("kind", "vrule")
+    return host
+
+
 def heading(title: str, note: str = "", *right: Item, gap: int = 10) -> QWidget:
     """The first line of a panel: its name, a quiet word about it, and what can be done with it at the right."""
     return row(Text(title, "section"), small(note) if note else None, "+", *right, gap=gap)

@@ -105,8 +105,9 @@ class LabelQueues(LabelFiles):
         self._walked = None
 
     def queue(self, set_ids: Sequence[str], queue: str, author: str, order: str = "order", start: int = 0,
-              count: int = 50) -> list[QueueRow]:
+              count: int = 50, search: str = "") -> list[QueueRow]:
         """A page of an author's list: todo, skipped, done, flagged, or given (those that came with a label and have none of the author).
+        With `search` those that have it somewhere in prompt or answers (in any case of ASCII letters).
         Orders as of `next`; the lists of what is labelled also in "latest", the last one first."""
         _known(queue, QUEUES)
         _known(order, (*ORDERS, "latest") if queue in ("skipped", "done", "flagged") else ORDERS)
@@ -121,13 +122,18 @@ class LabelQueues(LabelFiles):
             values["scoring"] = self._scoring()
             scores = " left join pair_scores u on u.scoring = :scoring and u.pair = m.pair"
             keys["unsure"] = "u.uncertainty is null, u.uncertainty desc, m.set_number, m.place"
+        within = inside
+        if search:
+            values["search"] = "%" + "".join("\\" + c if c in "\\%_" else c for c in search) + "%"
+            within += " and exists (select 1 from pair_texts t where t.number = m.pair and (t.first like :search escape '\\'" \
+                " or t.second like :search escape '\\' or t.prompt like :search escape '\\'))"
         if queue in ("todo", "given"):
-            first = f"select m.set_number, m.place, m.pair from pair_members m{scores} where m.set_number in {inside} and m.given =" \
+            first = f"select m.set_number, m.place, m.pair from pair_members m{scores} where m.set_number in {within} and m.given =" \
                 f" {int(queue == 'given')} and not exists ({_TOUCHED}) order by {keys[order]}"
         else:
             said = {"skipped": "l.round = 1 and l.choice = 'skip'", "done": "l.round = 1 and l.choice <> 'skip'", "flagged": "l.flagged"}
             first = f"select m.set_number, m.place, m.pair from labels l join pair_members m on m.pair = l.pair{scores} where l.author =" \
-                f" :author and l.force = 1 and {said[queue]} and m.set_number in {inside} group by m.set_number, m.place order by" \
+                f" :author and l.force = 1 and {said[queue]} and m.set_number in {within} group by m.set_number, m.place order by" \
                 f" {keys[order]}"
         found = self._rows(f"with page as ({first} limit :count offset :start) select {TEXTS}, page.set_number, p.number, p.swapped"
                            " from page join pairs p on p.number = page.pair join pair_texts x on x.number = page.pair", values)
