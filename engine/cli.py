@@ -402,6 +402,37 @@ def examples(project: Path, action: str, names: tuple[str, ...], set_id: str, ti
 
 
 @cli.command()
+@PROJECT
+@click.argument("action", metavar="[list|import|export|labels|from-examples|from-votes]", default="list",
+                type=click.Choice(["list", "import", "export", "labels", "from-examples", "from-votes"]))
+@click.argument("names", metavar="[FILE|SET|merge FILE|export SET]...", nargs=-1)
+@click.option("--set", "set_id", metavar="SET", default="", help=tr("Put pairs into this set instead of a new one."))
+@click.option("--title", default="", help=tr("How the new set is called; the file's name unless given."))
+@click.option("--map", "mapping", multiple=True, metavar="NAME=COLUMN",
+              help=tr("Which column is what (prompt=q, chosen=a, rejected=b; or first=a, second=b, label=l, label:1=first); guessed unless "
+                      "given."))
+@click.option("--look", is_flag=True, help=tr("Only show how the file would be read, and its first rows."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write (.jsonl, .json, .csv, .tsv, .parquet)."))
+@click.option("--to", "form", default="trl", metavar="FORM",
+              help=tr("trl (messages), trl_text (texts), argilla, csv, hh (transcripts), or fledge (everything, with all labels)."))
+@click.option("--annotator", "annotators", multiple=True, metavar="NAME", help=tr("Only labels of this person; several times for several."))
+@click.option("--least-strength", default=0, type=click.IntRange(0, 3), help=tr("Leave out labels that say less."))
+@click.option("--unlabelled", is_flag=True, help=tr("Export pairs that nobody has compared as well, where the form holds such."))
+@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@JSON
+@boundary
+def pairs(project: Path, action: str, names: tuple[str, ...], set_id: str, title: str, mapping: tuple[str, ...], look: bool,
+          out: Path | None, form: str, annotators: tuple[str, ...], least_strength: int, unlabelled: bool, replace: bool,
+          as_json: bool) -> None:
+    """List the sets of pairs in the project in DIR, import files of pairs (TRL, Anthropic's transcripts, Argilla, any table), export sets,
+    or join labels of several machines (labels merge FILE ..., labels export)."""
+    from engine.pairs_cli import run as run_pairs
+    run_pairs(project, action, names, {"set": set_id, "title": title, "mapping": mapping, "look": look, "out": out, "form": form,
+                                       "annotators": annotators, "least_strength": least_strength, "unlabelled": unlabelled,
+                                       "replace": replace}, as_json)
+
+
+@cli.command()
 @click.argument("stage", metavar="STAGE")
 @JSON
 @boundary

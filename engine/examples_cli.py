@@ -189,11 +189,11 @@ def _print_import(path: Path, set_id: str, added: int, counts: dict[str, int], p
         click.echo(trn("{count} was there already.", "{count} were there already.", counts["rows"] - added))
     if counts["refused"]:
         click.secho(trn("{count} row is no example:", "{count} rows are no examples:", counts["refused"]), fg="yellow", err=True)
-        _print_problems(problems, counts["refused"])
+        print_problems(problems, counts["refused"])
 
 
-def _print_problems(problems: Sequence[Refused], count: int) -> None:
-    """Each reason once, with the lines it is about."""
+def print_problems(problems: Sequence[Refused], count: int) -> None:
+    """Each reason once, with the lines it is about; `count` rows were refused in all."""
     lines: dict[str, list[int]] = {}
     for one in problems:
         lines.setdefault(one.reason, []).append(one.line)
@@ -218,7 +218,7 @@ def _print_look(found: Look) -> None:
             click.echo(f"{click.style(message.role, dim=True)}  {message.content[:500]}")
     if found.bad:
         click.secho(trn("{count} row is no example:", "{count} rows are no examples:", found.bad), fg="yellow", err=True)
-        _print_problems(found.problems, found.bad)
+        print_problems(found.problems, found.bad)
 
 
 def run(project_dir: Path, action: str, names: Sequence[str], options: dict[str, Any], as_json: bool) -> None:

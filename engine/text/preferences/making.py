@@ -21,6 +21,7 @@ JOINED = "\n\n"
 """Between two turns of one speaker, who answered in two parts."""
 _STARTS = ("\n\nHuman:", "\n\nAssistant:")
 _ASSISTANT = "\n\nAssistant:"
+_IN_TURN, _ROLES = ["Human", "Assistant"] * (MESSAGES // 2), ["user", "assistant"] * (MESSAGES // 2)
 WORDS = {
     **dict.fromkeys(("first", "a", "left", "model_a", "response_a", "answer_a", "assistant_a", "option_a", "answer a", "response a",
                      "chosen_a", "model a", "a>b", "a is better"), "first"),
@@ -176,7 +177,7 @@ def prompt_of(value: Any, roles: Sequence[tuple[str, str]], column: str) -> tupl
         return messages_of(listed, roles, column), False
     text = text_of(value, column)
     if text.startswith(_STARTS):
-        turns = _turns(text)
+        turns = _turns(storable(text))
         if turns and turns[-1].role == "assistant" and not turns[-1].content:
             turns.pop()
         return turns, True
@@ -204,12 +205,13 @@ def _of_lists(row: dict[str, Any], mapping: Mapping, one: list[Any], two: list[A
 
 
 def _of_transcripts(first: str, second: str) -> tuple[list[Message], str, str]:
+    first, second = storable(first), storable(second)
     head, mark, one = first.rpartition(_ASSISTANT)
     other, _, two = second.rpartition(_ASSISTANT)
     if mark and head == other and "\n\nHuman:" not in one and "\n\nHuman:" not in two:  # nearly all are so
         turns = _turns(head)
         if turns and turns[-1].role == "user":
-            return turns, storable(one.strip()), storable(two.strip())
+            return turns, one.strip(), two.strip()
     left, right, prompt = _turns(first), _turns(second), list[Message]()
     while left and right and left[0] == right[0]:
         prompt.append(left.pop(0))
@@ -222,8 +224,11 @@ def _turns(text: str) -> list[Message]:
     pieces = TRANSCRIPT.split(text if text.startswith("\n\n") else "\n\n" + text)
     if pieces[0].strip():
         raise NoPair(tr("it does not begin with “Human:” or “Assistant:”"))
+    speakers = pieces[1::2]
+    if speakers == _IN_TURN[:len(speakers)]:  # nearly all are so
+        return [Message(role=role, content=words.strip()) for role, words in zip(_ROLES, pieces[2::2], strict=False)]
     made: list[tuple[str, str]] = []
-    for who, words in zip(pieces[1::2], pieces[2::2], strict=True):
+    for who, words in zip(speakers, pieces[2::2], strict=True):
         words = words.strip()
         if made and made[-1][0] == who:
             made[-1] = (who, f"{made[-1][1]}{JOINED}{words}".strip())
@@ -231,7 +236,7 @@ def _turns(text: str) -> list[Message]:
             made.append((who, words))
     if len(made) > MESSAGES:
         raise NoPair(tr("it has more than {count} messages", count=shown_number(MESSAGES)))
-    return [Message(role="user" if who == "Human" else "assistant", content=storable(words)) for who, words in made]
+    return [Message(role="user" if who == "Human" else "assistant", content=words) for who, words in made]
 
 
 def _answers(prompt: list[Message], left: list[Message], right: list[Message]) -> tuple[list[Message], str, str]:

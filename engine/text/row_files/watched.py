@@ -17,6 +17,8 @@ from engine.text.row_files.reading import file_of
 
 READ_LIMITS = Limits(memory=1_500_000_000, idle_seconds=60.0, seconds=120.0)
 """Seconds of one batch, not of a file."""
+AHEAD = 6
+"""Batches that are parsed while others are used: whoever writes rows takes them in bursts."""
 
 
 def look(kind: RowKind, path: str | Path, mapping: Any = None, *, examples: int = 5, characters: int = 4_000,
@@ -58,12 +60,14 @@ def _read(kind: RowKind, file: Any, mapping: Any, limits: Limits) -> Iterator[An
                            "mapping": None if mapping is None else dataclasses.asdict(mapping)}
     try:
         child.send(job)
+        for _ in range(AHEAD):
+            child.send({"do": "rows", "what": "next"})
         while True:
             answer, reason = _answer(child, inbox)
             if answer is None:
                 raise FormatError(tr("{name} cannot be read further.", name=file.name), reason, code="reader")
             _, made, refused, wrong, ended = answer
-            if not (wrong or ended):  # the next batch is parsed while this one is used
+            if not (wrong or ended):
                 child.send({"do": "rows", "what": "next"})
             at = 0
             for place, line, why in refused:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -428,3 +429,10 @@ def test_a_deep_row_costs_only_itself(tmp_path: Path) -> None:
     found = here(lines(tmp_path / "a.jsonl", good, nested, long, good))
     assert [f.line if isinstance(f, Refused) else 0 for f in found] == [0, 2, 3, 0]
     assert isinstance(NoPair("x"), NoRow)
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=20)), max_size=4), st.text(max_size=9), st.text(max_size=9))
+def test_an_id_is_the_hash_of_plain_json_in_either_order(prompt: list[tuple[str, str]], first: str, second: str) -> None:
+    plain = json.dumps([list(turn) for turn in prompt] + sorted((first, second)), ensure_ascii=False)
+    messages = [Message(role=role, content=content) for role, content in prompt]
+    assert pair_id(messages, first, second) == hashlib.sha256(plain.encode()).hexdigest()[:32] == pair_id(messages, second, first)
