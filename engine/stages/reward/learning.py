@@ -76,7 +76,7 @@ class Read:
 
 
 @torch.no_grad()
-def read(model: RewardModel, pairs: EncodedPairs, numbers: Iterable[int], *, means: bool = False, batch_tokens: int = 8192) -> Read:
+def read(model: RewardModel, pairs: EncodedPairs, numbers: Iterable[int], *, means: bool = False, batch_tokens: int = 4096) -> Read:
     """Rewards of these pairs, and chosen less rejected of the hidden states at their last tokens; with `means` those of the answers' mean
     hidden states beside them. The model comes back in the mode it was in."""
     asked = [int(n) for n in numbers]

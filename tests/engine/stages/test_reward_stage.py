@@ -230,6 +230,15 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(project):
         attempt(project, little(max_seq_len=16)).run()
 
 
+def test_with_nothing_held_out_it_is_trained_and_says_that_it_does_not_know_how_good_it_is(project):
+    made = attempt(project, little(validation_percent=0.0, epochs=1.0, learning_curve=True)).run()
+    facts, told = made_by(project, made).facts, report_of(project, made)
+    assert facts["accuracy"] is None and facts["held_out"] == 0 and facts["weights"] == "last" and facts["val_loss"] is None
+    assert told["accuracy"]["count"] == 0 and told["calibration"]["bins"] == [] and told["shown"] == {"worst": [], "best": [], "unsure": []}
+    assert told["accuracy_trained"]["count"] == 40 and told["length"]["longer_wins"]["people"]["share"] is None
+    assert any(e.code == "few_held_out" for e in made.of(Notice))
+
+
 def test_the_margin_pushes_rewards_apart_and_without_ties_they_are_left_out(project):
     near, far = (attempt(project, spec_of(epochs=2.0, margin=m, ties=m == 0, keep_best=False)).run() for m in (0.0, 3.0))
     margins = [a.of(Evaluation)[-1].values["val_margin"] for a in (near, far)]
