@@ -322,6 +322,9 @@ class _Maker:
         """{setting: {set of the library: name of its rows here}}; where the run does not say which rows are whose, all are the first's."""
         found: dict[str, dict[str, str]] = {}
         for stream, setting in ((s, taken_sets.FIELDS[s]) for s in kind.rows if s in taken_sets.FIELDS):
+            if stream in taken_sets.OF_PAIRS and spec.get(setting):
+                raise InputError(tr("{run} learned from pairs of the library: recipes do not take those along.", run=name),
+                                 tr("Write the recipe of the model it started from, or copy the project's folder instead."), code="pairs")
             ids = [id for id in dict.fromkeys(spec.get(setting) or ()) if SET.fullmatch(id)]
             if not ids:
                 continue
