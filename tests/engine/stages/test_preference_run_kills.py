@@ -121,11 +121,11 @@ def test_no_answer_that_is_on_the_disk_is_asked_for_again(project, monkeypatch):
 
 
 def test_local_models_are_asked_nothing_twice_after_a_kill(project):
-    """A real process, killed with -9 three times while it asks two servers."""
+    """A real process, killed with -9 in either half while it asks two servers."""
     with hostile(lambda n, body: ("slow", 0.02, f"First {body['seed']}.")) as one, \
             hostile(lambda n, body: ("slow", 0.02, f"Second {body['seed']}.")) as other:
         run = project.runs.create(spec(first=one.name, second=other.name, concurrency=2))
-        for wanted in (8, 22, COUNT + 15):
+        for wanted in (14, COUNT + 15):
             pid = launch.start(run, device="cpu")
             until = time.monotonic() + 60
             while one.asks + other.asks < wanted:
@@ -139,4 +139,4 @@ def test_local_models_are_asked_nothing_twice_after_a_kill(project):
     assert found.status == "done", run.log_tail()
     assert len(pairs(run.dir)) == COUNT and len({p.facts["row"] for p in pairs(run.dir)}) == COUNT
     again = sum(count - 1 for count in asked.values())
-    assert len(asked) == 2 * COUNT and again <= 3 * 2  # those that were under way at a kill
+    assert len(asked) == 2 * COUNT and again <= 2 * 2  # those that were under way at a kill
