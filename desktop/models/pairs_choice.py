@@ -18,6 +18,7 @@ from engine.training.tuning_plan import Load
 FEW, USUAL, MANY = 100, 300, 1_000
 """Labels under which a reward model is mostly luck; with which first ones are made; from which it gets good."""
 LETTERS_A_TOKEN = 4.0
+PREFERRED = ("dpo", "ppo")
 LOOKED_AT = ("pairs", "annotators", "least_strength")
 
 
@@ -53,8 +54,9 @@ class PairsChoice(TuningChoice):
                 own["pairs"] = tuple(s.id for s in self.sets if s.labelled)
 
     def first_model(self, models: Sequence[StartModel]) -> StartModel:
-        """The newest that answers."""
-        return next((m for m in models if m.chat), models[0])
+        """The newest that answers and was not tuned to preferences yet."""
+        answering = [m for m in models if m.chat] or list(models)
+        return next((m for m in answering if m.stage not in PREFERRED), answering[0])
 
     # the labels -------------------------------------------------------------------------------------------------------
 

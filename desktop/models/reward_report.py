@@ -180,7 +180,7 @@ def outcome_words(outcome: Mapping[str, Any]) -> str:
     return f"{words} " + tr("It took {time}.", time=duration(float(outcome.get("seconds") or 0)))
 
 
-def facts(outcome: Mapping[str, Any], state: RunState, report: RewardReport | None = None) -> list[tuple[str, str]]:
+def facts(outcome: Mapping[str, Any], state: RunState) -> list[tuple[str, str]]:
     """What was trained, as names and values."""
     if not outcome:
         return []
@@ -190,10 +190,6 @@ def facts(outcome: Mapping[str, Any], state: RunState, report: RewardReport | No
         found.append((tr("Ties among them"), number(int(outcome["ties"]))))
     if outcome.get("left_out"):
         found.append((tr("Left out"), number(int(outcome["left_out"]))))
-    if outcome.get("accuracy_before") is not None:
-        found.append((tr("Right before"), percent(float(outcome["accuracy_before"]), 1)))
-    if report is not None and (trained := Share.of(report.raw.get("accuracy_trained") or {})).share is not None:
-        found.append((tr("On its own pairs"), percent(trained.share or 0.0, 1)))
     if state.facts.get("scored"):
         found.append((tr("Scored, not labelled"), number(int(state.facts["scored"]))))
     found += [(tr("Method"), method), (tr("Trained parameters"), count(float(outcome.get("trainable") or 0)))]

@@ -49,9 +49,10 @@ def measures(stage: str, outcome: Mapping[str, Any]) -> list[Measure]:
         add(tr("Reward"), tr("of answers to held-out prompts"), "val_reward", 1, unit=tr("standard deviations"))
         add(tr("Length"), tr("of its answers"), "val_length", 0, unit=tr("tokens"))
     else:
-        add(tr("Prefers what people prefer"), tr("held-out pairs"), "accuracy", 1, share=True)
-        add(tr("Difference"), tr("how much clearer than before"), "margin", 1)
-        add(tr("Loss"), tr("held-out pairs"), "val_loss", -1)
+        simpo = outcome.get("loss") == "simpo"
+        add(tr("Better is likelier") if simpo else tr("Right direction"), tr("in held-out pairs"), "accuracy", 1, share=True)
+        add(tr("Difference"), tr("of the two, in held-out pairs"), "margin", 1)
+        add(tr("Loss"), tr("in held-out pairs"), "val_loss", -1)
     add(tr("General text"), tr("held-out text of the replay corpus"), "general_bpb", -1, unit=tr("bits per byte"))
     return found
 
@@ -74,7 +75,7 @@ def sentence(stage: str, outcome: Mapping[str, Any]) -> str:
         if length is not None and length.before and length.after > LONGER * length.before:
             words.append(tr("Its answers became much longer: the reward model may like length."))
     else:
-        share = known.get(tr("Prefers what people prefer"))
+        share = next((m for m in known.values() if m.share), None)
         if share is None:
             words.append(tr("No pair was held out, so what it gained is not measured."))
         elif outcome.get("loss") == "simpo":

@@ -401,7 +401,7 @@ class TuningChoice:
         if here is not None and here.measured_seconds:
             return title, tr("{time}, {memory}, measured", time=duration(here.measured_seconds),
                              memory=size(here.measured_memory))
-        return title, tr("about {time}, {memory} by formula", time=duration(plan.cost.seconds), memory=size(plan.cost.memory))
+        return title, tr("{time}, {memory} by formula", time=duration(plan.cost.seconds), memory=size(plan.cost.memory))
 
     def summary(self) -> list[tuple[str, str]]:
         """What will run, in names and values; empty while that is not known."""

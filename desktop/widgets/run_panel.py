@@ -299,10 +299,10 @@ class RunPanel(QWidget):
         self.which = Segments(theme, [(key, line.title) for key, line in self.lines.items()], view.curve.key,
                               name=tr("What the chart shows"), on_change=self._show_line) if view.more else None
         alone = view.held_out is None and view.second is None
-        self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=alone, lead=self.which)
+        self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=alone, lead=QWidget() if view.more else None)
         self._line = view.curve
         self.main_curve = self._curves_of(view.curve)
-        parts: list[Item] = [(self.chart, 3)]
+        parts: list[Item] = [row(self.which, "+") if self.which is not None else None, (self.chart, 3)]
         self.held_out: MetricChart | None = None
         self.second: MetricChart | None = None
         if view.second is not None and view.held_out is None:

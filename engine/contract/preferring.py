@@ -28,7 +28,7 @@ class PairsSpec(TuningSpec):
         help=tr("The model's context unless set."))
     too_long: Literal["leave_out", "cut_prompt"] = option("cut_prompt", label=tr("Longer ones"), group=PAIRS,
         help=tr("Pairs that do not fit: left out, or with the oldest turns of the prompt taken away until they fit."),
-        choices=(("cut_prompt", tr("Cut the prompt's beginning")), ("leave_out", tr("Leave out"))))
+        choices=(("cut_prompt", tr("Cut the prompt")), ("leave_out", tr("Leave out"))))
     validation_percent: float = option(10.0, label=tr("For validation"), unit="%", ge=0, le=50, group=PAIRS,
         help=tr("Pairs that are not trained on; all pairs of one prompt are on one side."))
     epochs: float = option(1.0, label=tr("Epochs"), gt=0, le=1000, group=SCHEDULE, help=tr("How often each pair is seen."))

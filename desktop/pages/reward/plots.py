@@ -30,7 +30,7 @@ class _Axes(Painted):
         metrics = QFontMetricsF(font)
         painter.setFont(font)
         left = max((metrics.horizontalAdvance(words) for _, words in y_ticks), default=0.0) + px(8)
-        self.room = QRectF(left, px(6), rect.width() - left - px(10), rect.height() - px(6) - metrics.height() - px(5))
+        self.room = QRectF(left, px(9), rect.width() - left - px(10), rect.height() - px(9) - metrics.height() - px(5))
         for y, words in y_ticks:
             at = self.place(self.low_x, y).y()
             painter.setPen(QPen(theme.colour("line"), 1))

@@ -4,7 +4,7 @@ buy, and the pairs on which it differs most, side by side. It is read in a threa
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from desktop.models.reward_report import KINDS, RewardReport, Share, Shown, facts
 from desktop.pages.reward.plots import CalibrationPlot, IntervalLine, LearningCurve, RewardHistogram
@@ -14,7 +14,7 @@ from desktop.widgets.bar import legend
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
 from desktop.widgets.flexible import Beside, Flexible
-from desktop.widgets.layout import Item, clear, col, row, show_if
+from desktop.widgets.layout import Item, clear, col, fixed, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Icon, Text, small
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SIDE = 328
 LONG = 1200
+NAMED = 104
 
 
 class Differences(Panel):
@@ -80,7 +81,8 @@ class Differences(Panel):
     def _say(self, pair: Shown) -> str:
         who = tr("labelled by {who}", who=pair.by) if pair.by else tr("labelled")
         strength = {1: tr("slightly better"), 2: tr("better"), 3: tr("much better")}.get(pair.strength, "")
-        words = tr("Difference {margin}", margin=f"{pair.margin:+.2f}".replace("-", "−"))
+        size = significant(abs(pair.margin), 2)
+        words = tr("{size} apart, as people see it", size=size) if pair.right else tr("{size} apart, the other way round", size=size)
         return ", ".join(w for w in (words, who, strength) if w)
 
     def _side(self, pair: Shown, chosen: bool) -> QWidget:
@@ -119,9 +121,9 @@ class Report(QWidget):
         self.loaded = report
         theme = self.theme
         self.differences = Differences(theme, report)
-        main = Gutter(row((self._agreement(report), 3), (self._calibration(report), 2), gap=12),
-                      row((self._rewards(report), 3), (self._length(report), 2), gap=12), self.differences)
-        side = Gutter(self._more(report), self._facts(report))
+        main = Gutter(_shared(self._agreement(report), self._calibration(report)), _shared(self._rewards(report), self._length(report)),
+                      self.differences)
+        side = Gutter(self._more(report), self._facts())
         self._body.layout().addWidget(Beside(theme, main, side, side_width=SIDE, least=300), 1)
 
     # parts ------------------------------------------------------------------------------------------------------------
@@ -135,21 +137,29 @@ class Report(QWidget):
         line = IntervalLine(theme, share.share, share.low, share.high, name=tr("Held-out accuracy: {words}", words=share.words))
         parts = report.by_strength if len(report.by_strength) > 1 else []
         people = report.by_annotator if len(report.by_annotator) > 1 else []
+        outcome: Any = self.state.facts.get("outcome") or {}
+        before = outcome.get("accuracy_before")
+        beside = [(name, s) for name, s in ((tr("Before training"), Share(before, None, None, 0)),
+                                            (tr("Pairs it learned"), Share.of(report.raw.get("accuracy_trained") or {})))
+                  if s.share is not None]
         return Panel(row(Text(tr("Agrees with your labels"), "section"), "+", small(tr("dashed: guessing"), "text3"), gap=10), head, line,
-                     Text(report.accuracy_words(), tone="text2", wrap=True), *self._lines(tr("By strength"), parts),
-                     *self._lines(tr("By who labelled"), people), "+", pad=(16, 12, 16, 14), gap=6)
+                     Text(report.accuracy_words(), tone="text2", wrap=True), *self._lines(tr("Beside it"), beside),
+                     *self._lines(tr("By strength"), parts), *self._lines(tr("By who labelled"), people), "+", pad=(16, 12, 16, 14), gap=6)
 
     def _lines(self, title: str, shares: Sequence[tuple[str, Share]]) -> list[Item]:
         if not shares:
             return []
         lines: list[Item] = [rule(), Text(title, "medium")]
         for name, share in shares:
-            label = small(name, elide=True)
-            label.setFixedWidth(self.theme.px(104))
-            value = small(tr("{share} of {count}", share=percent(share.share or 0), count=number(share.count)))
-            lines.append(row(label, (IntervalLine(self.theme, share.share, share.low, share.high, 16, name=f"{name} {share.words}"), 1),
-                             value, gap=8))
+            value = small(tr("{share} of {count}", share=percent(share.share or 0), count=number(share.count)) if share.count else
+                          percent(share.share or 0))
+            line = IntervalLine(self.theme, share.share, share.low, share.high, 16, name=f"{name} {share.words}")
+            lines.append(row(self._named(name), (line, 1), value, gap=8))
         return lines
+
+    def _named(self, name: str) -> QWidget:
+        """A name before a line, all of one width."""
+        return fixed(row(Text(name, "small", "text2", elide=True), gap=0), self.theme.px(NAMED))
 
     def _calibration(self, report: RewardReport) -> QWidget:
         plot = CalibrationPlot(self.theme, report.bins)
@@ -167,11 +177,9 @@ class Report(QWidget):
     def _length(self, report: RewardReport) -> QWidget:
         title, words, bad = report.length_words()
         wins = report.raw["length"]["longer_wins"]
-        lines = [row(small(name, elide=True), (IntervalLine(self.theme, s.share, s.low, s.high, 18, name=f"{name} {s.words}"), 1),
+        lines = [row(self._named(name), (IntervalLine(self.theme, s.share, s.low, s.high, 18, name=f"{name} {s.words}"), 1),
                      small(percent(s.share) if s.share is not None else "–"), gap=8)
                  for name, s in ((tr("People"), Share.of(wins["people"])), (tr("Reward model"), Share.of(wins["model"])))]
-        for line in lines:
-            line.layout().itemAt(0).widget().setFixedWidth(self.theme.px(92))
         return Panel(row(Icon(self.theme, "warn" if bad else "scale", "warn" if bad else "accent"), (Text(title, "section", wrap=True), 1),
                          gap=8),
                      Text(words, tone="text2", wrap=True), 4, small(tr("How often the longer answer wins")), *lines, "+",
@@ -186,9 +194,16 @@ class Report(QWidget):
                                 on_click=lambda: self.context.navigate("preference", order="unsure")), "+", gap=0),
                      pad=(16, 12, 16, 14), gap=6)
 
-    def _facts(self, report: RewardReport) -> QWidget:
+    def _facts(self) -> QWidget:
         outcome: Any = self.state.facts.get("outcome") or {}
-        return Panel(Text(tr("What was trained"), "section"), Facts(facts(outcome, self.state, report), gap=6), pad=(16, 12, 16, 14), gap=8)
+        return Panel(Text(tr("What was trained"), "section"), Facts(facts(outcome, self.state), gap=6), pad=(16, 12, 16, 14), gap=8)
+
+
+def _shared(wide: QWidget, narrow: QWidget) -> QWidget:
+    """Two panels beside one another, three to two, whatever their words are."""
+    for panel in (wide, narrow):
+        panel.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return row((wide, 3), (narrow, 2), gap=12)
 
 
 def cut(text: str) -> str:

@@ -104,6 +104,7 @@ class PromptsBody(WizardBody):
             notes.append(Note(self.theme, "warn", tr("Nothing holds it"), tr("Without a KL coefficient it moves wherever the reward model "
                               "is mistaken, and forgets how to write.")))
         fill(box, tuple(notes), 8)
+        show_if(self.notes, bool(notes))
 
     def _show_models(self) -> None:
         box = self.models.layout()

@@ -81,9 +81,10 @@ class Report(QWidget):
         self.measures = measures(stage, outcome)[:3]
         heads: Item = None
         if self.measures:
-            cells = [col(row(Text(m.title, "section", wrap=False), (small(m.what, elide=True), 1),
+            cells = [col(row((Text(m.title, "section", elide=True), 1),
                              Text(m.change, "medium", "ok" if m.good else "warn" if m.good is False else "text2"), gap=8),
-                         Moved(theme, m), small(m.unit, "text3") if m.unit else None, gap=2) for m in self.measures]
+                         Moved(theme, m), small(", ".join(w for w in (m.unit, m.what) if w), "text3", elide=True), gap=2)
+                     for m in self.measures]
             kl = outcome.get("kl")
             if kl is not None:
                 cells.append(col(row(Text("KL", "section"), (small(tr("an answer"), elide=True), 1), gap=8),

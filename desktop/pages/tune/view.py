@@ -65,7 +65,7 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
         words = ""
         if best is not None and value is not None:
             words = tr("best: step {step}, reward {value}", step=number(best.step), value=significant(value, 3)) if ppo else \
-                tr("best: step {step}, {value} of held-out pairs", step=number(best.step), value=percent(value, 1))
+                tr("best: step {step}, {value} right", step=number(best.step), value=percent(value, 1))
         if status == "done" and state.artifacts:
             return state.artifacts[-1], words
         kept = len([c for c in state.checkpoints if c.step > 0])

@@ -164,6 +164,7 @@ class PairsBody(WizardBody):
                               "is not known.")))
         notes += self.further_notes()
         fill(box, tuple(notes), 8)
+        show_if(self.warnings, bool(notes))
 
     def tie_words(self, count: int) -> str:
         if not count:
