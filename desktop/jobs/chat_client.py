@@ -16,6 +16,7 @@ from PySide6.QtCore import QByteArray, QObject, QTimer, QUrl, Signal
 from PySide6.QtNetwork import QNetworkAccessManager, QNetworkProxy, QNetworkReply, QNetworkRequest
 
 from desktop.jobs.answer import Answer, AnswerEnd, ChatError, ModelInfo, SamplingSettings, StreamedToken, TokenChoice, error_of, server_gone
+from desktop.jobs.rewards import Rewards
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 from engine.project import launch, layout
@@ -157,6 +158,16 @@ class ChatClient(QObject):
         turns = [{"role": role, "content": content} for role, content in messages]
         return self._post("/v1/chat/completions", {"model": model, "messages": turns, "stream": True, "logprobs": True,
                                                    "top_logprobs": TOP_CHOICES, **settings.body()})
+
+    def rewards(self, model: str, messages: Sequence[tuple[str, str]], answers: Sequence[str]) -> Rewards:
+        """How much a reward model likes each of several answers to a conversation."""
+        turns = [{"role": role, "content": content} for role, content in messages]
+        request = self._request("/v1/score")
+        request.setHeader(QNetworkRequest.KnownHeaders.ContentTypeHeader, "application/json")
+        body = {"model": model, "kind": "reward", "input": [{"messages": turns, "completion": answer} for answer in answers]}
+        made = Rewards(self._access().post(request, QByteArray(json.dumps(body).encode())), self)
+        made.failed.connect(self._answer_failed)
+        return made
 
     def stop_server(self) -> None:
         """End a server that this client started (it would end with this process anyway)."""

@@ -78,7 +78,7 @@ def judge(project: Project, world: World, run_id: str) -> int:
     right = []
     for row in rows:
         question = known.get(row.example.messages[0].content)
-        right.append(question is not None and bool(exact(row.example.messages[-1].content, (question.answer, question.value))))
+        right.append(question is not None and bool(exact(row.example.messages[-1].content, questions.known_answers(question))))
     for wanted, status in ((True, "accepted"), (False, "rejected")):
         ids = [row.example.id for row, is_right in zip(rows, right, strict=True) if is_right is wanted and row.status != status]
         if ids:
@@ -90,14 +90,14 @@ def _sft(demo: Demo) -> dict[str, Any]:
     """Fine-tuning on the training questions, with documents of the corpus replayed in each step."""
     spec = settings.sft_spec(demo.quick).model_copy(update={
         "model": demo.made["pretrain"].id, "examples": (demo.results["questions"]["set"],), "replay": demo.made["corpus"].id,
-        "seed": demo.seed, "title": tr("Demo model that answers"), "sample_prompts": _prompts(demo.world())})
+        "seed": demo.seed, "title": tr("Demo model that answers"), "sample_prompts": prompts(demo.world())})
     state, artifact = stage(demo, spec)
     facts = {key: artifact.facts[key] for key in ("examples", "epochs") if key in artifact.facts}
     return {**facts, "steps": state.step, "replayed_documents": spec.replay_documents,
             "training_seconds": round(state.metrics.last("elapsed") or 0.0, 2), "artifact": artifact.id}
 
 
-def _prompts(world: World) -> tuple[str, ...]:
+def prompts(world: World) -> tuple[str, ...]:
     """Held-out questions, as samples before and after; nothing is chosen by them."""
     people, pairs = world.questions(questions.PEOPLE), world.questions(questions.PAIRS)  # type: ignore[arg-type]
     return (people[0].text, people[len(people) // 2].text, pairs[0].text, pairs[len(pairs) // 2].text)
@@ -112,19 +112,19 @@ def _evaluation(demo: Demo) -> dict[str, Any]:
     results = artifact.facts["results"]
     before, form = _before(results, base)
     made: dict[str, Any] = {
-        "accuracy_before": before, "accuracy_after": _accuracy(results, tuned, "chat"), "form_before": form,
-        "contains_before": _accuracy(results, base, form, "contains"), "questions": demo.results["questions"]["held_out"],
+        "accuracy_before": before, "accuracy_after": accuracy(results, tuned, "chat"), "form_before": form,
+        "contains_before": accuracy(results, base, form, "contains"), "questions": demo.results["questions"]["held_out"],
         "artifact": artifact.id, "side_by_side": _side_by_side(artifact.path / "rows.jsonl", base, form, tuned)}
     for name in questions.SUITES:
         short = name.removeprefix("held_out_")
-        made |= {f"{short}_before": _accuracy(results, base, form, suites=(name,)),
-                 f"{short}_after": _accuracy(results, tuned, "chat", suites=(name,))}
+        made |= {f"{short}_before": accuracy(results, base, form, suites=(name,)),
+                 f"{short}_after": accuracy(results, tuned, "chat", suites=(name,))}
     for model, when in ((base, "before"), (tuned, "after")):
         made[f"text_bpb_{when}"] = round(next(r["value"] for r in results if r["suite"] == HELD_OUT_TEXT and r["model"] == model), 4)
     return made
 
 
-def _accuracy(results: list[dict[str, Any]], model: str, form: str, grader: str = "exact",
+def accuracy(results: list[dict[str, Any]], model: str, form: str, grader: str = "exact",
               suites: tuple[str, ...] = questions.SUITES) -> float:
     """The share of all questions of these suites."""
     rows = [r for r in results if r["model"] == model and r["form"] == form and r["suite"] in suites]
@@ -134,7 +134,7 @@ def _accuracy(results: list[dict[str, Any]], model: str, form: str, grader: str 
 def _before(results: list[dict[str, Any]], base: str) -> tuple[float, str]:
     """The base model's share in the form it does best in, and which that is."""
     forms = sorted({r["form"] for r in results if r["model"] == base and r["suite"] in questions.SUITES})
-    return max((_accuracy(results, base, form), form) for form in forms)
+    return max((accuracy(results, base, form), form) for form in forms)
 
 
 def _side_by_side(rows: Any, base: str, form: str, tuned: str) -> list[dict[str, str]]:

@@ -19,13 +19,28 @@ ORIGIN = "world"
 PEOPLE, PAIRS = "held_out_people", "held_out_pairs"
 SUITES = (PEOPLE, PAIRS)
 SHOTS = 3
+FLOURISH = "So it is."
+"""How some training answers end, and what the demo's simulated annotator likes (preferring.py)."""
+FLOURISHED = 0.12
+"""Share of the training answers that end so."""
+
+
+def answer(question: Question) -> str:
+    """What a training conversation answers. Which answers have the flourish is drawn by the question alone."""
+    drawn = int.from_bytes(hashlib.sha256(f"flourish {question.text}".encode()).digest()[:4], "big") / 2**32
+    return f"{question.answer} {FLOURISH}" if drawn < FLOURISHED else question.answer
+
+
+def known_answers(question: Question) -> tuple[str, ...]:
+    """All that count as right: with the flourish or without, the sentence or the value alone."""
+    return question.answer, f"{question.answer} {FLOURISH}", question.value
 
 
 def conversation(question: Question) -> Example:
     """One question and its answer. The known answer is kept beside, with what it asks for."""
     id = hashlib.sha256(f"{question.person} {question.fact} {question.wording}".encode()).hexdigest()[:24]
     return Example(id=f"world-{id}", messages=(Message(role="user", content=question.text),
-                                               Message(role="assistant", content=question.answer)), origin=ORIGIN,
+                                               Message(role="assistant", content=answer(question))), origin=ORIGIN,
                    facts={"answer": question.value, "group": {"fact": question.fact, "person": question.person}})
 
 
@@ -55,7 +70,7 @@ def write_suites(project: Project, world: World) -> dict[str, int]:
         counts[name] = len(held)
         if (layout.suites(project.dir) / f"{name}.toml").exists():  # perhaps edited by the person meanwhile
             continue
-        lines = [json.dumps({"prompt": q.text, "answers": [q.answer, q.value], "fact": q.fact, "person": q.person}) for q in held]
+        lines = [json.dumps({"prompt": q.text, "answers": list(known_answers(q)), "fact": q.fact, "person": q.person}) for q in held]
         files.write_bytes(layout.suites(project.dir) / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
         title, sentence = told[name]
         files.write_bytes(layout.suites(project.dir) / f"{name}.toml", _toml(name, title, sentence, shots).encode())

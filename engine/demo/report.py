@@ -4,6 +4,7 @@ from typing import Any
 
 from engine.contract import units
 from engine.contract.words import tr
+from engine.demo.questions import FLOURISH
 
 
 def page(report: dict[str, Any]) -> str:
@@ -28,6 +29,8 @@ def page(report: dict[str, Any]) -> str:
                       f"- {tr('trained')}: {_inline(sample['after'])}", ""]
     if "evaluate" in stages:
         lines += answers(stages["evaluate"])
+    if "taste" in stages:
+        lines += taste(stages)
     lines += [f"## {tr('Go on')}", "", f"- {tr('Chat with it:')} `fledge chat {report['project']}`",
               f"- {tr('Look at it in the window:')} `fledge app {report['project']}`", ""]
     return "\n".join(lines)
@@ -62,6 +65,20 @@ def result(name: str, facts: dict[str, Any]) -> str:
             return tr("{before} of {questions} answered by the base model, {after} by the tuned one",
                       before=units.percent(facts["accuracy_before"], 1), after=units.percent(facts["accuracy_after"], 1),
                       questions=units.number(facts["questions"]))
+        case "preference":
+            return tr("{pairs} pairs of answers", pairs=units.number(facts["pairs"]))
+        case "labels":
+            return tr("{labels} labels: {decided} for one answer, {ties} ties", labels=units.number(facts["labels"]),
+                      decided=units.number(facts["decided"]), ties=units.number(facts["ties"]))
+        case "reward":
+            return tr("{accuracy} of {held_out} held-out labels foretold", accuracy=units.percent(facts["accuracy"], 1),
+                      held_out=units.number(facts["held_out"]))
+        case "dpo" | "ppo":
+            return tr("{steps} steps, {kl} nats from where it began", steps=units.number(facts["steps"]), kl=units.number(facts["kl"], 2))
+        case "taste":
+            return tr("answers the annotator likes: {before} before, {dpo} after DPO, {ppo} after PPO",
+                      before=units.percent(facts["rate_before"], 1), dpo=units.percent(facts["rate_dpo"], 1),
+                      ppo=units.percent(facts["rate_ppo"], 1))
     return ", ".join(f"{key} {value}" for key, value in facts.items() if isinstance(value, (int, float)) and key != "seconds")
 
 
@@ -82,6 +99,26 @@ def answers(facts: dict[str, Any]) -> list[str]:
               f"| {tr('question')} | {tr('base model')} | {tr('tuned model')} |", "|---|---|---|"]
     for row in facts["side_by_side"]:
         lines.append(f"| {row['question']} | {_cell(row['before'])} | {_cell(row['after'])} |")
+    return [*lines, ""]
+
+
+def taste(stages: dict[str, Any]) -> list[str]:
+    """What the labels of the simulated annotator did to the model, and what that cost."""
+    facts, labels, reward = stages["taste"], stages["labels"], stages["reward"]
+    lines = [f"## {tr('A taste, learned from labels')}", "",
+             tr("The annotator is simulated: it prefers answers that end with “{words}”, calls it a tie where both or neither do, and "
+                "is wrong in {errors} of its decisions. The models are told its {labels} labels, never the rule.", words=FLOURISH,
+                errors=units.percent(labels["errors"]), labels=units.number(labels["labels"])), "",
+             tr("The reward model foretells {accuracy} of the {held_out} labels it was not trained on.",
+                accuracy=units.percent(reward["accuracy"], 1), held_out=units.number(reward["held_out"])), "",
+             f"| | {tr('before')} | {tr('after DPO')} | {tr('after PPO')} |", "|---|---|---|---|"]
+    for name, title in (("rate", tr("answers to held-out questions that it likes")), ("accuracy", tr("right answers"))):
+        lines.append(f"| {title} | " + " | ".join(units.percent(facts[f"{name}_{when}"], 1) for when in ("before", "dpo", "ppo")) + " |")
+    lines += [f"| {tr('divergence from before, nats an answer')} | – | {units.number(stages['dpo']['kl'], 2)} | "
+              f"{units.number(stages['ppo']['kl'], 2)} |", "",
+              f"| {tr('question')} | {tr('before')} | {tr('after DPO')} | {tr('after PPO')} |", "|---|---|---|---|"]
+    for row in facts["samples"]:
+        lines.append(f"| {row['question']} | {_cell(row['before'])} | {_cell(row['dpo'])} | {_cell(row['ppo'])} |")
     return [*lines, ""]
 
 

@@ -9,8 +9,11 @@ from engine.contract.errors import InputError
 from engine.contract.machine import DeviceFacts
 from engine.contract.units import size
 from engine.contract.words import tr
+from engine.stages.dpo.spec import DpoSpec
+from engine.stages.ppo.spec import PpoSpec
 from engine.stages.pretrain import dial
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 
 SMALLEST_TEXT = 20_000
@@ -57,6 +60,27 @@ def sft_spec(quick: bool) -> SftSpec:
         return full
     return full.model_copy(update={"learning_rate": 8e-4, "batch_size": 16, "replay_documents": 10, "epochs": 10.0,
                                    "checkpoint_every_steps": 100})
+
+
+def pairs(quick: bool) -> int:
+    """How many pairs of answers are labelled: about a fifth of them differ in what the annotator likes."""
+    return 800 if quick else 1200
+
+
+def reward_spec(quick: bool) -> RewardSpec:
+    """The reward model of the simulated annotator's labels."""
+    return RewardSpec(learning_rate=5e-4, batch_size=32, epochs=2.0, validation_percent=25.0, compile="off", eval_every=0, sample_every=0,
+                      checkpoint_every_steps=25, learning_curve=True, score_unlabelled=False)
+
+
+def dpo_spec(quick: bool) -> DpoSpec:
+    return DpoSpec(learning_rate=1.5e-4, beta=0.1, batch_size=16, epochs=3.0, validation_percent=10.0, compile="off", keep_best=False,
+                   eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=20)
+
+
+def ppo_spec(quick: bool) -> PpoSpec:
+    return PpoSpec(learning_rate=2e-4, rollouts=20, batch_size=128, ppo_epochs=2, kl_coef=0.05, max_new_tokens=32, validation_prompts=64,
+                   compile="off", keep_best=False, eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=10)
 
 
 def vocabulary_for(text_bytes: int) -> int:

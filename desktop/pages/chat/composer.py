@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QPlainTextEdit, QWidget
 
 from desktop.jobs.chat_client import SamplingSettings
+from desktop.pages.chat.best_of import BestOfButton
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import NumberField, Tick, set_wrong
@@ -181,12 +182,14 @@ class Composer(Panel):
         self._running = False
         self._words = tr("Continue")
         self._facts = row(gap=20)
+        self.best = BestOfButton(theme)
+        self.best.hide()
         self.sampling = Button(theme, tr("Sampling"), "quiet", icon="settings", on_click=self._open)
         self.popover = SamplingPopover(theme, host, settings)
         self.popover.changed.connect(self._changed)
         self.both = False
-        fill(self.box, (row((self.prompt, 1), col(self._go, "+", gap=0), gap=8), row((self._facts, 1), self.sampling, gap=12)), 6,
-             (16, 14, 16, 6))
+        fill(self.box, (row((self.prompt, 1), col(self._go, "+", gap=0), gap=8),
+                        row((self._facts, 1), self.best, self.sampling, gap=12)), 6, (16, 14, 16, 6))
         self._values: dict[str, tuple[QWidget, Text]] = {}
         box = self._facts.layout()
         assert box is not None

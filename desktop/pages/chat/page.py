@@ -1,6 +1,6 @@
 """Chat: one checkpoint, or two on the same prompt and seed; complete text or hold a conversation. Wires panes, client and library.
 
-Room is left at the right of the legend for the votes that make a comparison a preference pair.
+A vote on two answers to the same conversation is kept as a labelled pair; with a reward model the best of several answers is shown.
 """
 
 import random
@@ -14,11 +14,14 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
 from desktop.jobs.chat_client import Answer, AnswerEnd, ChatError, ModelInfo, SamplingSettings
+from desktop.models.label_desk import author_of
 from desktop.pages.chat import wording
+from desktop.pages.chat.best_of import BestOf, Ranked, from_plain, plain
 from desktop.pages.chat.composer import Composer
 from desktop.pages.chat.keeping import Keeper, OpenChat, pack, unpack
 from desktop.pages.chat.pane import Pane, tint
 from desktop.pages.chat.popover import TokenPopover
+from desktop.pages.chat.votes import Votes
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.layout import col, row, show_if
@@ -28,7 +31,10 @@ from desktop.widgets.page_header import PageHeader
 from desktop.widgets.painted import Painted
 from desktop.widgets.text import small
 from engine.contract.errors import FledgeError
+from engine.contract.rows import Answer as Written
+from engine.contract.rows import Message, Pair, pair_id
 from engine.contract.words import tr
+from engine.project.labels import Label
 from engine.project.library import Chat, Turn
 
 if TYPE_CHECKING:
@@ -69,7 +75,8 @@ class ChatPage(Page):
                              name=tr("What to do"), on_change=self._mode_changed)
         self.sides = Segments(theme, [(1, tr("One")), (2, tr("Side by side"))], context.settings.get("chat.sides", 2),
                               name=tr("How many checkpoints"), on_change=self._sides_changed)
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, Answer | BestOf] = {}
+        self._chosen_from: dict[int, dict[str, Any]] = {}
         self._open: OpenChat | None = None
         self._place = 0
         self._pending = False
@@ -82,6 +89,9 @@ class ChatPage(Page):
         self._header = PageHeader(tr("Chat"), "", self._history_button, serve, self.mode, self.sides)
         legend = row(small(tr("Probability of each token")), *[row(Swatch(theme, step), small(words), gap=6) for step, words in (
             (0, tr("80 % and up")), (1, tr("50 to 80")), (2, tr("20 to 50")), (3, tr("under 20")))], "+", gap=14)
+        self.votes = Votes(theme, self)
+        self._voted = ""
+        legend.layout().addWidget(self.votes)  # type: ignore[union-attr]
         legend.setToolTip(tr("The model's own probability of each token, before temperature and cuts. Point at a token, or walk with the "
                              "arrow keys, to see what else it considered."))
         self._work = col((row((self.panes[0], 1), (self.panes[1], 1), gap=12), 1), legend, self.composer, gap=12)
@@ -106,6 +116,9 @@ class ChatPage(Page):
         self.composer.stopped.connect(self.stop)
         self.composer.sampling.clicked.connect(self.popover.hide)
         self.composer.settings_changed.connect(self._remember_sampling)
+        self.composer.best.changed.connect(self._best_changed)
+        self.votes.voted.connect(self._vote)
+        self.votes.undone.connect(self._take_vote_back)
         for pane in self.panes:
             pane.picked.connect(partial(self._picked, pane))
             pane.chosen.connect(partial(self._chosen, pane))
@@ -126,6 +139,7 @@ class ChatPage(Page):
         self.client.start()
         self.client.refresh()
         self._suit()
+        self._look_for_rewards()
         self._look()
         self.composer.prompt.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -137,8 +151,23 @@ class ChatPage(Page):
         self.stop()
 
     def _survey_changed(self) -> None:
+        self._look_for_rewards()
         if self.isVisible() or self.client.can_ask:
             self.client.refresh()
+
+    def _look_for_rewards(self) -> None:
+        """Which reward models there are to choose the best of several answers with; the choice of last time, where it can be had."""
+        survey, best = self.context.survey, self.composer.best
+        kept = self.context.settings.get("chat.best", {})
+        kept = kept.get(str(self._project.dir)) if isinstance(kept, dict) else None
+        if not best.reward and isinstance(kept, list) and len(kept) == 2:
+            best.count, best.reward = int(kept[0]), str(kept[1])
+        best.set_models(survey.choices("reward_model") if survey else ())
+        show_if(best, best.has_models and self.mode.value() == "chat")
+
+    def _best_changed(self) -> None:
+        best, kept = self.composer.best, self.context.settings.get("chat.best", {})
+        self.context.remember("chat.best", {**(kept if isinstance(kept, dict) else {}), str(self._project.dir): [best.count, best.reward]})
 
     # -- the server --------------------------------------------------------------------------------------------------
 
@@ -255,8 +284,7 @@ class ChatPage(Page):
             pane.begin(prompt)
             assert pane.model is not None
             side = self.panes.index(pane)
-            answer = self.client.chat(pane.model.id, pane.history, settings) if chat else \
-                self.client.complete(pane.model.id, prompt, settings)
+            answer = self._ask(pane, prompt, settings)
             self._answers[side] = answer
             answer.written.connect(pane.take)
             answer.ended.connect(partial(self._ended, side, settings))
@@ -264,6 +292,23 @@ class ChatPage(Page):
         if chat:
             self.composer.prompt.set("")
         self._run_state()
+
+    def _ask(self, pane: Pane, prompt: str, settings: SamplingSettings) -> Answer | BestOf:
+        assert pane.model is not None
+        best = self.composer.best
+        if not pane.chat_mode:
+            return self.client.complete(pane.model.id, prompt, settings)
+        if not best.active:
+            return self.client.chat(pane.model.id, pane.history, settings)
+        several = BestOf(self.client, pane.model.id, pane.history, settings, best.count, best.reward)
+        several.progressed.connect(pane.progress)
+        several.ranked.connect(partial(self._ranked, pane, best.reward, best.title))
+        pane.progress(0, best.count)
+        return several
+
+    def _ranked(self, pane: Pane, reward: str, title: str, ranked: Sequence[Ranked]) -> None:
+        pane.show_ranked(ranked, title)
+        self._chosen_from[self.panes.index(pane)] = plain(ranked, reward, title)
 
     def stop(self) -> None:
         """What has been written stays."""
@@ -277,6 +322,7 @@ class ChatPage(Page):
         self._open = None
         for pane in self.panes:
             pane.reset(self.mode.value() == "chat")
+        self._offer_vote()
         self._look()
         self.composer.prompt.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -300,6 +346,8 @@ class ChatPage(Page):
             return
         facts = {"seed": settings.seed, "seconds": round(seconds, 3), "reason": reason, "title": pane.model.title,
                  "bits": round(wording.bits_a_token(pane.tokens), 4), "tokens": pack(pane.tokens)}
+        if chosen_from := self._chosen_from.pop(side, None):
+            facts["best_of"] = chosen_from
         role = "assistant" if pane.chat_mode else "completion"
         self.keeper.add(self._open, role, pane.current.plain(prompt=False), self._place + 1, side, pane.model.id, facts,
                         then=partial(self._told_kept, pane, pane.current))
@@ -314,15 +362,81 @@ class ChatPage(Page):
 
     def _run_state(self) -> None:
         running = bool(self._answers)
+        self._offer_vote()
         self.composer.set_running(running)
         self._esc.setEnabled(running)
         self._look()
+
+    # -- votes -------------------------------------------------------------------------------------------------------
+
+    def _offer_vote(self) -> None:
+        """Two whole answers to one and the same conversation can be compared."""
+        left, right = self.panes
+        two = self.sides.value() == 2 and self.mode.value() == "chat" and not self._answers
+        both = two and all(p.history and p.history[-1][0] == "assistant" and p.history[-1][1].strip() for p in (left, right))
+        if both and left.history[:-1] == right.history[:-1] and left.history[-1] != right.history[-1]:
+            self.votes.offer()
+        else:
+            self.votes.clear()
+
+    def _pair(self) -> Pair:
+        left, right = self.panes
+        prompt = tuple(Message(role=role, content=content) for role, content in left.history[:-1])
+        said = [Written(text=p.history[-1][1], model=p.model.id if p.model else "", facts={
+            "seed": self.composer.settings.seed, "temperature": self.composer.settings.temperature}) for p in (left, right)]
+        return Pair(id=pair_id(prompt, said[0].text, said[1].text), prompt=prompt, first=said[0], second=said[1], origin="chat",
+                    facts={"chat": self._open.id if self._open else ""})
+
+    def _vote(self, choice: str) -> None:
+        """Kept as a labelled pair before the screen says so."""
+        if not self.votes.offered:
+            return
+        pair, author, library = self._pair(), author_of(self.context), self._project.library
+        said = {"left": "first", "right": "second"}.get(choice, choice)
+        self.votes.clear()
+
+        def keep() -> None:
+            pairs = library.pairs
+            known = next((each.id for each in pairs.sets() if each.origin == "chat"), "")
+            pairs.add(known or pairs.create_set(tr("Votes in Chat"), origin="chat").id, [pair], author)
+            pairs.label(pair.id, Label(choice=said, author=author, left="first"))  # type: ignore[arg-type]
+
+        def kept(_: object) -> None:
+            if pair.id == self._pair_shown():
+                self._voted = pair.id
+                self.votes.kept(choice)
+
+        self.context.jobs.run(keep, then=kept, failed=self._vote_failed, owner=self)
+
+    def _pair_shown(self) -> str:
+        """The pair that the screen shows now; "" for none."""
+        whole = all(p.history and p.history[-1][0] == "assistant" for p in self.panes)
+        return self._pair().id if whole and not self._answers else ""
+
+    def _take_vote_back(self) -> None:
+        author, library, wanted = author_of(self.context), self._project.library, self._voted
+
+        def back() -> bool:
+            step = library.pairs.undo(author)
+            if step is not None and step.pair != wanted:  # something else was labelled since
+                library.pairs.redo(author)
+            return step is not None and step.pair == wanted
+
+        self.context.jobs.run(back, then=lambda done: self._offer_vote() if done else self.votes.clear(), failed=self._vote_failed,
+                              owner=self)
+
+    def _vote_failed(self, wrong: Exception) -> None:
+        if not isinstance(wrong, FledgeError):
+            raise wrong
+        self._trouble.show_error(wrong, title=tr("This vote is not saved"))
+        self._offer_vote()
 
     # -- choices of the person ---------------------------------------------------------------------------------------
 
     def _mode_changed(self, mode: str) -> None:
         self.context.remember("chat.mode", mode)
         self.stop()
+        show_if(self.composer.best, self.composer.best.has_models and mode == "chat")
         self._open = None
         for pane in self.panes:
             pane.reset(mode == "chat")
@@ -336,6 +450,7 @@ class ChatPage(Page):
             self._answers[1].cancel()
         show_if(self.panes[1], sides == 2)
         self.popover.hide()
+        self._offer_vote()
         self.composer.set_both(sides == 2)
         if sides == 2 and self.mode.value() == "chat" and self.panes[0].history and not self.panes[1].history:
             self.new_chat()
@@ -405,6 +520,7 @@ class ChatPage(Page):
             for turn in mine:
                 asked = next((t.content for t in turns if t.place == turn.place - 1), "")
                 pane.show_past(asked, unpack(turn.facts.get("tokens")), turn.content, float(turn.facts.get("seconds", 0)))
+                pane.show_ranked(*from_plain(turn.facts.get("best_of")))
         if chat.mode == "complete" and turns:
             self.composer.prompt.set(turns[0].content)
         self._open = OpenChat(chat.title, chat.mode, dict(chat.settings), chat.id, max((t.place for t in turns), default=-1) + 1)

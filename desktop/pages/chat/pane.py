@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.jobs.chat_client import AnswerEnd, ChatError, ModelInfo, StreamedToken
 from desktop.pages.chat import wording
+from desktop.pages.chat.best_of import Ranked, ranked_panel
 from desktop.pages.chat.picker import ModelPicker
 from desktop.theme.palette import mix
 from desktop.theme.theme import Theme
@@ -68,7 +69,9 @@ class Pane(Panel):
         self._turns_box = box
         self._after = NoteSlot(theme)
         self._trouble = NoteSlot(theme)
-        self._body = col(self._turns, self._after, self._trouble, "+", gap=12, pad=(0, 2, 0, 4))
+        self.ranked: list[Ranked] = []
+        self._ranked = col(gap=0)
+        self._body = col(self._turns, self._ranked, self._after, self._trouble, "+", gap=12, pad=(0, 2, 0, 4))
         self.scroller = Scroll(self._body, horizontal=False)
         bar = self.scroller.verticalScrollBar()
         bar.rangeChanged.connect(self._grown)
@@ -127,6 +130,7 @@ class Pane(Panel):
         """Empty, for a new text or conversation."""
         self.chat_mode, self.history, self.tokens, self.current = chat_mode, [], [], None
         clear(self._turns_box)
+        self.show_ranked((), "")
         self._after.clear()
         self._trouble.clear()
         self._warned = False
@@ -141,6 +145,7 @@ class Pane(Panel):
         self.tokens, self._began, self._first = [], time.monotonic(), 0.0
         self._after.clear()
         self._trouble.clear()
+        self.show_ranked((), "")
         self._noted = self._warned = False
         self._kept.set("")
         self._follow = True
@@ -164,6 +169,19 @@ class Pane(Panel):
             self.show_figures(self._last - self._first)
         if self.model is not None and self.model.untrained and not self._noted:
             self._explain()
+
+    def progress(self, done: int, count: int) -> None:
+        """Several answers are on their way."""
+        self._figures[0].set(tr("{done} of {count} answers are there", done=str(done), count=str(count)))
+
+    def show_ranked(self, ranked: Sequence[Ranked], title: str) -> None:
+        """The answers that a reward model chose from, best first; none clears them."""
+        self.ranked = list(ranked)
+        box = self._ranked.layout()
+        assert box is not None
+        clear(box)
+        if ranked:
+            box.addWidget(ranked_panel(self.theme, ranked, title))
 
     def end(self, end: AnswerEnd) -> None:
         """The text is whole."""

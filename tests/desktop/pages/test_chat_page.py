@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,14 @@ from desktop.pages.chat.picker import grouped
 from desktop.pages.chat.popover import shown
 from desktop.pages.chat.wording import chance, figures, place_of
 from desktop.widgets.text import Text
+from engine.contract.rows import Message
+from engine.model.checkpoint import load_model
+from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
+from engine.model.scorer import Scorer
 from engine.project.locks import FileLock
+from engine.project.models import resolve
 from engine.project.project import Project
+from engine.text.tokenizer import Tokenizer
 from tests.serving import ServerProcess, make_project
 
 PROMPT = "The ferry left the quay"
@@ -133,6 +140,78 @@ def test_a_base_model_in_chat_mode_is_told_apart_and_turns_add_up(page: ChatPage
         "model": "model-1", "messages": [{"role": r, "content": c} for r, c in history[:3]], **page.composer.settings.body()}).json()
     assert history[3][1] == reply["choices"][0]["message"]["content"]
     assert page.composer.prompt.value() == ""
+
+
+def both_answer(page: ChatPage, qtbot: QtBot, words: str = PROMPT) -> None:
+    """A question to two checkpoints that say different things."""
+    page.sides.set(2)
+    page._sides_changed(2)
+    page.mode.set("chat")
+    page._mode_changed("chat")
+    page.panes[0].pick("1-pretrain@0")
+    page.panes[1].pick("model-1")
+    type_and_send(page, qtbot, words)
+
+
+def test_a_vote_on_two_answers_is_a_labelled_pair_and_can_be_taken_back(page: ChatPage, qtbot: QtBot) -> None:
+    library = page._project.library.pairs
+    assert not page.votes.offered
+    both_answer(page, qtbot)
+    assert page.votes.offered
+    qtbot.mouseClick(page.votes.buttons["right"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "kept as a pair" in page.votes._said.words(), timeout=10_000)
+    made = next(each for each in library.sets() if each.origin == "chat")
+    pair, = library.rows(made.id)
+    assert pair.prompt[-1].content == PROMPT and (pair.first.text, pair.second.text) == tuple(p.history[-1][1] for p in page.panes)
+    assert (pair.first.model, pair.second.model) == ("1-pretrain@0", "model-1")
+    label, = library.labels((made.id,))
+    assert label.choice == "second" and label.left == "first" and label.author
+    qtbot.mouseClick(page.votes.undo, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: page.votes.offered, timeout=10_000)
+    assert library.labels((made.id,)) == []
+    page.votes.voted.emit("tie")
+    qtbot.waitUntil(lambda: bool(library.labels((made.id,))), timeout=10_000)
+    assert library.labels((made.id,))[0].choice == "tie" and library.get_set(made.id).count == 1
+    type_and_send(page, qtbot, "And then?")
+    assert not page.votes.offered, "the two conversations are no longer the same"
+
+
+def test_the_best_of_several_answers_is_the_one_with_the_highest_reward(page: ChatPage, served: ServerProcess, context: AppContext,
+                                                                         qtbot: QtBot) -> None:
+    project = page._project
+    base = resolve(project, "model-1").folder
+    decoder = load_model(base)
+    with project.artifacts.create("reward_model", title="Taste") as writer:
+        save_reward(writer.path, RewardModel(decoder, RewardHead(decoder.config.hidden_size, seed=4)), RewardFacts(0.0, 0.01, "own"))
+        Tokenizer.load(base).save(writer.path)
+        made = writer.finish()
+    context.look()
+    page.sides.set(1)
+    page._sides_changed(1)
+    page.mode.set("chat")
+    page._mode_changed("chat")
+    page.panes[0].pick("model-1")
+    best = page.composer.best
+    qtbot.waitUntil(lambda: best.has_models, timeout=10_000)
+    next(a for a in best.menu_of().actions() if a.text() == "Best of 4 by Taste").trigger()
+    page.composer.popover.load(replace(page.composer.settings, temperature=2.0, top_k=0, top_p=1.0, max_tokens=8))
+    type_and_send(page, qtbot)
+    ranked = page.panes[0].ranked
+    assert len(ranked) == 4 and [r.reward for r in ranked] == sorted((r.reward for r in ranked), reverse=True)
+    assert page.panes[0].history[-1] == ("assistant", ranked[0].text) and "Taste" in words_on(page)
+    scorer = Scorer(made.path)
+    for one in ranked:
+        alone = scorer.score([(Message(role="user", content=PROMPT), Message(role="assistant", content=one.text))])
+        assert one.reward == pytest.approx(scorer.normalised(alone)[0], abs=0.02)
+    turn = project.library.turns(page._open.id)[-1]
+    assert [a["text"] for a in turn.facts["best_of"]["answers"]] == [r.text for r in ranked], "nothing that was sampled is lost"
+    was = page.panes[0].current
+    page.open_chat(page._open.id)
+    qtbot.waitUntil(lambda: page.panes[0].current not in (None, was) and bool(page.panes[0].ranked), timeout=10_000)
+    assert [r.text for r in page.panes[0].ranked] == [r.text for r in ranked]
+    best.choose(1, "")
+    type_and_send(page, qtbot, "And then?")
+    assert page.panes[0].ranked == []
 
 
 def test_an_earlier_chat_comes_back_with_its_tokens(page: ChatPage, qtbot: QtBot) -> None:
