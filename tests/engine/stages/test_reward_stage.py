@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -262,3 +263,30 @@ def test_it_can_be_compiled(project):
     made = attempt(project, little(compile="on", epochs=1.0)).run()
     assert made.facts()["compiled"] or any(e.code == "compile_failed" for e in made.of(Notice))
     assert math.isfinite(made_by(project, made).facts["val_loss"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(project, tmp_path):
+    spec = little(epochs=2.0, eval_every=0, micro_batch_size=4, batch_size=7)
+    alone = attempt(project, spec).run()
+    run_id = project.runs.create(spec).id
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import os, sys, torch\n"
+        f"sys.path[:0] = {[str(Path(__file__).parents[3])]!r}\n"
+        "from pathlib import Path\n"
+        "from engine.contract.context import RunContext\n"
+        "from engine.project import layout\n"
+        "from engine.stages.reward.run import run\n"
+        "from engine.stages.reward.spec import RewardSpec\n"
+        "torch.set_num_threads(1)\n"
+        f"project, spec = Path({str(project.dir)!r}), RewardSpec.model_validate_json({spec.model_dump_json()!r})\n"
+        f"context = RunContext(run_dir=layout.run(project, {run_id!r}), project_dir=project, run_id={run_id!r}, seed=spec.seed,\n"
+        "                     rank=int(os.environ['RANK']), world_size=2)\n"
+        "run(spec, context)\n")
+    made = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)],
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200)
+    assert made.returncode == 0, made.stderr[-3000:]
+    one, two = (next(a for a in project.artifacts.list("reward_model") if a.run == id) for id in (alone.context.run_id, run_id))
+    for name in ("accuracy", "reward_mean", "reward_std", "val_loss"):
+        assert two.facts[name] == pytest.approx(one.facts[name], abs=1e-4)
