@@ -193,7 +193,7 @@ def kind_words(node: Node) -> str:
             (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
             RUN: tr("run without a result"), "export": tr("export"), "examples": tr("generated examples"),
-            "evaluation": tr("evaluation")}.get(node.kind, node.kind)
+            "evaluation": tr("evaluation"), "pairs": tr("pairs of answers"), "reward_model": tr("reward model")}.get(node.kind, node.kind)
 
 
 def deleted_words(node: Node) -> str:
@@ -334,7 +334,8 @@ def shares(usage: DiskUsage, graph: Lineage) -> list[Share]:
     for id, bytes_ in usage.artifacts.items():
         sums.setdefault(id.rpartition("-")[0], []).append(bytes_)
     words = {"corpus": tr("Corpora"), "tokenizer": tr("Tokenizers"), "tokens": tr("Corpora in tokens"), "model": tr("Models"),
-             "export": tr("Receipts of exports"), "examples": tr("Generated examples"), "evaluation": tr("Evaluations")}
+             "export": tr("Receipts of exports"), "examples": tr("Generated examples"), "evaluation": tr("Evaluations"),
+             "pairs": tr("Pairs of answers"), "reward_model": tr("Reward models")}
     found = [Share(words.get(kind, kind), number(len(each)), sum(each)) for kind, each in sums.items()]
     found.append(Share(tr("Checkpoints"), number(len(usage.checkpoints)), sum(usage.checkpoints.values())))
     found.append(Share(tr("Logs and curves of runs"), number(len(usage.runs)), sum(usage.runs.values())))

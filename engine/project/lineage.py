@@ -49,7 +49,7 @@ ORIGIN = ("sources", "source", "folder", "pipeline", "to", "out")
 """Settings that say where something came from outside the project, or went to: two that differ in them never stand for one another."""
 WORDS = ("title", "name", "licence", "out")
 """Settings that hold the person's words, whatever these look like."""
-NAMED = ("model", "evaluation", "examples")
+NAMED = ("model", "evaluation", "examples", "pairs", "reward_model")
 """Kinds whose title is made up by their stage where the person gave none, and nothing from outside did: such a title is no name."""
 OF_PROJECT = "project:"
 """How a setting that may name other programs' models begins where it names one of this project."""
