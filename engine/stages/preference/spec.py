@@ -27,7 +27,8 @@ class PreferenceSpec(Spec):
         help=tr("Beginnings of documents, which the models continue or are asked about."))
     beginning: int = option(400, label=tr("Length of a beginning"), unit=tr("characters"), ge=20, le=100_000, advanced=True, group=PROMPTS,
         help=tr("It ends with a paragraph, a sentence or a word."))
-    corpus_prompt: str = option(tr("Continue this text:\n\n{text}", text="{text}"), label=tr("Asked of documents"), advanced=True, group=PROMPTS,
+    corpus_prompt: str = option(
+        tr("Continue this text:\n\n{text}", text="{text}"), label=tr("Asked of documents"), advanced=True, group=PROMPTS,
         help=tr("{text} stands for the beginning of the document.", text="{text}"))
     system: str = option("", label=tr("System prompt"), advanced=True, group=PROMPTS,
         help=tr("Put before prompts that have none."))
@@ -61,7 +62,8 @@ class PreferenceSpec(Spec):
         if not (self.examples or self.files or self.corpus or any(p.strip() for p in self.prompts)):
             found.append(Problem("examples", tr("There are no prompts."), tr("Choose instruction data, a file or a corpus, or type some.")))
         if self.corpus and "{text}" not in self.corpus_prompt:
-            found.append(Problem("corpus_prompt", tr("The place for the document is missing."), tr("Write {text} where it belongs.", text="{text}")))
+            found.append(Problem("corpus_prompt", tr("The place for the document is missing."),
+                                 tr("Write {text} where it belongs.", text="{text}")))
         if not self.first:
             found.append(Problem("first", tr("No model was chosen to answer."), tr("Choose a checkpoint or a local model.")))
         if (not self.second or self.second == self.first) and not self.first_temperature and not self.second_temperature:
