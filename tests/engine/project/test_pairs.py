@@ -403,7 +403,9 @@ def test_guidelines_keep_their_versions(pairs: Pairs) -> None:
 
 def test_a_hundred_thousand_pairs_are_added_and_the_next_card_comes_at_once(pairs: Pairs) -> None:
     set_id = pairs.create_set("large").id
-    rows = [pair(str(n), "answer " * 20, f"other {n} " * 10) for n in range(100_000)]
+    prompt, first = (Message(role="user", content="What is it? " * 5),), Answer(text="answer " * 20)
+    rows = [Pair.model_construct(id=f"{n * 2654435761 % 2**32:032x}", prompt=prompt, first=first, origin="", facts={},
+                                 second=Answer.model_construct(text=f"other {n} " * 10, model="", facts={})) for n in range(100_000)]
     began = time.process_time()
     assert pairs.add(set_id, rows, "Ada") == 100_000
     assert time.process_time() - began < 5  # 20,000 pairs a second
