@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.benchmarks.sft_speed import LORA, Turns, _answer
 
-CONTEXT, VOCAB, PAIRS = 512, 8192, 256
+CONTEXT, VOCAB, PAIRS = 512, 8192, 96
 WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
 BATCH = 8
 SIDES = ("ours", "TRL", "TRL, precomputed", "TRL, precomputed, by length")
