@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog
 
 from desktop.context import AppContext
 from desktop.models import pair_sources
@@ -310,6 +310,8 @@ class PreferencePage(Page):
         sets = self._sets or []
         self._header.set_actions(*self._actions("start"))
         none = self._sets is not None and not sets
+        if sets and not self.start.isAncestorOf(QApplication.focusWidget() or self):
+            QTimer.singleShot(0, self, self.start.take_focus)
         show_if(self.start, bool(sets))
         show_if(self._empty_place, none)
         if none:

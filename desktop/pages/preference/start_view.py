@@ -4,7 +4,7 @@ this machine could become pairs."""
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
@@ -80,6 +80,11 @@ class StartView(QWidget):
         for i, one in enumerate(self.table.rows_model.rows):
             if one.id == id:
                 self.table.select(i)
+
+    def take_focus(self) -> None:
+        """The keyboard goes on from the sets: Enter labels."""
+        if self.isVisible():
+            self.table.setFocus(Qt.FocusReason.MouseFocusReason)
 
     def set_sources(self, found: Sequence[Found]) -> None:
         """What could become pairs: votes, losing answers."""
