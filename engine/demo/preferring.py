@@ -73,7 +73,7 @@ def _reward(demo: Demo) -> dict[str, Any]:
 def _dpo(demo: Demo) -> dict[str, Any]:
     spec = settings.dpo_spec(demo.quick).model_copy(update={
         "model": demo.made["sft"].id, "pairs": (demo.results["preference"]["set"],), "seed": demo.seed,
-        "title": tr("Demo model after DPO"), "sample_prompts": answering.prompts(demo.world())})
+        "replay": demo.made["corpus"].id, "title": tr("Demo model after DPO"), "sample_prompts": answering.prompts(demo.world())})
     state, artifact = stage(demo, spec)
     return {"steps": state.step, "kl": artifact.facts.get("kl"), "artifact": artifact.id}
 

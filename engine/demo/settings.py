@@ -74,11 +74,14 @@ def reward_spec(quick: bool) -> RewardSpec:
 
 
 def dpo_spec(quick: bool) -> DpoSpec:
-    return DpoSpec(learning_rate=1.5e-4, beta=0.1, batch_size=16, epochs=3.0, validation_percent=10.0, compile="off", keep_best=False,
-                   eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=20)
+    """DPO on the annotator's labels. Its loss alone makes the end of every answer less likely, since the rejected ones end sooner, and the
+    model runs on (measured: right answers fall from 91 to 56 %); the chosen answers' own loss and some text of the corpus hold it."""
+    return DpoSpec(learning_rate=1.5e-4, beta=0.1, sft_weight=1.0, batch_size=16, epochs=5.0, replay_documents=4, validation_percent=10.0,
+                   compile="off", keep_best=False, eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=20)
 
 
 def ppo_spec(quick: bool) -> PpoSpec:
+    """PPO with the reward model: as many rounds as take the taste far and the facts not (measured)."""
     return PpoSpec(learning_rate=2e-4, rollouts=20, batch_size=128, ppo_epochs=2, kl_coef=0.05, max_new_tokens=32, validation_prompts=64,
                    compile="off", keep_best=False, eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=10)
 

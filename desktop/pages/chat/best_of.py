@@ -3,6 +3,7 @@
 What it is for: to see what a reward model likes before a policy is trained with it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -132,11 +133,13 @@ def from_plain(raw: Any) -> tuple[list[Ranked], str]:
 def ranked_panel(theme: Theme, ranked: Sequence[Ranked], title: str) -> QWidget:
     """All answers with their rewards, the chosen one first."""
     lines: list[QWidget] = []
-    for place, one in enumerate(ranked):
+    times = Counter(one.text for one in ranked)
+    for place, one in enumerate({one.text: one for one in reversed(ranked)}[text] for text in times):
         worth = fixed(Text(number(one.reward, 2), "strong" if place == 0 else "body", "accent" if place == 0 else "text2"),
                       theme.px(REWARD_WIDTH))
         said = Text(" ".join(one.text.split()) or tr("nothing"), "body", "" if place == 0 else "text2", wrap=True, select=True)
-        line = row(worth, (said, 1), gap=10)
+        often = times[one.text]
+        line = row(worth, (said, 1), small(tr("{count} times", count=str(often)) if often > 1 else ""), gap=10)
         line.setAccessibleName(tr("Reward {reward}: {answer}", reward=number(one.reward, 2), answer=one.text[:200]))
         lines.append(line)
     note = small(tr("Rewards are in spreads of the answers {model} was trained on. The first is the answer above.", model=title), wrap=True)

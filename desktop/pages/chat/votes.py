@@ -33,6 +33,7 @@ class Votes(QWidget):
         layout = box.layout()
         assert layout is not None
         self.setLayout(layout)
+        self.setMinimumHeight(self._asked.sizeHint().height())  # so that nothing jumps when the buttons come
         self._keys = []
         for choice, keys in KEYS.items():
             shortcut = QShortcut(QKeySequence(keys), host, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
