@@ -394,6 +394,29 @@ def test_a_library_of_the_third_version_is_upgraded_after_a_backup(tmp_path: Pat
     new.close()
 
 
+@pytest.mark.parametrize(("large", "table", "refused"), [(False, "pair_texts", True), (True, "pair_texts", False), (True, "labels", True)])
+def test_a_large_library_opens_without_reading_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool, table: str,
+                                                        refused: bool) -> None:
+    project = Project.create(tmp_path / "p")
+    library = project.library
+    library.pairs.add(library.pairs.create_set("a").id, [pair(str(n)) for n in range(300)])
+    for one in library.pairs.rows("pair-set-1", count=300):
+        say(library.pairs, one, "first")
+    ((root,),) = library.db.execute("select rootpage from sqlite_master where name = ?", [table]).fetchall()
+    (size,) = library.db.execute("pragma page_size").fetchone()
+    library.close()
+    with open(layout.library_file(project.dir), "r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * 100)
+    if large:
+        monkeypatch.setattr(migrations, "LARGE", 0)
+    if refused:
+        with pytest.raises(Corrupt):
+            Library(project.dir)
+    else:
+        Library(project.dir).close()
+
+
 def test_guidelines_keep_their_versions(pairs: Pairs) -> None:
     assert pairs.guidelines().markdown == "" and pairs.set_guidelines("").number == 0
     assert pairs.set_guidelines("# Be fair", "Ada").number == 1 and pairs.set_guidelines("# Be fair", "Ben").author == "Ada"
