@@ -45,7 +45,7 @@ def test_a_method_is_measured_with_what_the_reference_takes(project, more):
 
 def test_the_learning_rate_is_a_share_of_fine_tunings_unless_set(project):
     spec = spec_of(project, learning_rate=None)
-    assert rate_of(spec, 160, 2048) == RATE_SHARE * learning_rate("full", 160, 2048)
+    assert rate_of(spec, 160, 2048) == RATE_SHARE["full"] * learning_rate("full", 160, 2048)
     assert rate_of(spec_of(project, learning_rate=0.5), 160, 2048) == 0.5
     assert rate_of(spec.model_copy(update={"method": "lora"}), 160, 2048) > rate_of(spec, 160, 2048)
 
