@@ -24,6 +24,7 @@ class Measure:
     good: bool | None = None
     share: bool = False
     unit: str = ""
+    key: str = ""
 
     def words(self, value: float) -> str:
         return percent(value, 1) if self.share else significant(value, 3)
@@ -32,7 +33,7 @@ class Measure:
     def change(self) -> str:
         moved = self.after - self.before
         if self.share:
-            return tr("{points} points", points=f"{100 * moved:+.1f}".replace("-", "−"))
+            return tr("{points} points", points=f"{100 * moved:+.{0 if abs(moved) >= 0.1 else 1}f}".replace("-", "−"))
         return f"{moved:+.3g}".replace("-", "−")
 
 
@@ -44,14 +45,14 @@ def measures(stage: str, outcome: Mapping[str, Any]) -> list[Measure]:
         before, after = outcome.get(f"{key}_before"), outcome.get(f"{key}_after")
         if before is not None and after is not None:
             good = None if not better or before == after else (after > before) == (better > 0)
-            found.append(Measure(title, what, float(before), float(after), good, share, unit))
+            found.append(Measure(title, what, float(before), float(after), good, share, unit, key))
     if stage == "ppo":
-        add(tr("Reward"), tr("of answers to held-out prompts"), "val_reward", 1, unit=tr("standard deviations"))
-        add(tr("Length"), tr("of its answers"), "val_length", 0, unit=tr("tokens"))
+        add(tr("Reward"), tr("standard deviations"), "val_reward", 1)
+        add(tr("Length"), tr("tokens an answer"), "val_length", 0)
     else:
         simpo = outcome.get("loss") == "simpo"
         add(tr("Better is likelier") if simpo else tr("Right direction"), tr("in held-out pairs"), "accuracy", 1, share=True)
-        add(tr("Difference"), tr("of the two, in held-out pairs"), "margin", 1)
+        add(tr("Difference"), tr("of rewards, held out"), "margin", 1)
         add(tr("Loss"), tr("in held-out pairs"), "val_loss", -1)
     add(tr("General text"), tr("held-out text of the replay corpus"), "general_bpb", -1, unit=tr("bits per byte"))
     return found

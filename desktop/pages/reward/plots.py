@@ -18,7 +18,7 @@ class _Axes(Painted):
     """A frame with horizontal hairlines and names; `place` puts a value on it."""
 
     def __init__(self, theme: Theme, height: int = TALL) -> None:
-        super().__init__(theme, 200, height)
+        super().__init__(theme, 170, height)
         self.low_x, self.high_x, self.low_y, self.high_y = 0.0, 1.0, 0.0, 1.0
 
     def sizeHint(self) -> QSize:
@@ -163,13 +163,13 @@ class IntervalLine(Painted):
 
     def __init__(self, theme: Theme, share: float | None, low: float | None, high: float | None, height: int = 22, chance: float = 0.5,
                  name: str = "") -> None:
-        super().__init__(theme, 90, height)
+        super().__init__(theme, 56, height)
         self.share, self.low, self.high, self.chance = share, low, high, chance
         self.setAccessibleName(name)
 
     def draw(self, painter: QPainter, rect: QRectF) -> None:
         theme, px, y = self.theme, self.theme.px, rect.center().y()
-        left, wide = px(4), rect.width() - 2 * px(4)
+        left, wide = px(6), rect.width() - 2 * px(6)
         painter.setPen(QPen(theme.colour("line"), px(2)))
         painter.drawLine(QPointF(left, y), QPointF(left + wide, y))
         at = left + wide * self.chance

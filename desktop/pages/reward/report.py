@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SIDE = 328
 LONG = 1200
-NAMED = 104
+NAMED = 92
 
 
 class Differences(Panel):
@@ -50,7 +50,7 @@ class Differences(Panel):
         self._words = small(wrap=True)
         self._prompt = Text("", "medium", wrap=True, select=True)
         self._answers = col(gap=0)
-        super().__init__(row(Text(tr("Look at its judgements"), "section"), "+", self.which, 8, self.before, self.where, self.after, gap=8),
+        super().__init__(row(Text(tr("Judgements"), "section"), "+", self.which, 8, self.before, self.where, self.after, gap=8),
                          self._words, self._prompt, self._answers, pad=(16, 12, 16, 14), gap=8)
         self._turn(0)
 
@@ -124,7 +124,7 @@ class Report(QWidget):
         main = Gutter(_shared(self._agreement(report), self._calibration(report)), _shared(self._rewards(report), self._length(report)),
                       self.differences)
         side = Gutter(self._more(report), self._facts())
-        self._body.layout().addWidget(Beside(theme, main, side, side_width=SIDE, least=300), 1)
+        self._body.layout().addWidget(Beside(theme, main, side, side_width=SIDE, least=260), 1)
 
     # parts ------------------------------------------------------------------------------------------------------------
 

@@ -3,15 +3,16 @@ PPO also its last answers with their rewards."""
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from desktop.models.finetune_report import outcome_of
 from desktop.models.tune_report import Measure, facts, measures
 from desktop.theme.theme import Theme
 from desktop.widgets.before_now import BeforeNow
+from desktop.widgets.buttons import Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside, Poured
-from desktop.widgets.layout import Item, Scroll, col, row
+from desktop.widgets.flexible import Beside, Flexible, Poured
+from desktop.widgets.layout import Scroll, col, row
 from desktop.widgets.painted import Painted
 from desktop.widgets.panel import Panel
 from desktop.widgets.run_panel import Heard
@@ -28,7 +29,7 @@ class Moved(Painted):
     """A value before and after on one line: a hollow dot, an arrow, a full dot, with their numbers; zero (or one half) is marked."""
 
     def __init__(self, theme: Theme, measure: Measure) -> None:
-        super().__init__(theme, 160, TALL)
+        super().__init__(theme, 104, TALL)
         self.measure = measure
         self.setAccessibleName(tr("{title}: {before} before, {after} after", title=measure.title, before=measure.words(measure.before),
                                   after=measure.words(measure.after)))
@@ -73,33 +74,48 @@ class Moved(Painted):
 
 
 class Report(QWidget):
-    """Of a run that is done. What was not measured is not shown. `answers` are PPO's rollouts."""
+    """Of a run that is done. What was not measured is not shown. `rollouts` are PPO's answers with their rewards."""
 
     def __init__(self, theme: Theme, stage: str, state: RunState, rollouts: Heard | None = None) -> None:
         super().__init__()
         outcome = outcome_of(state)
-        self.measures = measures(stage, outcome)[:3]
-        heads: Item = None
-        if self.measures:
-            cells = [col(row((Text(m.title, "section", elide=True), 1),
-                             Text(m.change, "medium", "ok" if m.good else "warn" if m.good is False else "text2"), gap=8),
-                         Moved(theme, m), small(", ".join(w for w in (m.unit, m.what) if w), "text3", elide=True), gap=2)
-                     for m in self.measures]
-            kl = outcome.get("kl")
-            if kl is not None:
-                cells.append(col(row(Text("KL", "section"), (small(tr("an answer"), elide=True), 1), gap=8),
-                                 Text(significant(float(kl), 2), "title"), small(tr("nats from where it started"), "text3"), gap=2))
-            heads = Panel(row(*[(c, 1) for c in cells], gap=28), pad=(16, 12, 16, 10))
+        kl = outcome.get("kl")
+        self.measures = measures(stage, outcome)
+        cells = [self._cell(theme, m) for m in self._most(kl is not None)]
+        if kl is not None:
+            cells.append(col(Text("KL", "section"), row(Text(significant(float(kl), 2), "title"), small(tr("nats")), "+", gap=6), "+",
+                             small(tr("an answer, from where it started"), "text3", elide=True), gap=2))
+        heads = Panel(row(*[(c, 1) for c in cells], gap=24), pad=(16, 12, 16, 10)) if cells else None
         self.answers = BeforeNow(theme, beside=True, finished=True)
         self.answers.set(state.samples)
-        heard = Panel(row(Text(tr("The same questions before and after"), "section"),
-                          (small(tr("always the likeliest token"), elide=True), 1), gap=10), (self.answers, 1), pad=(16, 12, 8, 12), gap=8)
-        heard.setMinimumHeight(theme.px(150))
-        told = Panel(Text(tr("What was trained"), "section"),
-                     (Scroll(col(Facts(facts(stage, outcome), gap=6), "+", gap=0, pad=(0, 0, 8, 0), host=Poured()), horizontal=False), 1),
-                     pad=(16, 12, 8, 12), gap=8)
-        side: QWidget = told
+        title = Text(tr("The same questions before and after"), "section")
+        self.what = Segments(theme, (("same", tr("Before and after")), ("rewards", tr("With rewards"))), "same",
+                             name=tr("Which answers"), on_change=self._show) if rollouts is not None else None
+        body = Flexible()
+        self._parts = QStackedLayout(body)
+        self._parts.addWidget(self.answers)
         if rollouts is not None:
             rollouts.refresh(state)
-            side = col((told, 2), (Panel((rollouts, 1), pad=(16, 12, 8, 12)), 3), gap=12)
-        col((Beside(theme, col(heads, (heard, 1), gap=12), side, side_width=SIDE, least=300), 1), gap=0, host=self)
+            self._parts.addWidget(rollouts)
+        head = row(title, (small(tr("always the likeliest token"), elide=True), 1), self.what, gap=10, pad=(0, 0, 8, 0))
+        self._title = title
+        heard = Panel(head, (body, 1), pad=(16, 12, 8, 12), gap=8)
+        heard.setMinimumHeight(theme.px(150))
+        told = Panel(Text(tr("What was trained"), "section"),
+                     (Scroll(col(Facts(facts(stage, outcome), gap=6, elide=True), "+", gap=0, pad=(0, 0, 8, 0), host=Poured()),
+                             horizontal=False), 1), pad=(16, 12, 8, 12), gap=8)
+        col((Beside(theme, col(heads, (heard, 1), gap=12), told, side_width=SIDE, least=260), 1), gap=0, host=self)
+
+    def _most(self, beside: bool) -> list[Measure]:
+        """Those there is room for: what was learned, then what may have been forgotten."""
+        forgotten = [m for m in self.measures if m.key == "general_bpb"]
+        return [*[m for m in self.measures if m.key != "general_bpb"][:2 if beside or forgotten else 3], *forgotten]
+
+    def _cell(self, theme: Theme, m: Measure) -> QWidget:
+        moved = small(m.change, "ok" if m.good else "warn" if m.good is False else "text2")
+        return col(Text(m.title, "section", elide=True), Moved(theme, m),
+                   row((small(", ".join(w for w in (m.unit, m.what) if w), "text3", elide=True), 1), moved, gap=8), gap=2)
+
+    def _show(self, what: str) -> None:
+        self._title.set(tr("The same questions before and after") if what == "same" else tr("What it was trained on"))
+        self._parts.setCurrentIndex(("same", "rewards").index(what))
