@@ -71,7 +71,7 @@ def result(name: str, facts: dict[str, Any]) -> str:
             return tr("{labels} labels: {decided} for one answer, {ties} ties", labels=units.number(facts["labels"]),
                       decided=units.number(facts["decided"]), ties=units.number(facts["ties"]))
         case "reward":
-            return tr("{accuracy} of {held_out} held-out labels foretold", accuracy=units.percent(facts["accuracy"], 1),
+            return tr("{accuracy} of {held_out} held-out labels foretold", accuracy=_share(facts["accuracy"]),
                       held_out=units.number(facts["held_out"]))
         case "dpo" | "ppo":
             return tr("{steps} steps, {kl} nats from where it began", steps=units.number(facts["steps"]), kl=units.number(facts["kl"], 2))
@@ -110,7 +110,7 @@ def taste(stages: dict[str, Any]) -> list[str]:
                 "is wrong in {errors} of its decisions. The models are told its {labels} labels, never the rule.", words=FLOURISH,
                 errors=units.percent(labels["errors"]), labels=units.number(labels["labels"])), "",
              tr("The reward model foretells {accuracy} of the {held_out} labels it was not trained on.",
-                accuracy=units.percent(reward["accuracy"], 1), held_out=units.number(reward["held_out"])), "",
+                accuracy=_share(reward["accuracy"]), held_out=units.number(reward["held_out"])), "",
              f"| | {tr('before')} | {tr('after DPO')} | {tr('after PPO')} |", "|---|---|---|---|"]
     for name, title in (("rate", tr("answers to held-out questions that it likes")), ("accuracy", tr("right answers"))):
         lines.append(f"| {title} | " + " | ".join(units.percent(facts[f"{name}_{when}"], 1) for when in ("before", "dpo", "ppo")) + " |")
@@ -120,6 +120,11 @@ def taste(stages: dict[str, Any]) -> list[str]:
     for row in facts["samples"]:
         lines.append(f"| {row['question']} | {_cell(row['before'])} | {_cell(row['dpo'])} | {_cell(row['ppo'])} |")
     return [*lines, ""]
+
+
+def _share(value: float | None) -> str:
+    """Nothing was decided among what was held out: nothing can be said."""
+    return tr("none") if value is None else units.percent(value, 1)
 
 
 def _cell(text: str) -> str:

@@ -12,19 +12,27 @@ import pytest
 from engine.contract.errors import FledgeError, InputError, Locked, MachineError, ProjectError
 from engine.contract.events import Metrics
 from engine.contract.rows import Example, Message
-from engine.demo import answering, run_demo, settings
+from engine.demo import answering, preferring, questions, run_demo, settings
 from engine.demo import demo as guided
 from engine.project import layout, snapshots
 from engine.project.locks import FileLock
 from engine.project.project import Project
+from engine.stages.dpo.spec import DpoSpec
+from engine.stages.ppo.spec import PpoSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 from engine.world import World
 
+pytestmark = pytest.mark.timeout(400)  # a whole demo is fourteen runs, each a process of its own
 TINY = PretrainSpec(depth=1, width=32, num_heads=2, intermediate_size=64, max_seq_len=128, steps=12, tokens_per_step=256, compile="off",
                     dtype="float32", eval_every=6, eval_tokens=2_000, sample_every=6, sample_tokens=8, checkpoint_every_steps=2)
 TINY_SFT = SftSpec(epochs=2.0, batch_size=32, replay_documents=2, learning_rate=1e-3, validation_percent=5.0, dtype="float32",
                    compile="off", eval_every=0, sample_every=0, sample_tokens=4, checkpoint_every_steps=2)
+SMALL = {"learning_rate": 1e-3, "dtype": "float32", "compile": "off", "eval_every": 0, "sample_every": 0, "sample_tokens": 4}
+TINY_REWARD = RewardSpec(batch_size=8, epochs=1.0, validation_percent=25.0, score_unlabelled=False, **SMALL)
+TINY_DPO = DpoSpec(batch_size=8, epochs=1.0, sft_weight=1.0, replay_documents=1, **SMALL)
+TINY_PPO = PpoSpec(rollouts=2, batch_size=4, ppo_epochs=1, max_new_tokens=4, validation_prompts=4, **SMALL)
 HELD_OUT = ("held_out_people", "held_out_pairs")
 
 
@@ -35,6 +43,10 @@ def shrink(monkeypatch, home):
     monkeypatch.setattr(settings, "sft_spec", lambda quick: TINY_SFT)
     monkeypatch.setattr(settings, "own_text_spec", lambda text_bytes, seconds, device: (TINY, 512))
     monkeypatch.setattr(answering, "GENERATED", 4)
+    monkeypatch.setattr(settings, "pairs", lambda quick: 24)
+    for name, wanted in (("reward_spec", TINY_REWARD), ("dpo_spec", TINY_DPO), ("ppo_spec", TINY_PPO)):
+        monkeypatch.setattr(settings, name, lambda quick, wanted=wanted: wanted)
+    monkeypatch.setattr(preferring, "has_taste", lambda text: len(text) % 2 == 0)  # what so small a model does now and then
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +91,8 @@ def whole(tmp_path_factory):
 
 def test_the_demo_ends_with_a_report_and_a_second_call_changes_nothing(whole):
     folder, made = whole
-    assert list(made["stages"]) == ["corpus", "tokenizer", "pretrain", "knowledge", "questions", "instruct", "sft", "evaluate"]
+    assert list(made["stages"]) == ["corpus", "tokenizer", "pretrain", "knowledge", "questions", "instruct", "sft", "evaluate",
+                                    "preference", "labels", "reward", "dpo", "ppo", "taste"]
     assert made["left_out"] == []
     pretrain, knowledge = made["stages"]["pretrain"], made["stages"]["knowledge"]
     assert 0 < pretrain["bpb_after"] < pretrain["bpb_before"] < 9
@@ -129,8 +142,8 @@ def test_no_held_out_question_nor_a_paraphrase_of_one_is_in_any_training_row(who
     folder, made = whole
     project, world = Project.open(folder), World(guided.SEED, 8)
     held = {split: world.questions(split) for split in (*HELD_OUT, "development")}
-    texts = {question.text for questions in held.values() for question in questions}
-    pairs = {(question.person, question.fact) for questions in held.values() for question in questions}
+    texts = {question.text for asked in held.values() for question in asked}
+    pairs = {(question.person, question.fact) for asked in held.values() for question in asked}
     people = {question.person for question in held["held_out_people"]}
     trained = list(snapshots.rows(project.runs.list("sft")[0].dir, "examples"))
     assert len(trained) == len(world.questions("train")) == made["stages"]["questions"]["examples"]
@@ -140,7 +153,7 @@ def test_no_held_out_question_nor_a_paraphrase_of_one_is_in_any_training_row(who
         question = known[asked.content]
         assert asked.content not in texts and (question.person, question.fact) not in pairs
         assert not any(name in re.findall(r"\w+", asked.content) for name in people)
-        assert said.content == question.answer and row.facts["answer"] == world.person(question.person).facts[question.fact]
+        assert said.content == questions.answer(question) and row.facts["answer"] == world.person(question.person).facts[question.fact]
     generated = [json.loads(line) for line in layout.rows_file(project.runs.list("instruct")[0].dir).read_text().splitlines()]
     assert generated and all(row["messages"][0]["content"] in known for row in generated)
     for suite in HELD_OUT:  # what the suites ask is what is held out, all of it
@@ -158,12 +171,30 @@ def test_what_the_base_model_wrote_is_kept_apart_and_held_against_the_world(whol
     assert mine.rejected == 0 and project.runs.list("sft")[0].spec["examples"] == [mine.id]
 
 
+def test_the_labels_are_the_simulated_annotators_and_the_report_says_so(whole):
+    folder, made = whole
+    project = Project.open(folder)
+    kept = project.library.pairs.labels(author=preferring.ANNOTATOR)
+    stages = made["stages"]
+    assert len(kept) == stages["labels"]["labels"] == stages["labels"]["decided"] + stages["labels"]["ties"]
+    assert stages["labels"]["simulated"]
+    assert all((label.choice == "tie") == (preferring.has_taste(pair.first.text) == preferring.has_taste(pair.second.text))
+               for label in kept for pair in [project.library.pairs.get(label.pair)])
+    for name in ("dpo", "ppo"):
+        assert made[name]["rate_after"] == stages["taste"][f"rate_{name}"] and made[name]["kl"] == stages[name]["kl"] is not None
+        rows = [json.loads(line) for line in (project.artifacts.get("evaluation-2").path / "rows.jsonl").read_text().splitlines()]
+        mine = [preferring.has_taste(r["said"]) for r in rows if r["model"] == stages[name]["artifact"]]
+        assert made[name]["rate_after"] == round(sum(mine) / len(mine), 4)
+    assert project.artifacts.get(stages["ppo"]["artifact"]).parents[:2] == (stages["sft"]["artifact"], stages["reward"]["artifact"])
+    assert "The annotator is simulated" in layout.demo_report(folder, "md").read_text()
+
+
 def test_a_true_answer_is_accepted_and_a_false_one_is_not(tmp_path):
     project, world = Project.create(tmp_path / "p", "P"), World(guided.SEED, 8)
-    library, questions = project.library.examples, world.questions("train")
+    library, known = project.library.examples, world.questions("train")
     id = library.set_of_run("9-instruct", "Answers")
-    said = [questions[0].answer, questions[1].value, "Nonsense.", questions[0].answer]
-    asked = [questions[0].text, questions[1].text, questions[2].text, "Something else?"]
+    said = [known[0].answer, known[1].value, "Nonsense.", known[0].answer]
+    asked = [known[0].text, known[1].text, known[2].text, "Something else?"]
     library.ingest(id, [Example(id=f"r{i}", messages=(Message(role="user", content=q), Message(role="assistant", content=a)))
                         for i, (q, a) in enumerate(zip(asked, said, strict=True))])
     assert answering.judge(project, world, "9-instruct") == 2 == answering.judge(project, world, "9-instruct")
@@ -204,7 +235,8 @@ def test_own_text_leaves_out_by_name_what_needs_the_world(tmp_path):
     text = tmp_path / "poem.txt"
     text.write_text("\n\n".join(f"The {thing} of number {n} sings in the rain." for n in range(600) for thing in ("bird", "tree")))
     made = run_demo(tmp_path / "demo", quick=True, corpus=text)
-    assert [left["stage"] for left in made["left_out"]] == ["knowledge", "questions", "instruct", "sft", "evaluate"]
+    assert [left["stage"] for left in made["left_out"]] == ["knowledge", "questions", "instruct", "sft", "evaluate", "preference",
+                                                           "labels", "reward", "dpo", "ppo", "taste"]
     assert all(left["reason"] for left in made["left_out"]) and "sft" not in made and made["corpus"] == str(text) and not made["generated"]
     assert "knowledge" not in made["stages"] and made["stages"]["pretrain"]["bpb_after"] < made["stages"]["pretrain"]["bpb_before"]
     assert "left out" in layout.demo_report(tmp_path / "demo", "md").read_text()
