@@ -32,6 +32,11 @@ class PageHeader(QWidget):
         clear(box)
         fill(box, actions, 8)
 
+    def add_action(self, action: QWidget, *, first: bool = False) -> None:
+        """One more, beside those that are there."""
+        box = self._actions.layout()
+        box.insertWidget(0 if first else box.count(), action)  # type: ignore[attr-defined]
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._turn()

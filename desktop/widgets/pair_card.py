@@ -138,6 +138,7 @@ class AnswerSide(Card):
             self.field.saved.connect(self._saved)
             self.field.left.connect(self.left.emit)
             self._holder.layout().insertWidget(0, self.field)  # type: ignore[attr-defined]
+            self.field.show()  # at once: the key that follows is the text's
         self._tell_editing()
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
         self.field.moveCursor(self.field.textCursor().MoveOperation.End)

@@ -115,6 +115,7 @@ class GuidelinesPanel(Panel):
             self.field.saved.connect(self._save)
             self.field.left.connect(self.stop)
             self._holder.layout().insertWidget(0, self.field)  # type: ignore[attr-defined]
+            self.field.show()
             self._show()
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
 

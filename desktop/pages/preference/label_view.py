@@ -82,6 +82,7 @@ class LabelView(Flexible):
         col((Columns(theme, main, side, side_width=SIDE, gap=16, room=560), 1), gap=0, host=self)
         show_if(self._done, False)
         show_if(self._work, False)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._quality = QTimer(self)
         self._quality.setSingleShot(True)
         self._quality.setInterval(QUALITY_MS)
@@ -112,7 +113,7 @@ class LabelView(Flexible):
     def _shortcut(self, key: str, act: str) -> QShortcut:
         made = QShortcut(QKeySequence(key), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         made.setAutoRepeat(act in ("down", "up"))  # a key that is held down labels one card
-        made.activated.connect(lambda: self.act(act))
+        made.activated.connect(lambda: self._key(act))
         return made
 
     def _show_keys(self) -> None:
@@ -243,7 +244,7 @@ class LabelView(Flexible):
                                    shown=number(progress.skipped))
         buttons.append(Button(theme, tr("Look at all pairs"), on_click=self.queues_wanted.emit))
         self._done.layout().addWidget(EmptyState(theme, title, words, *buttons))
-        self._done.setFocus()
+        self.setFocus(Qt.FocusReason.MouseFocusReason)  # undo still works
 
     # keys -------------------------------------------------------------------------------------------------------------
 
@@ -252,13 +253,15 @@ class LabelView(Flexible):
         focus = QApplication.focusWidget()
         return focus is not None and (focus is self.verdict.comment or focus is self.guidelines.field or bool(self.card.editing))
 
+    def _key(self, id: str) -> None:
+        """A key means nothing to the card while somebody writes; Escape leaves the field."""
+        if not self._writes():
+            self.act(id)
+        elif id == "escape" and QApplication.focusWidget() is self.verdict.comment:
+            self._leave_comment()
+
     def act(self, id: str) -> None:
         """What a key or a button asks for: now, or as soon as the card it is meant for is there."""
-        if id in ("undo", "redo") and self._writes():
-            return
-        if id in PICKS and self._writes() and QApplication.focusWidget() is self.verdict.comment and self.sender() is not None \
-                and isinstance(self.sender(), QShortcut):
-            return
         if self.desk.busy or self._waiting:
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.append(id)

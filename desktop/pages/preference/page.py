@@ -56,8 +56,9 @@ class PreferencePage(Page):
         self._view = ""
         self._sets: list[PairSet] | None = None
         self._labelling: tuple[str, ...] = ()
-        self._first = True
-        self._makers: dict[str, str] = {}
+        self._first, self._came_from_queues = True, False
+        self._made_by = ""
+        self._sources: list[Found] = []
         self.wizard: PairWizard | None = None
         self.run_side: PairRun | None = None
         self._header, self._flow, self._notes = PageHeader(tr("Preferences"), SENTENCE), FlowStrip(theme), NoteSlot(theme)
@@ -328,7 +329,7 @@ class PreferencePage(Page):
         survey = self.context.survey
         models = survey.of_kind("model") if survey is not None else []
         more = [Button(self.theme, tr("Take what is there"), on_click=lambda one=one: self._take_source(one), tip=one.title)
-                for one in getattr(self, "_sources", [])[:1]]
+                for one in self._sources[:1]]
         clear(self._empty_place.layout())
         self._empty_place.layout().addWidget(empty_state(self.theme, models[0].title if models else "", bool(models), self.make,
                                                          self.choose_file, more))
@@ -418,7 +419,7 @@ class PreferencePage(Page):
 
     def open_label(self, sets: tuple[str, ...]) -> None:
         """Label the pairs of these sets."""
-        self._labelling = sets
+        self._labelling, self._came_from_queues = sets, False
         self.context.remember(self._last_key(), list(sets))
         self._read_makers()
         self.label.load(sets)
@@ -428,6 +429,7 @@ class PreferencePage(Page):
         """One pair of the table, as a card."""
         if self.label.desk.sets != self._labelling:
             self.label.load(self._labelling)
+        self._came_from_queues = True
         self.label.visit(pair)
         self._show("label")
 
@@ -435,8 +437,6 @@ class PreferencePage(Page):
         if self._came_from_queues:
             self._came_from_queues = False
             self.open_queues(self._labelling)
-
-    _came_from_queues = False
 
     def open_queues(self, sets: tuple[str, ...]) -> None:
         """All pairs of these sets: to do, skipped, done, flagged."""
@@ -459,8 +459,6 @@ class PreferencePage(Page):
     def _makers_read(self, words: str) -> None:
         self._made_by = words
         self._show_label_head()
-
-    _made_by = ""
 
     def _show_label_head(self) -> None:
         if self._view not in ("label", "queues"):

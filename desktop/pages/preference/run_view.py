@@ -132,9 +132,9 @@ class PairRun(RunSide):
 
     def _build(self) -> None:
         super()._build()
-        self.header.set_actions(self.back, self.new, self.edit, *self.panel.header_actions, self.label)
+        self.header.add_action(self.back, first=True)
+        self.header.add_action(self.label)
         for gone in (self.chat, self.export):
-            gone.setParent(self)
             gone.hide()
 
     def _show_status(self, status: str) -> None:
