@@ -35,7 +35,7 @@ class Rollouts(Heard):
         self.context, self.theme, self._dir, self._active = context, context.theme, run_dir, active
         self.round = Round()
         self._step: int | None = None  # None: the newest
-        self._page, self._reading, self._read_at = 0, False, 0.0
+        self._page, self._reading, self._again, self._read_at = 0, False, False, 0.0
         self._shown: object = None
         theme = self.theme
         self._mean, self._where = small(), small()
@@ -82,8 +82,9 @@ class Rollouts(Heard):
                 self._page = 0
             self.round = found
             self._show()
-        if self._step is not None and self._step != found.step and self._step in found.steps:
-            self._read()  # another one was wanted meanwhile
+        if self._again:  # another one was wanted meanwhile
+            self._again = False
+            self._read()
 
     def _failed(self, wrong: Exception) -> None:
         self._reading = False
@@ -100,7 +101,7 @@ class Rollouts(Heard):
             self._go(steps[place] if place < len(steps) - 1 else None)
 
     def _go(self, step: int | None) -> None:
-        self._step = step
+        self._step, self._again = step, self._reading
         self._read()
 
     def _turn(self, page: int) -> None:
