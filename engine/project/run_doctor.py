@@ -26,6 +26,8 @@ TEXT = ("pretrain", "adapt", "sft")
 PAIRS = ("reward", "dpo")
 POLICY = ("ppo", "grpo")
 TRAINING = (*TEXT, *PAIRS, *POLICY)
+RISEN = 1.0
+"""Times the spread of the first rewards by which the reward has risen where PPO plainly learns."""
 
 
 @dataclass(frozen=True)
@@ -363,7 +365,10 @@ def _value_loss(look: Look) -> Finding | None:
 
 @_rule("ppo", least=24)
 def _explained_variance(look: Look) -> Finding | None:
-    """For the last third of the run, which has gone on for a while."""
+    """For the last third of the run, which has gone on for a while. Where the reward rises all the same there is nothing to mend: answers
+    that have become alike leave a value head little to explain."""
+    if look.trend.gain("reward") > RISEN * max(look.trend.first("reward_std"), 0.1):
+        return None
     means = look.trend.spread("explained_variance")
     late = means[-max(4, means.size // 3):] if means.size >= 12 else means[:0]
     if not late.size or look.state.share < 0.3 or not look.under("explained_variance", float(late.max()), 0.0, 0.1):

@@ -206,6 +206,13 @@ def test_windows_of_the_trend_are_worked_by_hand():
     assert long.spread("loss").size == 48 and long.spread("loss")[0] == 31.5 and long.spread("loss")[-1] == 99_999 - 31.5
 
 
+def test_a_value_head_is_left_alone_where_the_reward_rises_all_the_same():
+    """As the demo's own run: answers become alike, and little is left to foresee."""
+    rising = made("ppo", loss=np.zeros(N), explained_variance=noisy(np.full(N, -2.0), .5), reward=noisy(ramp(-0.5, 1.7), 0.05),
+                  reward_std=np.full(N, 0.9))
+    assert "explained_variance" not in {f.code for f in rules(rising, "ppo", SPECS["ppo"])}
+
+
 def test_a_million_steps_cost_next_to_nothing():
     n = 1_000_000
     columns = {name: RNG.standard_normal(n) + 3 for name in ("loss", "reward", "reward_std", "kl", "length", "entropy", "clip_share",
