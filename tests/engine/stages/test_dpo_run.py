@@ -2,7 +2,11 @@
 refused, what a resume gives."""
 
 import math
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,3 +208,41 @@ def test_nothing_but_ties_is_refused(project):
 def test_without_held_out_pairs_the_last_step_is_kept(project):
     facts = made_by(project, attempt_of(project, spec_of(project, epochs=0.5, validation_percent=0)).run()).facts
     assert facts["held_out"] == 0 and facts["weights"] == "last" and facts["val_loss"] is None and facts["accuracy_after"] is None
+
+
+@pytest.mark.slow
+def test_it_can_be_compiled(project):
+    attempt = attempt_of(project, spec_of(project, compile="on", epochs=0.2, validation_percent=0)).run()
+    assert attempt.facts()["compiled"] or any(n.code == "compile_failed" for n in attempt.of(Notice))
+    plain = attempt_of(project, spec_of(project, epochs=0.2, validation_percent=0)).run()
+    assert list(attempt.losses().values()) == pytest.approx(list(plain.losses().values()), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(project, tmp_path):
+    spec = spec_of(project, loss="kto", epochs=1, batch_size=7, micro_batch_size=2, replay="corpus-1", replay_documents=2, eval_every=0)
+    alone = attempt_of(project, spec).run()
+    run_id = project.runs.create(spec).id
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import os, sys, torch\n"
+        f"sys.path[:0] = {[str(Path(__file__).parents[3])]!r}\n"
+        "from pathlib import Path\n"
+        "from engine.contract.context import RunContext\n"
+        "from engine.project import layout\n"
+        "from engine.stages.dpo.run import run\n"
+        "from engine.stages.dpo.spec import DpoSpec\n"
+        "torch.set_num_threads(1)\n"
+        f"project, spec = Path({str(project.dir)!r}), DpoSpec.model_validate_json({spec.model_dump_json()!r})\n"
+        f"context = RunContext(run_dir=layout.run(project, {run_id!r}), project_dir=project, run_id={run_id!r}, seed=spec.seed,\n"
+        "                     rank=int(os.environ['RANK']), world_size=2)\n"
+        "run(spec, context)\n")
+    made = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)],
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200)
+    assert made.returncode == 0, made.stderr[-3000:]
+    one = made_by(project, alone)
+    two = next(a for a in project.artifacts.list("model") if a.run == run_id)
+    for name in ("val_loss", "accuracy_after", "margin_after", "chosen_reward_after"):
+        assert two.facts[name] == pytest.approx(one.facts[name], abs=1e-3), name
+    tables = [load_tensors(layout.reference_file(layout.run(project.dir, id)))["train_mismatched"] for id in (alone.context.run_id, run_id)]
+    torch.testing.assert_close(*tables, rtol=1e-4, atol=1e-4)
