@@ -189,9 +189,7 @@ class AnswerBatch:
     def to(self, device: torch.device) -> "AnswerBatch":
         if device.type == "cpu":
             return self
-        cut = replace(self.documents, ids_BT=self.documents.ids_BT.to(device), positions_BT=self.documents.positions_BT.to(device),
-                      borders=self.documents.borders.to(device))
-        return replace(self, tokens_BT=self.tokens_BT.to(device), documents=cut, at_A=self.at_A.to(device),
+        return replace(self, tokens_BT=self.tokens_BT.to(device), documents=self.documents.to(device), at_A=self.at_A.to(device),
                        answers_A=self.answers_A.to(device))
 
 

@@ -299,7 +299,8 @@ def compare(python, size, varied, rounds):
     for side, interpreter in sides.items():
         command = [interpreter, "-m", "tests.benchmarks.ppo_speed", "--side", side, "--sizes", size, "--lengths",
                    "varied" if varied else "limit"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})
         if _answer(process) is None:
             print(f"  {side}: does not run here ({process.stderr.read().strip().splitlines()[-1:]})")
             continue

@@ -5,15 +5,17 @@ What it does not do: label or train the reward model. Prompts come from prompts.
 plan.py, all the rest from engine/training/tuning.py.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from engine.contract.context import RunContext
-from engine.contract.errors import Mismatch
+from engine.contract.errors import InputError, Mismatch
 from engine.contract.events import Facts, Phases
 from engine.contract.machine import DeviceFacts
+from engine.contract.rows import Message
 from engine.contract.words import tr
 from engine.model import lora
 from engine.model.checkpoint import load_config, load_model
@@ -77,6 +79,10 @@ def run(spec: PpoSpec, context: RunContext) -> None:
                 "kl_coef": rounds.head.kl_coef.item()})
 
 
+NOTHING = -3.0
+"""The score of an answer that the reward model's template writes nothing of."""
+
+
 class Normalised:
     """A reward model's scores in standard deviations of the answers it was trained on, around their mean: what the KL coefficient and the
     value head can count on."""
@@ -84,8 +90,22 @@ class Normalised:
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
 
-    def score(self, conversations: Any) -> list[float]:
-        return self.scorer.normalised(self.scorer.score(conversations))
+    def score(self, conversations: Sequence[tuple[Message, ...]]) -> list[float]:
+        worded = [n for n, messages in enumerate(conversations) if messages[-1].content]
+        found = dict(zip(worded, self.scorer.normalised(self.scorer.score([conversations[n] for n in worded])), strict=True))
+        for n in range(len(conversations)):
+            if n not in found:
+                found[n] = self._empty(conversations[n])
+        return [found[n] for n in range(len(conversations))]
+
+    def _empty(self, messages: tuple[Message, ...]) -> float:
+        """Most templates write the end of an empty answer, which can be scored like any other."""
+        try:
+            return self.scorer.normalised(self.scorer.score([messages]))[0]
+        except InputError as wrong:
+            if wrong.code != "no_answer":
+                raise
+            return NOTHING
 
 
 def prepare(project: Project, spec: PpoSpec, prompts: Prompts, facts: DeviceFacts, context: RunContext,

@@ -18,7 +18,7 @@ class PpoSpec(TuningSpec):
 
     reward: str = option("", label=tr("Reward model"), artifact="reward_model", group=REWARD, help=tr("What scores the answers."))
     whiten_rewards: bool = option(False, label=tr("Whiten rewards"), advanced=True, group=REWARD,
-        help=tr("Scores of a batch are scaled to a spread of one."))
+        help=tr("Rewards of a round are scaled to a spread of one; their mean stays."))
     missing_end: float = option(-1.0, label=tr("Penalty for no end"), ge=-1000, le=0, advanced=True, group=REWARD,
         help=tr("Added to the score of answers that were cut at the longest length."))
 
@@ -35,6 +35,8 @@ class PpoSpec(TuningSpec):
     validation_prompts: int = option(64, label=tr("Prompts measured"), ge=0, le=100_000, advanced=True, group=PROMPTS,
         help=tr("At most so many of those kept for validation are answered at each measurement."))
 
+    compile: Literal["auto", "on", "off"] = option("off", label="torch.compile", hidden=True,
+        help=tr("Nothing is compiled: answers differ in length in every round."))
     rollouts: int = option(20, label=tr("Rounds"), ge=1, le=10_000_000, group=SCHEDULE,
         help=tr("How often a batch of answers is sampled and learned from."))
     batch_size: int = option(128, label=tr("Answers a round"), ge=2, le=65_536, group=SCHEDULE,

@@ -1,22 +1,35 @@
 """PPO from a model that answers and a reward model to a model that scores higher: what it learns, what is written, what a resume gives."""
 
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from test_sft import COLOURS, FORMS, THINGS, add, attempt_of, make_project, talk
 from test_sft import spec_of as sft_spec
 
-from engine.contract.errors import InputError, Mismatch, NotFound, Stopped
+from engine.contract.errors import InputError, Mismatch, NotFound, SettingError, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
+from engine.contract.machine import DeviceFacts
+from engine.model import memory
 from engine.model.checkpoint import load_model
 from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
 from engine.model.scorer import Scorer, end_to_end
-from engine.project import layout, rollouts
+from engine.project import files, layout, rollouts
 from engine.project.project import Project
+from engine.stages.ppo import plan
 from engine.stages.ppo import run as ppo
+from engine.stages.ppo.measure import prepared
 from engine.stages.ppo.spec import PpoSpec
 from engine.text.tokenizer import Tokenizer
+from engine.training import devices, tuning_measure
+from engine.training.tuning_plan import learning_rate
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
 
 COLUMNS = {"loss", "reward", "reward_std", "kl", "kl_coef", "policy_loss", "value_loss", "entropy", "clip_share", "explained_variance",
@@ -214,3 +227,88 @@ def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
     with pytest.raises(Mismatch) as caught:
         run_of(other, spec_of(other)).run()
     assert caught.value.code == "no_template"
+
+
+def test_four_models_are_counted_and_what_is_shared_is_not(project):
+    config = load_model(project.artifacts.get("model-2").path).config
+    device = DeviceFacts(id="cpu", kind="cpu", title="CPU", memory_total=2**34, memory_free=2**34, threads=1)
+
+    def beside(**more):
+        return plan.beside(spec_of(project, **more), config, config, device, batch=32, longest=40)
+    weights = memory.weights(config)
+    assert beside() == 2 * weights                        # reference and reward model
+    assert beside(method="lora") == weights               # the reference is the base
+    assert beside(value="separate") > 2 * weights + 4 * weights and beside(method="lora", value="separate") < beside(value="separate")
+    half = replace(device, dtypes=("bfloat16", "float32"))
+    assert plan.beside(spec_of(project, dtype="auto"), config, config, half, batch=32, longest=40) == weights
+    load = plan.load_of(spec_of(project, minibatches=2), config, config, device, prompts=50, mean_prompt=10, longest_prompt=14)
+    assert (load.steps, load.batch, load.units, load.seq_len) == (12 * 4, 16, 16, 26) and load.aside > 0 and load.beside > 0
+    with pytest.raises(SettingError):
+        plan.load_of(spec_of(project, batch_size=4, minibatches=4), config, config, device, prompts=50, mean_prompt=10, longest_prompt=14,
+                     world_size=2)
+    asked = plan.settled(spec_of(project, rollouts=20, learning_rate=None), config)
+    assert asked.compile == "off" and asked.eval_every == 8 and asked.learning_rate == pytest.approx(learning_rate("full", 64) / 6)
+
+
+def test_a_fit_measures_rounds_and_leaves_nothing_behind(project):
+    runs = len(project.runs.list())
+    facts = devices.choose("cpu")
+    spec = spec_of(project, rollouts=50)
+    said = tuning_measure.measure(project, spec, facts, prepared)
+    measured = said["measured"]
+    assert measured["seconds"] > 100 * measured["step_seconds"] > 0 and measured["evaluation_seconds"] > 0
+    assert said["formula"]["memory"] > 0 and said["plan"]["load"]["aside"] > 0 and said["facts"]["answers"] == 32
+    assert len(project.runs.list()) == runs and not [p for p in layout.runs(project.dir).glob("*") if files.TEMPORARY in p.name]
+
+
+def test_an_answer_without_words_has_a_score_too():
+    class Strict(Taste):
+        def score(self, conversations):
+            if any(not messages[-1].content for messages in conversations):
+                raise InputError("nothing", "", code="no_answer")
+            return super().score(conversations)
+    said = [talk("Colour?", text).messages for text in ("It is green.", "", "It is red.")]
+    assert ppo.Normalised(Taste()).score(said) == [1, -1, -1] and ppo.Normalised(Strict()).score(said) == [1, ppo.NOTHING, -1]
+
+
+TWO = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from engine.contract.context import RunContext
+from engine.project.project import Project
+from engine.stages.ppo.run import run
+from engine.stages.ppo.spec import PpoSpec
+from engine.project import files, layout
+project_dir, run_id, rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+run_dir = layout.run(project_dir, run_id)
+spec = PpoSpec.check(files.read_json(layout.spec_file(run_dir))["spec"])
+kept = []
+run(spec, RunContext(run_dir=run_dir, project_dir=project_dir, run_id=run_id, seed=spec.seed, rank=rank, world_size=2,
+                     emitter=lambda event: kept.append(event) if rank == 0 else None))
+print("rewards", [v for e in kept if type(e).__name__ == "Metrics" for v in e.columns["reward"]])
+"""
+
+
+def test_two_processes_share_the_rounds(project, tmp_path):
+    spec = spec_of(project, rollouts=3, batch_size=10, minibatches=1, kl_target=0.5)
+    run = project.runs.create(spec)
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [subprocess.Popen([sys.executable, str(script), str(project.dir), run.id, str(rank)], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, cwd=Path(__file__).parents[3],
+                                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "MASTER_ADDR": "127.0.0.1",
+                                     "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2", "OMP_WAIT_POLICY": "PASSIVE"})
+               for rank in range(2)]
+    told = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    alone = run_of(project, spec).run()
+    rewards = json.loads(told[0][0].splitlines()[-1].removeprefix("rewards "))
+    assert rewards[:2] == pytest.approx(columns(alone, "reward")[:2], abs=1e-5) and len(rewards) == 6
+    rows = list(rollouts.rows(layout.run(project.dir, run.id), 0))
+    other = list(rollouts.rows(layout.run(project.dir, alone.context.run_id), 0))
+    assert sorted(row.completion for row in rows) == sorted(row.completion for row in other) and len(rows) == 10
