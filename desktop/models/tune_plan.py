@@ -15,6 +15,7 @@ from engine.contract.words import tr, trn
 from engine.model import memory
 from engine.model.config import ModelConfig
 from engine.project.examples import ExampleSet
+from engine.stages.dpo import plan as dpo_plan
 from engine.stages.dpo.spec import DpoSpec
 from engine.stages.ppo import plan as ppo_plan
 from engine.stages.ppo.spec import PpoSpec
@@ -121,7 +122,11 @@ class TunePlan(PairsChoice):
                                 prompts=self.prompts, mean_prompt=GUESSED_PROMPT, longest_prompt=GUESSED_PROMPT)
 
     def planned(self, spec: TuningSpec, config: ModelConfig, load: Load, device: DeviceFacts) -> TuningPlan:
-        return super().planned(ppo_plan.settled(spec, config) if isinstance(spec, PpoSpec) else spec, config, load, device)
+        if isinstance(spec, PpoSpec):
+            return super().planned(ppo_plan.settled(spec, config), config, load, device)
+        assert isinstance(spec, DpoSpec)
+        rate = dpo_plan.rate_of(spec, config.hidden_size, load.tokens_per_step)
+        return super().planned(spec.model_copy(update={"learning_rate": rate}), config, load, device)
 
     def in_memory(self, spec: PpoSpec | None = None, config: ModelConfig | None = None, dtype: str = "float32") -> list[InMemory]:
         """The models of PPO, the trained one first."""

@@ -309,7 +309,7 @@ class RunPanel(QWidget):
             self.second = MetricChart(theme, view.second.title, unit=view.second.unit, controls=False)
             self.second.plot.show_now_word = False
             self.second_curve = Curve(view.second.name or view.second.title, "series2", series=self.follower.state.metrics,
-                                      key=view.second.key, unit=view.second.unit)
+                                      key=view.second.key, unit=view.second.unit, raw=False)
             self.second.set_curves([self.second_curve])
             self.chart.linked(self.second)
             parts.append((self.second, 2))

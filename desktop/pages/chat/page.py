@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
     from desktop.theme.theme import Theme
 
+SEVERAL = 4
+"""Answers that a reward model chooses from where a page sends one here."""
+
 
 class Swatch(Painted):
     """The ground of one step of the token colours."""
@@ -133,12 +136,15 @@ class ChatPage(Page):
     # -- shown and left ----------------------------------------------------------------------------------------------
 
     def opened(self, **args: Any) -> None:
-        """`model`: an id to pick (from Runs and Pretrain); side by side it stands at the right, its untrained self at the left."""
+        """`model`: an id to pick (from Runs and Pretrain); side by side it stands at the right, its untrained self at the left. `reward`: a
+        reward model that chooses the best of several answers."""
         self._wanted = str(args.get("model", ""))
         self._suited = not self._wanted
         self.client.start()
         self.client.refresh()
         self._suit()
+        if args.get("reward"):
+            self._choose_by(str(args["reward"]))
         self._look_for_rewards()
         self._look()
         self.composer.prompt.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -164,6 +170,15 @@ class ChatPage(Page):
             best.count, best.reward = int(kept[0]), str(kept[1])
         best.set_models(survey.choices("reward_model") if survey else ())
         show_if(best, best.has_models and self.mode.value() == "chat")
+
+    def _choose_by(self, reward: str) -> None:
+        """Answers are sampled several at a time, in one chat, and this reward model says which is the best."""
+        self.composer.best.set_models(self.context.survey.choices("reward_model") if self.context.survey else ())
+        if reward in dict(self.composer.best._models):
+            self.composer.best.choose(max(self.composer.best.count, SEVERAL), reward)
+            if self.mode.value() != "chat":
+                self.mode.set("chat")
+                self._mode_changed("chat")
 
     def _best_changed(self) -> None:
         best, kept = self.composer.best, self.context.settings.get("chat.best", {})

@@ -11,11 +11,12 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 
 from desktop.context import AppContext
 from desktop.models import pair_sources
+from desktop.models.label_desk import GIVEN
 from desktop.models.label_words import enough_words
-from desktop.models.pair_plan import makers
+from desktop.models.pair_plan import makers, model_titles
 from desktop.models.pair_sources import Found
 from desktop.pages.preference.files_view import FILTER, PairImport
-from desktop.pages.preference.label_view import LabelView
+from desktop.pages.preference.label_view import ORDER, LabelView
 from desktop.pages.preference.people import Exports, MergeDialog, PeopleDialog
 from desktop.pages.preference.queue_view import QueueView
 from desktop.pages.preference.run_view import PairRun
@@ -110,6 +111,10 @@ class PreferencePage(Page):
 
     def opened(self, **args: Any) -> None:
         self.start.can_train = self.label.can_train = self.can_train
+        if args.get("order") and self._view == "label":
+            self.label.set_order(str(args["order"]))
+        elif args.get("order"):
+            self.context.remember(ORDER, str(args["order"]))  # for when labelling begins
         if args.get("run"):
             self._first = False
             self.show_run(self.project.runs.get(str(args["run"])))
@@ -213,7 +218,7 @@ class PreferencePage(Page):
     def act(self, what: str, chosen: PairSet) -> None:
         """What a person wants with a set."""
         if what == "label":
-            self.open_label((chosen.id,))
+            self.open_label((chosen.id,), given=bool(chosen.given and not chosen.todo))
         elif what == "queues":
             self.open_queues((chosen.id,))
         elif what == "train":
@@ -417,8 +422,10 @@ class PreferencePage(Page):
 
     # labelling --------------------------------------------------------------------------------------------------------
 
-    def open_label(self, sets: tuple[str, ...]) -> None:
-        """Label the pairs of these sets."""
+    def open_label(self, sets: tuple[str, ...], given: bool = False) -> None:
+        """Label the pairs of these sets; `given`: those, too, that came with a label."""
+        if given:
+            self.context.remember(GIVEN, True)
         self._labelling, self._came_from_queues = sets, False
         self.context.remember(self._last_key(), list(sets))
         self._read_makers()
@@ -450,8 +457,8 @@ class PreferencePage(Page):
         project = self.project
 
         def read() -> str:
-            return "; ".join(dict.fromkeys(makers(project.runs.get(id).spec, {a.id: a.title for a in project.artifacts.list("model")})
-                                           for id in runs))
+            titles = model_titles(project)
+            return "; ".join(dict.fromkeys(makers(project.runs.get(id).spec, titles) for id in runs))
         if runs:
             self.context.jobs.run(read, then=self._makers_read, failed=lambda wrong: None, owner=self)
         self._made_by = ""

@@ -212,6 +212,10 @@ def test_the_best_of_several_answers_is_the_one_with_the_highest_reward(page: Ch
     best.choose(1, "")
     type_and_send(page, qtbot, "And then?")
     assert page.panes[0].ranked == []
+    page.mode.set("complete")
+    page._mode_changed("complete")
+    page.opened(model="model-1", reward=made.id)
+    assert (best.count, best.reward, page.mode.value()) == (4, made.id, "chat"), "a reward model's page leads here"
 
 
 def test_an_earlier_chat_comes_back_with_its_tokens(page: ChatPage, qtbot: QtBot) -> None:

@@ -43,7 +43,8 @@ def plan() -> TunePlan:
                      StartModel("model-1", "Base", stage="pretrain", config=CONFIG)])
     made.set_sets([PairSet("pair-set-1", "Taste", 1.0, "", "", 400, 320, 80, 0, 0, 0)])
     made.set_prompts([ExampleSet("set-1", "Questions", 1.0, "", "", 60, 40, 0, 20)],
-                     [RewardChoice("reward_model-2", "Newer", CONFIG, 0.71, 0.6, 0.8, 300), RewardChoice("reward_model-1", "Older", CONFIG)])
+                     [RewardChoice("reward_model-2", "Newer", CONFIG, 0.71, 0.6, 0.8, 300),
+                      RewardChoice("reward_model-1", "Older", CONFIG)])
     return made
 
 
