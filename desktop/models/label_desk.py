@@ -119,7 +119,7 @@ class LabelDesk(QObject):
     def open(self, project: "Project", sets: Sequence[str], author: str, order: str = "order", given: bool = False) -> None:
         """Begin with the first card that is to do."""
         self._project, self.sets, self.author, self.order, self.given = project, tuple(sets), author, order, given
-        self.now, self.over, self.sitting, self.labelled = None, False, 0, 0
+        self.now, self.over, self.sitting, self.labelled, self.progress = None, False, 0, 0, None
         self._forget()
         self._want()
 

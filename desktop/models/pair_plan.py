@@ -7,13 +7,16 @@ here.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from desktop.models.instruct_plan import ModelChoice, Place, host_of, is_local, short_name
 from engine.contract.spec import Problem
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
 from engine.stages.preference.spec import MODELS, PROMPTS, RUN, PreferenceSpec
+
+if TYPE_CHECKING:
+    from engine.project.project import Project
 
 STEPS = ("prompts", "models", "amount")
 ROLES = ("first", "second")
@@ -293,6 +296,12 @@ _DEFAULTS = defaults()
 def _warmth(value: float) -> str:
     """A temperature: "1.0", "0.75"."""
     return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
+
+
+def model_titles(project: "Project") -> dict[str, str]:
+    """{id: title} of the models that can answer. In a thread."""
+    from engine.project.models import list_models
+    return {ref.id: ref.title for ref in list_models(project)}
 
 
 def makers(spec: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> str:

@@ -33,7 +33,7 @@ from engine.contract.units import number
 from engine.contract.words import tr, trn
 
 LEAD = 140
-PARAGRAPH_GAP, LIST_GAP = 10, 2
+PARAGRAPH_GAP, LIST_GAP, INDENT = 10, 2, 22
 LONGEST = 12_000
 """Characters that are set at once: more would hold the window. The rest is counted, and shown on request, as it is written."""
 MORE = 120_000
@@ -112,6 +112,7 @@ class Grown(QTextEdit):
         self.cut = max(0, len(self._words) - longest)
         document = _Quiet(self)
         document.setDocumentMargin(0)
+        document.setIndentWidth(self.theme.px(INDENT))
         document.setDefaultFont(self.theme.font(self._role))
         document.setUndoRedoEnabled(False)
         words = self._words[:longest]

@@ -202,7 +202,7 @@ class PromptPanel(Panel):
         self._to_end = False
         self._turns.grown.connect(self._fit)
         head = row(self._title, self.badges, (self.place, 1), *tools, gap=8)
-        fill(self.box, (head, self.scroll), 2, (20, 10, 16, 12))
+        fill(self.box, (head, self.scroll), 2, (20, 10, 16, 8))
 
     def set(self, messages: Sequence[Message], place: str, badges: Sequence[tuple[str, str, str]] = ()) -> None:
         """`place` says which pair it is and why it is shown; `badges` are (words, tone, why)."""

@@ -15,7 +15,7 @@ from desktop.widgets.layout import clear, fill, row, show_if
 from desktop.widgets.panel import Panel, vrule
 from desktop.widgets.text import Text, small
 from engine.contract.units import number
-from engine.contract.words import tr
+from engine.contract.words import tr, trn
 from engine.project.label_queues import Progress
 
 
@@ -33,9 +33,10 @@ class ProgressLine(QWidget):
         if progress is None:
             return
         total = progress.done + progress.todo + progress.skipped + (progress.given if given else 0)
-        self.words.set(tr("{done} of {total}", done=number(progress.done), total=number(total)))
-        self.bar.set(progress.done / total if total else 0.0)
-        for part, words in ((self._rate, rate_words(progress)), (self._left, left_words(progress)), (self._aside, aside_words(progress))):
+        self.words.set(tr("{done} of {total}", done=number(progress.done), total=number(total)) if total else
+                       trn("{shown} came with a label", "{shown} came with a label", progress.given, shown=number(progress.given)))
+        self.bar.set(progress.done / total if total else 1.0)
+        for part, words in ((self._rate, rate_words(progress) if total else ""), (self._left, left_words(progress)), (self._aside, aside_words(progress))):
             part.set(words)
             show_if(part, bool(words))
         show_if(self._rule, bool(aside_words(progress)))

@@ -81,13 +81,14 @@ class PeopleDialog(QDialog):
             Column(tr("Kappa"), lambda k: f"{k.kappa:.2f}" if k.kappa is not None else "–", 70, right=True),
             Column("", lambda k: Cell(kappa_words(k.kappa), tone="text2"), 150)], name=tr("Agreement"), fit=True, max_rows=5,
             selectable=False)
+        self._who = Text(tr("Who has labelled"), "section")
         self._none = small(tr("Reading …"), wrap=True)
         self._about = small(tr("Kappa is agreement beyond what both would reach by chance: 1 is perfect, 0 is chance. Below 0.4 the "
                                "guidelines are worth a talk."), wrap=True)
         close = Button(theme, tr("Close"), "primary", on_click=self.accept)
         col(Text(tr("People"), "title"),
             small(tr("Labels are kept under your name; several people can label the same pairs."), wrap=True), 6,
-            Text(tr("Your name"), "medium"), row((self.name, 1), self.keep), 8, Text(tr("Who has labelled"), "section"), self.people, 8,
+            Text(tr("Your name"), "medium"), row((self.name, 1), self.keep), 8, self._who, self.people, 8,
             Text(tr("How far people agree"), "section"), self.kappas, self._none, self._about, self.notes, 8, row("+", close), gap=6,
             pad=(24, 20, 24, 20), host=self)
         self._show([], ())
@@ -110,7 +111,8 @@ class PeopleDialog(QDialog):
     def _show(self, authors: list[tuple[str, int]], kappas: Sequence[Kappa]) -> None:
         self.people.set_rows(authors)
         self.kappas.set_rows(kappas)
-        show_if(self.people, bool(authors))
+        for part in (self.people, self._who):
+            show_if(part, bool(authors))
         show_if(self.kappas, bool(kappas))
         show_if(self._none, not kappas)
         self._none.set(tr("Nobody has labelled here yet.") if not authors else

@@ -1,12 +1,12 @@
 """A run that makes pairs, for the widget that shows runs of any stage: what it is called, its numbers and curve, the pairs as they come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QWidget
 
 from desktop.jobs.run_follow import RunFollower
-from desktop.models.pair_plan import makers
+from desktop.models.pair_plan import makers, model_titles
 from desktop.models.pair_rows import ArrivedPairs
 from desktop.models.trouble import StageWords
 from desktop.widgets import run_numbers
@@ -73,7 +73,8 @@ def _short(words: str) -> str:
     return one if len(one) <= LONGEST else one[:LONGEST].rstrip() + " …"
 
 
-def stage_view(context: "AppContext", label: Callable[[str], object]) -> StageView:
+def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
+    """`titles`: of models, by their ids; filled when they are known."""
     def pairs(state: RunState, status: str) -> tuple[str, str]:
         return number(counted(state, "pairs")), tr("of {total}", total=number(counted(state, "rows"))) if counted(state, "rows") else ""
 
@@ -93,12 +94,17 @@ def stage_view(context: "AppContext", label: Callable[[str], object]) -> StageVi
 
     def goes_in(run: Run, state: RunState) -> tuple[str, str]:
         prompts = counted(state, "prompts")
-        return (trn("{shown} prompt", "{shown} prompts", prompts, shown=number(prompts)) if prompts else tr("Prompts")), makers(run.spec)
+        words = trn("{shown} prompt", "{shown} prompts", prompts, shown=number(prompts)) if prompts else tr("Prompts")
+        return words, makers(run.spec, titles)
 
     def happens(state: RunState, status: str) -> tuple[str, str]:
         rows = counted(state, "rows")
         return (trn("{shown} pair of answers", "{shown} pairs of answers", rows, shown=number(rows)) if rows else tr("Pairs of answers")), \
-            " ".join(run_numbers.time_left(state, status))
+            _time(state, status)
+
+    def _time(state: RunState, status: str) -> str:
+        left, note = run_numbers.time_left(state, status)
+        return note if status == "done" or left == "–" else tr("{time} left", time=left)
 
     def came_out(state: RunState, status: str) -> tuple[str, str]:
         made = counted(state, "pairs")
@@ -128,7 +134,14 @@ class PairRun(RunSide):
     def __init__(self, context: "AppContext", run: Run, label: Callable[[str], object], back: Callable[[], object]) -> None:
         self.back = Button(context.theme, tr("All sets"), icon="left", on_click=back)
         self.label = Button(context.theme, tr("Label them"), "primary", icon="pairs", on_click=lambda: label(run.id))
-        super().__init__(context, run, stage_view(context, label))
+        self.titles: dict[str, str] = {}
+        super().__init__(context, run, stage_view(context, self.titles))
+        project = self.project
+        context.jobs.run(lambda: model_titles(project), then=self._named, failed=lambda wrong: None, owner=self)
+
+    def _named(self, titles: dict[str, str]) -> None:
+        self.titles.update(titles)
+        self._show()
 
     def _build(self) -> None:
         super()._build()
