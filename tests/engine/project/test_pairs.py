@@ -8,8 +8,7 @@ import pytest
 
 from engine.contract.errors import Corrupt, InputError, NotFound, SettingError
 from engine.contract.rows import Answer, Example, Message, Pair, pair_id
-from engine.pipeline import STAGES
-from engine.project import layout, lineage, migrations, recipe, snapshots, taken_sets
+from engine.project import layout, lineage, migrations, snapshots, taken_sets
 from engine.project.ingest import ingest_run, ingest_runs
 from engine.project.labels import Label
 from engine.project.library import Library
@@ -456,16 +455,3 @@ def test_a_hundred_thousand_pairs_are_added_and_the_next_card_comes_at_once(pair
                   lambda: pairs.queue([set_id], "lost", "Ada")):
         with pytest.raises(SettingError):
             wrong()
-
-
-def test_a_recipe_does_not_leave_pairs_out_without_a_word(project: Project, pairs: Pairs) -> None:
-    """Another project's pair-set-1 is another set."""
-    set_id = pairs.create_set("a").id
-    pairs.add(set_id, [pair("1", facts={"best": "first"})])
-    spec = DpoSpec(model="m", pairs=(set_id,))
-    run = project.runs.create(spec)
-    with project.artifacts.create("model", title="Tuned", run=run.id, spec=run.spec) as writer:
-        writer.finish()
-    with pytest.raises(InputError) as refused:
-        recipe.make(project, "model-1", STAGES)
-    assert refused.value.code == "pairs"
