@@ -1,14 +1,15 @@
 """Does a reward model learn what people prefer? 1,800 real pairs (Anthropic's hh-rlhf, harmless-base), a small model made here, held-out
 accuracy with its interval against chance.
 
-The model (about 2M parameters) is pretrained on the training side's conversations, both answers alike and without labels, and on War and
+The model (a million parameters) is pretrained on the training side's conversations, both answers alike and without labels, and on War and
 Peace. Then the reward stage itself runs, for each of `--seeds`, on the same split (by the hash of the prompt, as in every run); nothing
 of a held-out conversation is read before it is judged. A bag of words is fitted on the same pairs, to say what words alone give.
 
 What it prints: for each seed the reward model's accuracy on held-out pairs with Wilson's interval and what it began with; the mean of the
 seeds; whether every seed's interval lies above one half (exit code 0).
 
-    python -m tests.benchmarks.reward_human [--seeds 1] [--steps 700] [--percent 40] [--settings JSON] [--keep FOLDER]
+    python -m tests.benchmarks.reward_human [--seeds 1] [--steps 250] [--percent 40] [--settings JSON] [--threads 2]
+        [--keep FOLDER]
 """
 
 import argparse
@@ -39,7 +40,7 @@ from tests.attempts import Attempt, made_by
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 PAIRS, BOOK = DATA / "hh-harmless-pairs.jsonl.gz", DATA / "war-and-peace.txt"
-WIDTH, DEPTH, HEADS, CONTEXT, VOCAB = 160, 4, 5, 512, 4096
+WIDTH, DEPTH, HEADS, CONTEXT, VOCAB = 128, 2, 4, 384, 4096
 SETTINGS = {"epochs": 3.0, "batch_size": 32, "learning_rate": 3e-4, "weight_decay": 0.1, "label_smoothing": 0.05}
 
 
@@ -83,7 +84,7 @@ def make_model(project, train, steps, seed):
         bpe.train(texts, VOCAB, special=specials.SPECIAL_TOKENS).save(made.path)
         made.finish()
     spec = PretrainSpec(corpus="corpus-1", tokenizer="tokenizer-1", depth=DEPTH, width=WIDTH, num_heads=HEADS, max_seq_len=CONTEXT,
-                        tokens_per_step=8192, steps=steps, compile="off", eval_every=max(1, steps // 4), eval_tokens=50_000,
+                        tokens_per_step=4096, steps=steps, compile="off", eval_every=max(1, steps // 4), eval_tokens=50_000,
                         sample_every=0, checkpoint_every_steps=0, seed=seed)
     run = Attempt(project, project.runs.create(spec).id, spec, stage=pretrain).run()
     return run.facts().get("outcome", {}).get("val_bpb")
@@ -118,15 +119,16 @@ def bag_of_words(train, held):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--percent", type=float, default=40.0)
     parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     if not PAIRS.is_file() or not BOOK.is_file():
         sys.exit(f"{PAIRS} and {BOOK} are needed")
     pairs = human_pairs()
-    torch.set_num_threads(2)
+    torch.set_num_threads(asked.threads)
     train, held = split(pairs, asked.percent)
     words = bag_of_words(train, held)
     low, high = wilson(words, len(held))

@@ -19,8 +19,9 @@ from engine.stages.reward.spec import RewardSpec
 from engine.training.pair_rows import EncodedPairs, PairBatch, pair_batches
 from engine.training.ranks import Ranks
 
-MOST_HELD_OUT = 2048
-"""Held-out pairs that are read at each validation at most, evenly spread over the lengths."""
+LEAST_HELD_OUT, MOST_HELD_OUT = 512, 2048
+"""Held-out pairs that are read at each validation, where there are so many: evenly spread over the lengths, and between these two as many
+as all validations together may cost (tuning_plan.evaluated_tokens). The finished model's report is of all of them."""
 MEASURES = ("accuracy", "margin", "chosen_reward", "rejected_reward")
 
 
@@ -112,9 +113,9 @@ class HeldOut:
     """Loss (of Bradley and Terry: without margin, smoothing and centring, so that runs can be compared) and accuracy on held-out pairs;
     ranks share them."""
 
-    def __init__(self, pairs: EncodedPairs, head: RewardHead, ranks: Ranks) -> None:
+    def __init__(self, pairs: EncodedPairs, head: RewardHead, ranks: Ranks, most: int = MOST_HELD_OUT) -> None:
         self.pairs, self.head, self.ranks = pairs, head, ranks
-        self.numbers = spread(pairs, MOST_HELD_OUT)
+        self.numbers = spread(pairs, max(LEAST_HELD_OUT, min(MOST_HELD_OUT, most)))
 
     def __call__(self, decoder: Decoder) -> dict[str, float]:
         mine = self.numbers[self.ranks.rank::self.ranks.world_size]

@@ -32,7 +32,7 @@ from engine.training.pair_data import PairData
 from engine.training.pair_rows import EncodedPairs, encode_pairs
 from engine.training.ranks import Ranks
 from engine.training.tuning import Start, Tuner, Work, check_fit, opened
-from engine.training.tuning_plan import resolve
+from engine.training.tuning_plan import evaluated_tokens, resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Read the pairs")], ["prepare", tr("Prepare")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["report", tr("Report")], ["save", tr("Save")], ["score", tr("Score what is not labelled")]]
@@ -40,6 +40,7 @@ REPORT = "report.json"
 MOST_READ = 4000
 """Training pairs that are read once more for the report, evenly spread over the lengths."""
 FEW_HELD_OUT = 30
+EVERY = 2**62
 
 
 def run(spec: RewardSpec, context: RunContext) -> None:
@@ -96,7 +97,11 @@ def prepare(spec: RewardSpec, data: PairData, facts: DeviceFacts, context: RunCo
     check_fit(plan, facts)
     head = RewardHead(start.config.hidden_size, spec.seed)
     learning = Learning(spec, ranks)
-    work = Work(rows, HeldOut(data.held_out, head, ranks) if len(data.held_out) else None, (), loss=learning,
+    held = None
+    if len(data.held_out):
+        mean = float(data.held_out.sizes().mean())
+        held = HeldOut(data.held_out, head, ranks, round(evaluated_tokens(EVERY, plan.load, plan.eval_every, 0) / mean))
+    work = Work(rows, held, (), loss=learning,
                 facts={"reward": True}, head=head, around=lambda decoder: around(head, decoder), measures=learning.measures)
     told = {"pairs": len(data.train), "held_out": len(data.held_out), "left_out": left.total, "cut": left.cut,
             "ties": int(data.train.ties.sum() + data.held_out.ties.sum()), "longest_pair": rows.longest_pair,

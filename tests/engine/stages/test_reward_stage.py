@@ -141,8 +141,10 @@ def test_reward_models_are_listed_by_themselves_and_their_checkpoints_score(proj
     at_step = resolve_reward(project, f"{learned.context.run_id}@{step}")
     talk = (Message(role="user", content="x"), Message(role="assistant", content="thanks"))
     assert math.isfinite(Scorer(at_step.folder).score([talk])[0])
-    with pytest.raises(NotFound, match="no reward model called model-1"):
+    with pytest.raises(InputError, match="model-1 is a model that writes"):
         resolve_reward(project, "model-1")
+    with pytest.raises(NotFound, match="no reward model called reward_model-99"):
+        resolve_reward(project, "reward_model-99")
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
