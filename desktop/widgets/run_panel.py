@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
@@ -231,6 +231,19 @@ class SampleList(QWidget):
         self.set(shown)
 
 
+class _Part(Flexible):
+    """One of several parts: it needs the height of the one that is shown, not of the highest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = QStackedLayout(self)
+        self.parts.currentChanged.connect(lambda _: self.updateGeometry())
+
+    def minimumSizeHint(self) -> QSize:
+        shown = self.parts.currentWidget()
+        return shown.minimumSizeHint().expandedTo(shown.minimumSize()) if shown is not None else super().minimumSizeHint()
+
+
 class RunPanel(QWidget):
     """`header_actions` are the buttons for the page's header. `resume_wanted`: the person asked to go on (the page may look first, then
     `process.resume()`). `status_changed` when the run got another status."""
@@ -355,8 +368,8 @@ class RunPanel(QWidget):
         self.log = LogView(self.theme)
         self.log.watch(layout.log_file(self.follower.run.dir))
         log = Panel((self.log, 1), pad=(16, 12, 16, 16))
-        body = Flexible()
-        self._parts = QStackedLayout(body)
+        body = _Part()
+        self._parts = body.parts
         self._parts.addWidget(charts)
         self._parts.addWidget(log)
         self._reported: QWidget | None = None
