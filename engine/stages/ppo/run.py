@@ -20,14 +20,14 @@ from engine.contract.words import tr
 from engine.model import lora
 from engine.model.checkpoint import load_config, load_model
 from engine.model.decoder import Decoder
-from engine.model.reward_model import load_reward
+from engine.model.reward_model import RewardFacts, load_reward, read_facts
 from engine.model.scorer import Scorer
 from engine.project import rollouts as rollout_files
 from engine.project import snapshots
 from engine.project.models import ModelRef, resolve_reward
 from engine.project.project import Project
 from engine.rl.rollouts import Reference
-from engine.rl.value_head import PolicyAndValue, ValueHead, ValueModel
+from engine.rl.value_head import REACH, PolicyAndValue, ValueHead, ValueModel
 from engine.stages.ppo import plan as plans
 from engine.stages.ppo.prompts import Prompts
 from engine.stages.ppo.rounds import HeldOut, Rounds
@@ -37,7 +37,7 @@ from engine.training import new_tokens
 from engine.training.checkpoints import resume_point
 from engine.training.ranks import Ranks
 from engine.training.tuning import Start, Tuner, Work, check_fit, opened
-from engine.training.tuning_plan import resolve
+from engine.training.tuning_plan import LORA_TIMES, resolve
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Read the prompts")], ["prepare", tr("Prepare")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
@@ -143,8 +143,9 @@ def prepare(project: Project, spec: PpoSpec, prompts: Prompts, facts: DeviceFact
 
 def value_head(spec: PpoSpec, tuner: Tuner, reward: ModelRef, dtype: torch.dtype) -> ValueHead:
     """A head on the policy, or a model of its own that starts from the reward model: its values are then the scores at first."""
+    reach = REACH / (LORA_TIMES if tuner.uses_lora else 1)
     if spec.value == "shared":
-        return ValueHead(tuner.plan.config.hidden_size, spec.kl_coef)
+        return ValueHead(tuner.plan.config.hidden_size, spec.kl_coef, reach=reach)
     if Tokenizer.load(reward.folder).record != tuner.start.tokenizer.record:
         raise Mismatch(tr("The reward model reads other tokens than this model, so it cannot become its value model."),
                        tr("Choose the value head on the policy."), field="value")
@@ -153,6 +154,7 @@ def value_head(spec: PpoSpec, tuner: Tuner, reward: ModelRef, dtype: torch.dtype
         lora.add_lora(made.decoder, tuner.lora, spec.seed, frozen_dtype=dtype)
     made.decoder.compute_dtype = dtype if dtype != torch.float32 else None
     made.decoder.activation_checkpointing = tuner.plan.activation_checkpointing
-    return ValueModel(made.decoder, made.head.weight[0], kl_coef=spec.kl_coef)
+    scale = read_facts(reward.folder) or RewardFacts()
+    return ValueModel(made.decoder, made.head.weight[0].detach() / scale.std, -scale.mean / scale.std, kl_coef=spec.kl_coef, reach=reach)
 
 

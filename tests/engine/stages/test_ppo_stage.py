@@ -22,14 +22,16 @@ from engine.model.checkpoint import load_model
 from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
 from engine.model.scorer import Scorer, end_to_end
 from engine.project import files, layout, rollouts
+from engine.project.models import resolve_reward
 from engine.project.project import Project
 from engine.stages.ppo import plan
 from engine.stages.ppo import run as ppo
 from engine.stages.ppo.measure import prepared
 from engine.stages.ppo.spec import PpoSpec
 from engine.text.tokenizer import Tokenizer
-from engine.training import devices, tuning_measure
-from engine.training.tuning_plan import learning_rate
+from engine.training import devices, tuning, tuning_measure
+from engine.training.ranks import Ranks
+from engine.training.tuning_plan import learning_rate, resolve
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
 
 COLUMNS = {"loss", "reward", "reward_std", "kl", "kl_coef", "policy_loss", "value_loss", "entropy", "clip_share", "explained_variance",
@@ -201,7 +203,7 @@ def test_prompts_of_examples_end_before_the_last_answer_and_come_once(project):
     assert not done.of(Evaluation)
 
 
-@pytest.mark.parametrize(("more", "error"), [({"model": "model-999"}, NotFound), ({"reward": "model-2"}, NotFound),
+@pytest.mark.parametrize(("more", "error"), [({"model": "model-999"}, NotFound), ({"reward": "model-2"}, InputError),
                                              ({"reward": "reward_model-7"}, NotFound)])
 def test_what_is_not_there_is_refused_by_name(project, more, error):
     with pytest.raises(error):
@@ -259,6 +261,25 @@ def test_a_fit_measures_rounds_and_leaves_nothing_behind(project):
     assert measured["seconds"] > 100 * measured["step_seconds"] > 0 and measured["evaluation_seconds"] > 0
     assert said["formula"]["memory"] > 0 and said["plan"]["load"]["aside"] > 0 and said["facts"]["answers"] == 32
     assert len(project.runs.list()) == runs and not [p for p in layout.runs(project.dir).glob("*") if files.TEMPORARY in p.name]
+
+
+def test_a_value_model_begins_with_what_the_reward_model_says(project):
+    """At the state behind an answer's end its value would be the score."""
+    start = tuning.Start.load(project, "model-2")
+    spec, config = spec_of(project, value="separate"), start.config
+    facts = devices.choose("cpu")
+    load = plan.load_of(spec, config, config, facts, prompts=50, mean_prompt=10, longest_prompt=14)
+    context = run_of(project, spec).context
+    reward = resolve_reward(project, "reward_model-1")
+    tuner = tuning.Tuner(spec, resolve(plan.settled(spec, config), config, load, facts), start, facts, context, Ranks(0, 1, "cpu"))
+    head = ppo.value_head(spec, tuner, reward, torch.float32)
+    scorer = Scorer(reward.folder)
+    said = [talk("What colour is the river?", f"The river is {colour}.").messages for colour in COLOURS]
+    tokens_BT, ends_N, documents = end_to_end([scorer.ids(messages) for messages in said])
+    with torch.no_grad():
+        values_N = head(scorer.model.hidden(tokens_BT, ends_N, documents))
+        assert torch.equal(head.decoder.embed.weight, scorer.model.decoder.embed.weight)
+    assert values_N.tolist() == pytest.approx(ppo.Normalised(scorer).score(said), abs=1e-4)
 
 
 def test_an_answer_without_words_has_a_score_too():
