@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.benchmarks.sft_speed import LORA, Turns, _answer
 
-CONTEXT, VOCAB, PAIRS = 512, 8192, 96
+CONTEXT, VOCAB, PAIRS = 512, 8192, 64
 WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
 BATCH = 8
 SIDES = ("ours", "TRL", "TRL, precomputed", "TRL, precomputed, by length")
@@ -73,7 +73,7 @@ def ours(kind, method):
     encoded = EncodedPairs(np.concatenate(parts).astype(np.uint32), np.concatenate([[0], np.cumsum([len(p) for p in parts])]),
                            np.zeros((PAIRS, 2), np.int64), none.astype(np.int8), none.astype(bool), none.astype(bool), np.arange(PAIRS),
                            np.arange(PAIRS).astype(np.uint64))
-    turns = Turns(4)
+    turns = Turns(2)
     reference = Reference(train=np.zeros((PAIRS, 2), np.float32))
     sizes = np.diff(encoded.starts).reshape(-1, 3).sum(1)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def trl(side, kind, method):
     from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer
 
-    turns = Turns(4)
+    turns = Turns(2)
 
     class Told(transformers.TrainerCallback):
         def on_step_end(self, args, state, control, **rest):
@@ -126,7 +126,7 @@ def trl(side, kind, method):
                                         "length": len(p) + max(len(c), len(r))} for p, c, r in pairs(kind)])
     more = {"precompute_ref_log_probs": True} if "precomputed" in side else {}
     if "by length" in side:
-        more.update(train_sampling_strategy="group_by_length", length_column_name="length")
+        more.update(train_sampling_strategy="group_by_length", length_column_name="length", remove_unused_columns=False)
     lora = LoraConfig(r=LORA["rank"], lora_alpha=LORA["alpha"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     policy = model()
     reference = None
