@@ -370,4 +370,4 @@ class PairCard(QWidget):
         self.prompt.set_most(max(self.theme.px(48), int(PROMPT_SHARE * self.height()) - self.theme.px(44)))
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(self.theme.px(320), self.theme.px(LEAST + 90))
+        return QSize(self.theme.px(320), self.theme.px(LEAST) + max(self.theme.px(90), self.prompt.sizeHint().height()) + 24)

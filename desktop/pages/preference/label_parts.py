@@ -36,7 +36,8 @@ class ProgressLine(QWidget):
         self.words.set(tr("{done} of {total}", done=number(progress.done), total=number(total)) if total else
                        trn("{shown} came with a label", "{shown} came with a label", progress.given, shown=number(progress.given)))
         self.bar.set(progress.done / total if total else 1.0)
-        for part, words in ((self._rate, rate_words(progress) if total else ""), (self._left, left_words(progress)), (self._aside, aside_words(progress))):
+        rate = rate_words(progress) if total else ""
+        for part, words in ((self._rate, rate), (self._left, left_words(progress)), (self._aside, aside_words(progress))):
             part.set(words)
             show_if(part, bool(words))
         show_if(self._rule, bool(aside_words(progress)))
@@ -107,6 +108,7 @@ class Verdict(Panel):
         self.strengths = Strengths(theme)
         self.strengths.chosen.connect(self.strength)
         self._caps = row(gap=6)
+        self._caps.setMinimumWidth(1)  # with large text there is no room: they give way
         self.buttons = {id: Button(theme, words, on_click=lambda id=id: self.wanted.emit(id))
                         for id, words in (("tie", tr("Tie")), ("bad", tr("Both bad")), ("skip", tr("Skip")))}
         self.back = Button(theme, tr("Leave it so"), "quiet", on_click=lambda: self.wanted.emit("leave"))
