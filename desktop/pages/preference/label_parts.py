@@ -1,7 +1,7 @@
 """Parts around the card: how far one is, the verdict below it with strength and comment, the line of keys."""
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from desktop.models.label_keys import LabelKeys
@@ -17,6 +17,10 @@ from desktop.widgets.text import Text, small
 from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project.label_queues import Progress
+
+
+CAPS_FROM = 660
+"""Width from which the caps of the strengths' keys are shown."""
 
 
 class ProgressLine(QWidget):
@@ -108,7 +112,7 @@ class Verdict(Panel):
         self.strengths = Strengths(theme)
         self.strengths.chosen.connect(self.strength)
         self._caps = row(gap=6)
-        self._caps.setMinimumWidth(1)  # with large text there is no room: they give way
+        self._caps.setMinimumWidth(1)
         self.buttons = {id: Button(theme, words, on_click=lambda id=id: self.wanted.emit(id))
                         for id, words in (("tie", tr("Tie")), ("bad", tr("Both bad")), ("skip", tr("Skip")))}
         self.back = Button(theme, tr("Leave it so"), "quiet", on_click=lambda: self.wanted.emit("leave"))
@@ -123,6 +127,11 @@ class Verdict(Panel):
         self.strengths.set(strength)
         self.comment.set(comment)
         show_if(self.back, visit)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """With large text there is no room for the caps: they give way."""
+        super().resizeEvent(event)
+        show_if(self._caps, self.width() >= self.theme.px(CAPS_FROM))
 
     def set_said(self, choice: str) -> None:
         """Which of tie, both bad, skip stands for the pair now: "" for none."""
