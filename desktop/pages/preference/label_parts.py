@@ -18,7 +18,6 @@ from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project.label_queues import Progress
 
-
 CAPS_FROM = 660
 """Width from which the caps of the strengths' keys are shown."""
 
