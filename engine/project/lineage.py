@@ -37,7 +37,7 @@ from engine.project import files, layout, queue, taken_sets
 from engine.project.artifacts import NAME as ARTIFACT_NAME
 from engine.project.artifacts import Artifact
 from engine.project.event_log import EventWriter, read_events
-from engine.project.models import base_of
+from engine.project.models import base_of, prefix_of
 from engine.project.project import Project
 from engine.project.runs import ACTIVE, RESUMABLE, Run
 from engine.project.taken_sets import SetChange, TakenSet, change_words
@@ -51,8 +51,6 @@ WORDS = ("title", "name", "licence", "out")
 """Settings that hold the person's words, whatever these look like."""
 NAMED = ("model", "evaluation", "examples", "pairs", "reward_model")
 """Kinds whose title is made up by their stage where the person gave none, and nothing from outside did: such a title is no name."""
-OF_PROJECT = "project:"
-"""How a setting that may name other programs' models begins where it names one of this project."""
 MODEL_ID = re.compile(r"([1-9][0-9]*-[a-z_]+)@([0-9]+)")
 BLOCK = 1 << 22
 
@@ -249,7 +247,7 @@ def _standing(run: Run, standings: Mapping[str, Standing] | None, queued: bool, 
 
 def _inputs(run: Run, known: set[str]) -> tuple[str, ...]:
     """What goes into a run: its artifacts, and the model that a setting names (an artifact's id or run@step)."""
-    given = [v.removeprefix(OF_PROJECT) for k, value in run.spec.items() if k not in WORDS
+    given = [v.removeprefix(prefix_of(v)) for k, value in run.spec.items() if k not in WORDS
              for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
     return tuple(dict.fromkeys((*run.inputs.values(), *(v for v in given if v in known or MODEL_ID.fullmatch(v)))))
 

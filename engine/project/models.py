@@ -6,12 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.contract.errors import NotFound
+from engine.contract.errors import InputError, NotFound
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.artifacts import ArtifactStore
 from engine.project.project import Project
 from engine.project.runs import RunStore
+
+PREFIXES = ("project:", "reward:")
+"""How settings begin that may name other programs' models where they name one of this project: a model, a reward model."""
+
+
+def prefix_of(value: str) -> str:
+    """The prefix before an id of this project; "" where there is none."""
+    return next((prefix for prefix in PREFIXES if value.startswith(prefix)), "")
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,11 @@ def _list(project: Project, kind: str, wanted: Callable[[str], bool]) -> list[Mo
 
 
 def resolve(project: Project, id: str) -> ModelRef:
-    """The model of an id; NotFound says which there are."""
+    """The model of an id; NotFound says which there are, InputError that it is a reward model."""
     made = _find(project, id, "model", list_models)
+    if made is None and (scorer := _find(project, id, "reward_model", list_reward_models)) is not None:
+        raise InputError(tr("{id} is a reward model: it scores answers, and writes none.", id=scorer.id),
+                         tr("Choose a model: `fledge models DIR` lists them."), code="reward_model")
     if made is None:
         known = ", ".join(m.id for m in list_models(project)[:12])
         raise NotFound(tr("There is no model called {id} in this project.", id=id), tr("It has: {known}.", known=known) if known else
@@ -67,8 +78,11 @@ def resolve(project: Project, id: str) -> ModelRef:
 
 
 def resolve_reward(project: Project, id: str) -> ModelRef:
-    """The reward model of an id; NotFound says which there are."""
+    """The reward model of an id; NotFound says which there are, InputError that it is another model."""
     made = _find(project, id, "reward_model", list_reward_models)
+    if made is None and (writer := _find(project, id, "model", list_models)) is not None:
+        raise InputError(tr("{id} is a model that writes: it scores nothing.", id=writer.id),
+                         tr("Train a reward model from labelled pairs, or choose one."), code="no_reward_model")
     if made is None:
         known = ", ".join(m.id for m in list_reward_models(project)[:12])
         raise NotFound(tr("There is no reward model called {id} in this project.", id=id),
@@ -101,7 +115,7 @@ def needed_steps(project_dir: Path, run_id: str) -> dict[int, str]:
     done = {a.run for a in ArtifactStore(project_dir).list()}
 
     def take(id: object, who: str) -> None:
-        run, at, step = str(id).removeprefix("project:").partition("@")
+        run, at, step = str(id).removeprefix(prefix_of(str(id))).partition("@")
         if at and run == run_id and step.isdecimal():
             found.setdefault(int(step), who)
     for other in RunStore(project_dir).list():

@@ -8,12 +8,14 @@ A recipe.toml holds
     [recipe]   format, title, makes (the last step), engine_version, created
     [[source]] a file or folder from outside: name, path, kind, bytes, and sha256 where it is not too large to be read for it
     [[examples]] a set of examples that went in: name, and the file of its rows beside the recipe, with its hash
+    [[pairs]]  the same of a set of pairs: a line is what was learned of a labelled pair, or a pair whose prompt alone was asked
     [[step]]   a run: name, stage, what it ran on, settings that differ from their defaults and the seed, inputs by the name of an earlier
                step, rows of the library that went into it, and of each result the hashes of those files that come out the same each time
 
-A setting that names a source reads "{source:NAME}", one that names a set "{examples:NAME}". A model that was tuned takes its examples along
-as they were, whoever wrote them: generating them again is a step only in the recipe of generated examples themselves, and gives others each
-time. What a person has confirmed (an address beyond this machine, a recipe that is a program) is confirmed anew.
+A setting that names a source reads "{source:NAME}", one that names a set "{examples:NAME}" or "{pairs:NAME}". A model that was tuned takes
+its examples and labelled pairs along as they were, whoever wrote them: making them again is a step only in the recipe of generated examples
+or pairs themselves, and gives others each time. Of labels goes along what was learned of them, not each one with its history: those travel
+in label files. What a person has confirmed (an address beyond this machine, a recipe that is a program) is confirmed anew.
 
 `replay` takes a finished artifact with the same settings and inputs for a step that is done, goes on with a run that was stopped or killed,
 and starts the rest. It changes nothing that is there, and downloads nothing.
@@ -26,7 +28,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,13 +37,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
 
+import orjson
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine import __version__
 from engine.contract.errors import FledgeError, FormatError, InputError, Mismatch, NotFound, SettingError, Stopped, TooNew
 from engine.contract.events import Started
-from engine.contract.rows import Example
+from engine.contract.rows import Answer, Example, Pair, PreferencePair, pair_id
 from engine.contract.spec import Spec
 from engine.contract.units import size
 from engine.contract.words import tr
@@ -52,13 +54,14 @@ from engine.project.artifacts import Artifact
 from engine.project.event_log import read_events
 from engine.project.examples import ExampleFilter
 from engine.project.follow import follow
-from engine.project.lineage import MODEL_ID, OF_PROJECT, WORDS
+from engine.project.lineage import MODEL_ID, WORDS
+from engine.project.models import prefix_of
 from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 
-FORMAT = 2
-"""1 had no examples: recipes without any are still written so, for older versions."""
+FORMAT = 3
+"""1 had no examples, 2 no pairs: recipes without any are still written so, for older versions."""
 LARGEST_FILE = 64_000_000
 """Bytes of a recipe.toml at most: decisions on a million documents fit."""
 HASHED = 512_000_000
@@ -66,18 +69,20 @@ HASHED = 512_000_000
 MOST_FILES = 20_000
 CONFIRMED = ("recipe_hash", "allowed_host")
 """What a person confirmed on their own machine: no file brings it along."""
-PLACES = ("sources", "source", "folder", "held_out", "pipeline", "source_options")
+PLACES = ("sources", "source", "folder", "files", "held_out", "pipeline", "source_options")
 """Settings whose values (or keys) are files and folders from outside the project."""
 TARGET = "out"
 """The setting that says where an export goes: a recipe keeps its name only."""
-CLOCKED = {"corpus": ("report.json", "sources.json"), "model": ("source.json", "adapter.json")}
-"""Files of a result that hold times, places of the machine or ids of the project: not the same twice."""
-COMPARED = ("corpus", "tokenizer", "tokens", "model")
+CLOCKED = {"corpus": ("report.json", "sources.json"), "model": ("source.json", "adapter.json"),
+           "reward_model": ("report.json", "adapter.json")}
+"""Files of a result that hold times, places of the machine, words or ids of the project: not the same twice."""
+COMPARED = ("corpus", "tokenizer", "tokens", "model", "reward_model")
 ADDRESS = re.compile(r"[a-z]{2,}:")
 """How something begins that is no path of this machine, as hub:owner/name. One letter is a drive of Windows."""
 TOKEN = re.compile(r"\{source:([^{}]+)\}")
-EXAMPLES = re.compile(r"\{examples:([^{}]+)\}")
-SET = re.compile(r"set-[0-9]+")
+SETS = re.compile(r"\{(examples|pairs):([^{}]+)\}")
+SET = re.compile(r"(?:pair-)?set-[0-9]+")
+EXAMPLES, PAIRS = "examples", "pairs"
 
 HEAD = """\
 # {title}
@@ -123,7 +128,7 @@ class Source(_Part):
     sha256: str = ""
 
 
-class ExampleFile(_Part):
+class RowFile(_Part):
     """Rows of a set as they went into a step: JSON lines in a file beside the recipe. `title` is how the set is called."""
 
     name: str = Field(pattern=r"^[^{}=]+$")
@@ -169,7 +174,8 @@ class Head(_Part):
 class Recipe(_Part):
     recipe: Head
     source: tuple[Source, ...] = ()
-    examples: tuple[ExampleFile, ...] = ()
+    examples: tuple[RowFile, ...] = ()
+    pairs: tuple[RowFile, ...] = ()
     step: tuple[Step, ...] = Field(min_length=1)
 
 
@@ -186,16 +192,18 @@ def _make(made: "_Maker", id: str) -> Recipe:
     last = made.add(id)
     run = last.partition("@")[0]
     now = datetime.now().astimezone().replace(microsecond=0)
-    head = Head(format=FORMAT if made.examples else 1, title=made.titles.get(id, id), makes=run, engine_version=__version__, created=now)
-    return Recipe(recipe=head, source=tuple(made.sources.values()), examples=tuple(e for e, _ in made.examples.values()),
+    listed = {kind: tuple(entry for (of, _), (entry, _) in made.files.items() if of == kind) for kind in (EXAMPLES, PAIRS)}
+    head = Head(format=FORMAT if listed[PAIRS] else 2 if listed[EXAMPLES] else 1, title=made.titles.get(id, id), makes=run,
+                engine_version=__version__, created=now)
+    return Recipe(recipe=head, source=tuple(made.sources.values()), examples=listed[EXAMPLES], pairs=listed[PAIRS],
                   step=tuple(made.steps.values()))
 
 
 def write(project: Project, id: str, target: Path, stages: Stages) -> Recipe:
-    """Write the recipe of `id` to a file, and the examples that went in beside it (each replaced in one step, the recipe last)."""
+    """Write the recipe of `id` to a file, and the rows that went in beside it (each file replaced in one step, the recipe last)."""
     maker = _Maker(project, stages, target.stem)
     made = _make(maker, id)
-    for entry, rows in maker.examples.values():
+    for entry, rows in maker.files.values():
         rows.copy(target.with_name(entry.file))
     files.write_bytes(target, text(made, target.name).encode())
     return made
@@ -216,15 +224,18 @@ def _for_toml(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some lines of a run's copy of the library."""
+    """Some lines of a run's copy of the library: of each file from a first line on so many."""
 
-    path: Path
-    first: int
-    count: int
+    places: tuple[tuple[Path, int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return sum(count for _, _, count in self.places)
 
     def lines(self) -> Iterator[bytes]:
-        with open(self.path, "rb") as file:
-            yield from islice(file, self.first, self.first + self.count)
+        for path, first, count in self.places:
+            with open(path, "rb") as file:
+                yield from islice(file, first, first + count)
 
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -250,7 +261,7 @@ class _Maker:
 
     def __init__(self, project: Project, stages: Stages, stem: str) -> None:
         self.project, self.stages, self.stem = project, stages, stem
-        self.examples: dict[str, tuple[ExampleFile, _Rows]] = {}
+        self.files: dict[tuple[str, str], tuple[RowFile, _Rows]] = {}
         self.artifacts = {a.id: a for a in project.artifacts.list()}
         self.steps: dict[str, Step] = {}
         self.sources: dict[str, Source] = {}
@@ -319,46 +330,47 @@ class _Maker:
                     result=tuple(Result(kind=a.kind, title=a.title, files=hashes(a) if _same_each_time(a, device) else {}) for a in made))
 
     def _sets(self, name: str, run: Run | None, kind: type[Spec], spec: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-        """{setting: {set of the library: name of its rows here}}; where the run does not say which rows are whose, all are the first's."""
+        """{setting: {set of the library: how a recipe names its rows}}."""
         found: dict[str, dict[str, str]] = {}
-        for stream, setting in ((s, taken_sets.FIELDS[s]) for s in kind.rows if s in taken_sets.FIELDS):
-            if stream in taken_sets.OF_PAIRS and spec.get(setting):
-                raise InputError(tr("{run} learned from pairs of the library: recipes do not take those along.", run=name),
-                                 tr("Write the recipe of the model it started from, or copy the project's folder instead."), code="pairs")
+        for setting, streams in _streams(kind).items():
+            of_pairs = setting == PAIRS
             ids = [id for id in dict.fromkeys(spec.get(setting) or ()) if SET.fullmatch(id)]
             if not ids:
                 continue
-            path = layout.input_rows(run.dir, stream) if run is not None else None
-            if run is None or path is None or not path.is_file():
-                raise InputError(tr("The examples that {run} was made with are not there any more.", run=name),
-                                 tr("They went with the run's folder: restore it from a backup."), code="chain")
-            with open(path, "rb") as file:
-                total = sum(1 for _ in file)
-            known = {one.id: one for one in taken_sets.taken(run) if one.stream == stream}
-            places = taken_sets.split(run.dir, known.values(), stream)
-            if sum(count for _, count in places.values()) != total or set(known) - set(ids):
-                places, known = {ids[0]: (0, total)}, {}
+            rows: dict[str, list[tuple[Path, int, int]]] = {}
+            known: dict[str, taken_sets.TakenSet] = {}
+            for stream in streams:
+                path = layout.input_rows(run.dir, stream) if run is not None else None
+                if run is None or path is None or not path.is_file():
+                    raise InputError(tr("The pairs that {run} was made with are not there any more.", run=name) if of_pairs else
+                                     tr("The examples that {run} was made with are not there any more.", run=name),
+                                     tr("They went with the run's folder: restore it from a backup."), code="chain")
+                places, sets = _whose(path, run, stream, ids)
+                known |= sets
+                for id, (first, count) in places.items():
+                    rows.setdefault(id, []).append((path, first, count))
             found[setting] = {}
-            for id, place in places.items():
-                title, origin = (known[id].title, known[id].origin) if id in known else (tr("Examples of run {id}", id=name), "")
-                found[setting][id] = self._example_file(title, origin, _Rows(path, *place))
+            for id, places_of in rows.items():
+                title, origin = (known[id].title, known[id].origin) if id in known else (
+                    tr("Pairs of run {id}", id=name) if of_pairs else tr("Examples of run {id}", id=name), "")
+                found[setting][id] = self._row_file(PAIRS if of_pairs else EXAMPLES, title, origin, _Rows(tuple(places_of)))
         return found
 
-    def _example_file(self, title: str, origin: str, rows: _Rows) -> str:
-        """The name of these rows, new or known: equal rows of equal name are one file."""
-        stem = re.sub(r"[{}=\s]+", " ", title).strip() or "examples"
+    def _row_file(self, kind: str, title: str, origin: str, rows: _Rows) -> str:
+        """How a recipe names these rows, new or known: equal rows of equal name are one file."""
+        stem = re.sub(r"[{}=\s]+", " ", title).strip() or kind
         digest, name, n = rows.sha256(), stem, 1
-        while name in self.examples and self.examples[name][0].sha256 != digest:
+        while (kind, name) in self.files and self.files[kind, name][0].sha256 != digest:
             n += 1
             name = f"{stem} {n}"
         slug = re.sub(r"[^\w.-]+", "-", name.casefold()).strip("-.") or "set"
-        taken = {entry.file for key, (entry, _) in self.examples.items() if key != name}
-        file, n = f"{self.stem}-examples-{slug[:80]}.jsonl", 1
+        taken = {entry.file for key, (entry, _) in self.files.items() if key != (kind, name)}
+        file, n = f"{self.stem}-{kind}-{slug[:80]}.jsonl", 1
         while file in taken:
             n += 1
-            file = f"{self.stem}-examples-{slug[:80]}-{n}.jsonl"
-        self.examples[name] = ExampleFile(name=name, file=file, count=rows.count, sha256=digest, title=title, origin=origin), rows
-        return name
+            file = f"{self.stem}-{kind}-{slug[:80]}-{n}.jsonl"
+        self.files[kind, name] = RowFile(name=name, file=file, count=rows.count, sha256=digest, title=title, origin=origin), rows
+        return f"{{{kind}:{name}}}"
 
     def _settings(self, kind: type[Spec], spec: Mapping[str, Any],
                   sets: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]:
@@ -375,9 +387,9 @@ class _Maker:
                 continue
             if name in sets:
                 rest = [v for v in value if not SET.fullmatch(v)]
-                settings[name] = [f"{{examples:{sets[name][v]}}}" for v in dict.fromkeys(value) if v in sets[name]] + self._placed(rest)
-            elif isinstance(value, str) and value.startswith(OF_PROJECT):
-                inputs[name] = OF_PROJECT + self.add(value.removeprefix(OF_PROJECT).strip())
+                settings[name] = [sets[name][v] for v in dict.fromkeys(value) if v in sets[name]] + self._placed(rest)
+            elif isinstance(value, str) and (before := prefix_of(value)):
+                inputs[name] = before + self.add(value.removeprefix(before).strip())
             elif name == "recipe" and spec.get("recipe_text"):  # a file whose text goes along: its place is no matter
                 settings[name] = PureWindowsPath(value).name if "\\" in value else PurePosixPath(value).name
             elif self._refers(kind, name, value):
@@ -420,6 +432,26 @@ class _Maker:
         return f"{{source:{self._names[path]}}}"
 
 
+def _streams(kind: type[Spec]) -> dict[str, list[str]]:
+    """{setting that names sets: streams of rows that go along with it}. Pairs that are only scored afterwards stay behind."""
+    found: dict[str, list[str]] = {}
+    for stream in kind.rows:
+        if stream in taken_sets.FIELDS and not (stream == "unlabelled" and "score_unlabelled" in kind.model_fields):
+            found.setdefault(taken_sets.FIELDS[stream], []).append(stream)
+    return found
+
+
+def _whose(path: Path, run: Run, stream: str, ids: Sequence[str]) -> tuple[dict[str, tuple[int, int]], dict[str, taken_sets.TakenSet]]:
+    """({set: (first line, lines)}, {set: what the run says of it}); all are the first's where the run does not say which are whose."""
+    with open(path, "rb") as file:
+        total = sum(1 for _ in file)
+    known = {one.id: one for one in taken_sets.taken(run) if one.stream == stream}
+    places = taken_sets.split(run.dir, known.values(), stream)
+    if sum(count for _, count in places.values()) != total or set(known) - set(ids):
+        return {ids[0]: (0, total)}, {}
+    return places, known
+
+
 def _plain(value: Any) -> Any:
     return value.model_dump(mode="json")
 
@@ -431,7 +463,7 @@ def _first_start(run: Run | None) -> Started | None:
 
 
 def _same_each_time(artifact: Artifact, device: str) -> bool:
-    trained = artifact.kind == "model" and artifact.run.partition("-")[2] != "import_model"
+    trained = artifact.kind in ("model", "reward_model") and artifact.run.partition("-")[2] != "import_model"
     return artifact.kind in COMPARED and (not trained or device == "cpu")
 
 
@@ -487,7 +519,7 @@ def read(path: Path) -> Recipe:
     for step in made.step:
         for value in step.inputs.values():
             for one in [value] if isinstance(value, str) else value:
-                if one.removeprefix(OF_PROJECT).partition("@")[0] not in seen:
+                if one.removeprefix(prefix_of(one)).partition("@")[0] not in seen:
                     raise FormatError(tr("{path} is not a recipe: {step} needs {other}, which no step before it makes.", path=str(path),
                                          step=step.name, other=one))
         if step.name in seen:
@@ -567,7 +599,7 @@ Watch = Callable[[Run, int], RunState]
 
 def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str, Path] | None = None, *, folder: Path | None = None,
            device: str = "auto", watch: Watch = follow, told: Callable[[Step, str], None] = lambda step, what: None) -> Outcome:
-    """Replay a recipe in `project`, step by step, and compare the results. Its examples lie in `folder`; they become sets of the library.
+    """Replay a recipe in `project`, step by step, and compare the results. Its rows lie in `folder`; they become sets of the library.
     `watch` follows a run to its end; `told(step, what)` hears of each step before it: "there", "resumed", "started", "followed".
 
     Everything that can be checked is checked before the first run. Raises what a step's run failed with; Stopped when it was stopped: the
@@ -606,63 +638,86 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
     return outcome
 
 
+_Named = tuple[str, str]
+"""Rows that a recipe brings: ("examples" or "pairs", name)."""
+Sets = Callable[[Sequence[_Named]], Mapping[_Named, str]]
+
+
 class _Given:
-    """The examples that a recipe brings: files beside it, looked at before anything runs, and made sets of the library when a step needs
-    them. Raises NotFound, Mismatch."""
+    """The examples and pairs that a recipe brings: files beside it, looked at before anything runs, and made sets of the library when a
+    step needs them. Raises NotFound, Mismatch."""
 
     def __init__(self, project: Project, recipe: Recipe, folder: Path | None) -> None:
-        self.project, self.files, self.known = project, {}, {entry.name: entry for entry in recipe.examples}
-        for entry in recipe.examples:
+        self.project, self.files = project, dict[_Named, Path]()
+        self.known = {(kind, entry.name): entry for kind, entries in ((EXAMPLES, recipe.examples), (PAIRS, recipe.pairs))
+                      for entry in entries}
+        for (kind, name), entry in self.known.items():
             path = (folder or Path()) / entry.file
             if folder is None or not path.is_file():
-                raise NotFound(tr("{file}, the examples “{name}” of the recipe, is not beside it.", file=entry.file, name=entry.name),
-                               tr("Take the recipe along with all files that were written with it."), code="examples")
+                raise NotFound(tr("{file}, the examples “{name}” of the recipe, is not beside it.", file=entry.file, name=name)
+                               if kind == EXAMPLES else
+                               tr("{file}, the pairs “{name}” of the recipe, is not beside it.", file=entry.file, name=name),
+                               tr("Take the recipe along with all files that were written with it."), code=kind)
             if files.hash_file(path) != entry.sha256:
                 raise Mismatch(tr("{file} is not what it was when the recipe was written.", file=entry.file),
-                               tr("Restore it, or write the recipe anew."), code="examples_changed")
-            self.files[entry.name] = path
+                               tr("Restore it, or write the recipe anew."), code=f"{kind}_changed")
+            self.files[kind, name] = path
 
-    def nowhere(self, names: Sequence[str]) -> dict[str, str]:
+    def nowhere(self, names: Sequence[_Named]) -> dict[_Named, str]:
         """Ids for settings that are only looked at."""
-        return dict.fromkeys(names, "set-0")
+        return {(kind, name): "pair-set-0" if kind == PAIRS else "set-0" for kind, name in names}
 
     def check(self, step: Step) -> None:
-        for name in _named_examples(step.settings.values()):
-            if name not in self.known:
-                raise FormatError(tr("The recipe names the examples {name}, but does not describe them.", name=name))
+        for kind, name in _named_sets(step.settings.values()):
+            if (kind, name) not in self.known:
+                raise FormatError(tr("The recipe names the examples {name}, but does not describe them.", name=name) if kind == EXAMPLES
+                                  else tr("The recipe names the pairs {name}, but does not describe them.", name=name))
 
-    def into_library(self, names: Sequence[str], accepted: bool) -> dict[str, str]:
-        """{name: set of the library}, made where there is none of these rows. `accepted`: a stage takes no others."""
-        library, found = self.project.library.examples, {}
-        for name in names:
-            entry = self.known[name]
-            origin = f"recipe:{entry.sha256[:16]}"
-            there = next((s for s in library.sets() if s.origin == origin
-                          and (s.accepted if accepted else s.accepted + s.new) == entry.count), None)
-            if there is None:
-                there = library.create_set(entry.title or name, origin=origin)
-                with open(self.files[name], "rb") as file:
-                    library.add(there.id, (Example.model_validate_json(line) for line in file))
-                if accepted:
-                    library.set_status(ExampleFilter(sets=(there.id,)), "accepted", "recipe")
-            found[name] = there.id
-        return found
+    def into_library(self, names: Sequence[_Named], spec: Spec) -> dict[_Named, str]:
+        """{name: set of the library}, made where there is none of these rows, so that the stage of `spec` can take them."""
+        return {each: self._pairs(each, getattr(spec, "annotators", ())) if each[0] == PAIRS else
+                self._examples(each, bool(getattr(spec, "only_accepted", False))) for each in names}
+
+    def _examples(self, each: _Named, accepted: bool) -> str:
+        """`accepted`: the stage takes no others."""
+        library, entry = self.project.library.examples, self.known[each]
+        origin = f"recipe:{entry.sha256[:16]}"
+        there = next((s for s in library.sets() if s.origin == origin
+                      and (s.accepted if accepted else s.accepted + s.new) == entry.count), None)
+        if there is None:
+            there = library.create_set(entry.title or entry.name, origin=origin)
+            with open(self.files[each], "rb") as file:
+                library.add(there.id, (Example.model_validate_json(line) for line in file))
+            if accepted:
+                library.set_status(ExampleFilter(sets=(there.id,)), "accepted", "recipe")
+        return there.id
+
+    def _pairs(self, each: _Named, annotators: Sequence[str]) -> str:
+        library, entry = self.project.library.pairs, self.known[each]
+        origin = f"recipe:{entry.sha256[:16]}"
+        there = next((s for s in library.sets() if s.origin == origin), None)
+        if there is None:
+            there = library.create_set(entry.title or entry.name, origin=origin)
+        with open(self.files[each], "rb") as file:  # what an earlier replay was killed over comes in now, the rest is there
+            library.add(there.id, (_pair_of(line, annotators) for line in file), "recipe")
+        return there.id
 
     def paths(self, step: Step, kind: type[Spec]) -> dict[str, list[Path]]:
         """{rows: files, one after another} that go into a run."""
-        return {stream: [self.files[name] for name in _named_examples([step.settings[taken_sets.FIELDS[stream]]])] for stream in kind.rows
-                if taken_sets.FIELDS.get(stream) in step.settings}
+        return {stream: [self.files[each] for each in _named_sets([step.settings[setting]])]
+                for setting, streams in _streams(kind).items() if setting in step.settings for stream in streams}
 
     def same(self, run_dir: Path, step: Step, kind: type[Spec]) -> bool:
         """Whether a run was made with just these rows."""
         for stream, paths in self.paths(step, kind).items():
             own, wanted = hashlib.sha256(), hashlib.sha256()
             path = layout.input_rows(run_dir, stream)
-            for digest, each in ((own, [path] if path.is_file() else []), (wanted, paths)):
-                for one in each:
-                    with open(one, "rb") as file:
-                        while data := file.read(1 << 20):
-                            digest.update(data)
+            if path.is_file():
+                with open(path, "rb") as file:
+                    while data := file.read(1 << 20):
+                        own.update(data)
+            for line in _of_stream(paths, stream):
+                wanted.update(line)
             if own.digest() != wanted.digest():
                 return False
         return True
@@ -673,25 +728,49 @@ class _Given:
             path = layout.input_rows(run_dir, stream)
             path.parent.mkdir(exist_ok=True)
             with open(path, "wb") as target:
-                for one in paths:
-                    with open(one, "rb") as source:
-                        shutil.copyfileobj(source, target)
+                target.writelines(_of_stream(paths, stream))
 
 
-def _named_examples(values: Iterable[Any]) -> list[str]:
-    """The names of examples in settings, each once."""
+def _of_stream(paths: Sequence[Path], stream: str) -> Iterator[bytes]:
+    """The lines of these files that go into a stream: a file of pairs holds labelled ones and others."""
+    for path in paths:
+        with open(path, "rb") as file:
+            for line in file:
+                if stream not in taken_sets.OF_PAIRS or _labelled(line) == (stream == "pairs"):
+                    yield line
+
+
+def _labelled(line: bytes) -> bool:
+    return "chosen" in orjson.loads(line)
+
+
+def _pair_of(line: bytes, annotators: Sequence[str]) -> Pair:
+    """A line of a recipe's pairs for the library: it comes with what was learned of it, said by whoever said so (one of `annotators`, where
+    the stage listens to these alone). Its id is what it says: an edited answer makes another pair."""
+    if not _labelled(line):
+        row = Pair.model_validate_json(line)
+        return row.model_copy(update={"id": pair_id(row.prompt, row.first.text, row.second.text)})
+    said = PreferencePair.model_validate_json(line)
+    best = "bad" if said.bad else "tie" if said.tie else "first"
+    by = next((one for one in annotators if one in said.by), said.by)
+    return Pair(id=pair_id(said.prompt, said.chosen, said.rejected), prompt=said.prompt, first=Answer(text=said.chosen),
+                second=Answer(text=said.rejected), origin="recipe", facts={"best": best, "strength": said.strength, "by": by})
+
+
+def _named_sets(values: Iterable[Any]) -> list[_Named]:
+    """The examples and pairs that settings name, each once."""
     flat = [v for value in values for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)]
-    return list(dict.fromkeys(found[1] for v in flat if (found := EXAMPLES.fullmatch(v))))
+    return list(dict.fromkeys((found[1], found[2]) for v in flat if (found := SETS.fullmatch(v))))
 
 
 def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[str, Any], project: Project,
-          sets: Callable[[Sequence[str]], Mapping[str, str]] = lambda names: {}) -> Spec:
-    """The settings of a step here. An export goes into the project's own folder. `sets` gives the library's ids of examples by name."""
-    ids = sets(_named_examples(step.settings.values()))
+          sets: Sets = lambda names: {}) -> Spec:
+    """The settings of a step here. An export goes into the project's own folder. `sets` gives the library's ids of sets by name."""
+    ids = sets(_named_sets(step.settings.values()))
 
     def put(value: Any) -> Any:
-        if isinstance(value, str) and (found := EXAMPLES.fullmatch(value)):
-            return ids[found[1]]
+        if isinstance(value, str) and (found := SETS.fullmatch(value)):
+            return ids[found[1], found[2]]
         if isinstance(value, str) and (found := TOKEN.fullmatch(value)):
             if found[1] not in places:
                 raise FormatError(tr("The recipe names the source {name}, but does not describe it.", name=found[1]))
@@ -711,8 +790,8 @@ def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, valu
     """The id, in this project, of what an earlier step made."""
     if isinstance(value, tuple):
         return tuple(_resolve(project, stages, kind, name, one, made) for one in value)
-    if value.startswith(OF_PROJECT):
-        return OF_PROJECT + str(_resolve(project, stages, kind, name, value.removeprefix(OF_PROJECT), made))
+    if before := prefix_of(value):
+        return before + str(_resolve(project, stages, kind, name, value.removeprefix(before), made))
     step, at, number = value.partition("@")
     done = made[step]
     if at:
@@ -768,7 +847,7 @@ def _wanted_rows(step: Step) -> dict[str, Any]:
         raise FormatError(tr("The rows of {step} cannot be read.", step=step.name)) from None
 
 
-def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Callable[[Sequence[str]], Mapping[str, str]]], Spec],
+def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Sets], Spec],
                examples: _Given, device: str, watch: Watch, told: Callable[[Step, str], None]) -> Run:
     """Run the step to its end: a run of the same settings that did not come to one is gone on with, or watched if it is under way. `make`
     gives the settings with sets of the library."""
@@ -780,8 +859,7 @@ def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Callabl
             if state.status != "done" and (state.status == "created" or _rows(project, run.id) == _wanted_rows(step)):
                 break
     else:
-        into = partial(examples.into_library, accepted=bool(getattr(spec, "only_accepted", False)))
-        run, state = project.runs.create(make(into)), None
+        run, state = project.runs.create(make(partial(examples.into_library, spec=spec))), None
     if run.alive() and (pid := int(run.lock().holder().get("pid") or 0)):
         told(step, "followed")
     else:
@@ -842,7 +920,7 @@ def _notes(recipe: Recipe, outcome: Outcome) -> list[str]:
     if versions and outcome.different:
         found.append(tr("The recipe was made by version {theirs}, this is {ours}.", theirs=", ".join(sorted(versions)), ours=__version__))
     found += [tr("{step} asked models again: what they answer comes out differently each time.", step=done.step.name)
-              for done in outcome.steps if done.step.stage == "instruct" and not done.skipped]
+              for done in outcome.steps if done.step.stage in ("instruct", "preference") and not done.skipped]
     for done in outcome.steps:
         if any(r.same is False and r.kind == "model" for r in done.results) and done.step.threads:
             found.append(tr("{step} was trained on {device} with {threads} threads; weights are the same only with as many, and with the "
