@@ -3,18 +3,21 @@
 It answers questions of probe.py and writes nothing.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import NotFound
 from engine.contract.words import tr
-from engine.text.browse.diff import pieces
+from engine.text.browse.diff import Piece, pieces
 from engine.text.corpus import REMOVED, SPLITS, Corpus
 
 AROUND = 700
 LOT = 50_000
 LONGEST = 20_000
 """Characters of each text that are compared: a person reads no more beside another."""
+_HEAD, _TAIL, _END = re.compile(r"\w+"), re.compile(r"\w+$"), re.compile(r"\w$")
 
 
 def quoted(corpus: str, document: str, quote: str = "", start: int = -1, end: int = -1, around: int = AROUND) -> dict[str, Any]:
@@ -39,9 +42,43 @@ def quoted(corpus: str, document: str, quote: str = "", start: int = -1, end: in
 
 
 def differences(before: str, after: str) -> dict[str, Any]:
-    """{"pieces": [["same"|"removed"|"added", "text"], ..], "cut": bool}: diff.pieces of the beginnings of two texts."""
-    return {"pieces": [list(piece) for piece in pieces(before[:LONGEST], after[:LONGEST])],
+    """{"pieces": [["same"|"removed"|"added", "text"], ..], "cut": bool}: diff.pieces of the beginnings of two texts, by whole words."""
+    return {"pieces": [list(piece) for piece in whole_words(pieces(before[:LONGEST], after[:LONGEST]))],
             "cut": max(len(before), len(after)) > LONGEST}
+
+
+def whole_words(found: Sequence[Piece]) -> list[Piece]:
+    """The same differences without marks inside a word: a word that differs in part differs as a whole."""
+    spans: list[tuple[str, str, bool]] = []  # (before, after, the same), in turns
+    for kind, text in found:
+        if kind == "same" or not spans or spans[-1][2]:
+            spans.append((text, text, True) if kind == "same" else (text, "", False) if kind == "removed" else ("", text, False))
+        else:
+            one, other, _ = spans[-1]
+            spans[-1] = (one + text, other, False) if kind == "removed" else (one, other + text, False)
+    made: list[tuple[str, str, bool]] = []
+    for place, (one, other, same) in enumerate(spans):
+        if not same:
+            held = made.pop() if made and not made[-1][2] else ("", "", False)
+            made.append((held[0] + one, held[1] + other, False))
+            continue
+        head = _HEAD.match(one) if place and any(_END.search(part) for part in spans[place - 1][:2]) else None
+        first = head.group() if head else ""
+        goes_on = place + 1 < len(spans) and any(_HEAD.match(part) for part in spans[place + 1][:2])
+        tail = _TAIL.search(one[len(first):]) if goes_on else None
+        last = tail.group() if tail else ""
+        middle = one[len(first):len(one) - len(last)]
+        if first:
+            made[-1] = (made[-1][0] + first, made[-1][1] + first, False)
+        if middle:
+            made.append((middle, middle, True))
+        if last:
+            held = made.pop() if made and not made[-1][2] else ("", "", False)
+            made.append((held[0] + last, held[1] + last, False))
+    pieces_of: list[Piece] = []
+    for one, other, same in made:
+        pieces_of += [("same", one)] if same else [(kind, text) for kind, text in (("removed", one), ("added", other)) if text]
+    return pieces_of
 
 
 def _rows(opened: Corpus, split: str, document: str, pc: Any) -> list[int]:

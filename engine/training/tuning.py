@@ -331,10 +331,15 @@ class Tuner:
             self.sample(parts.model, parts.work, kept)
         before = dict(state.first_values)
         if after and before and after[parts.work.criterion] >= before[parts.work.criterion]:
-            self.context.emit(Notice(level="warning", code="not_better", title=tr("It did not get better"), step=state.step,
-                text=tr("The loss on what was kept for validation was {before} before and is {after} after training.",
-                        before=number(before[parts.work.criterion], 3), after=number(after[parts.work.criterion], 3)),
-                remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
+            rewarded = "val_reward" in after
+            was, now = (values["val_reward" if rewarded else parts.work.criterion] for values in (before, after))
+            said = tr("The reward on what was kept for validation was {before} before and is {after} after training.",
+                      before=number(was, 3),
+                      after=number(now, 3)) if rewarded else tr(
+                "The loss on what was kept for validation was {before} before and is {after} after training.", before=number(was, 3),
+                after=number(now, 3))
+            self.context.emit(Notice(level="warning", code="not_better", title=tr("It did not get better"), step=state.step, text=said,
+                                     remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
         return Ending(kept, before, after, state)
 
     def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any], *, kind: str = "model",

@@ -423,5 +423,5 @@ def test_a_reward_model_judges_and_its_figures_are_those_of_each_answer_scored_a
                                   "first" if row["rewards"][0] > row["rewards"][1] else "second")
     assert rate["judged_by"] == f"reward:{made.id}" and rate["n"] == 8 == rate["wins"] + rate["losses"] + rate["ties"]
     assert made.id in artifact.parents
-    with pytest.raises(NotFound):
+    with pytest.raises(InputError):
         Attempt(project, spec(**wanted, judge="reward:model-1")).run()
