@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from engine.contract.errors import NotFound
 from engine.contract.rows import Answer, Message, Pair
 from engine.contract.words import tr
@@ -411,12 +409,12 @@ def _plus(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
 
 
 def _rest(first: Answer, second: Answer, facts: Mapping[str, Any]) -> str:
-    return orjson.dumps({"models": [first.model, second.model], "facts_of": [first.facts, second.facts], "facts": facts}).decode()
+    return json.dumps({"models": [first.model, second.model], "facts_of": [first.facts, second.facts], "facts": facts})
 
 
 def pair_of(r: Sequence[Any]) -> Pair:
     """A pair from the columns TEXTS."""
-    rest: dict[str, Any] = orjson.loads(r[5])
+    rest: dict[str, Any] = json.loads(r[5])
     models, facts = rest["models"], rest["facts_of"]
     return Pair(id=r[0], prompt=tuple(Message(role=role, content=content) for role, content in unpacked(r[1])),
                 first=Answer(text=r[2], model=models[0], facts=facts[0]), second=Answer(text=r[3], model=models[1], facts=facts[1]),
