@@ -114,7 +114,7 @@ def new(project: Path, name: str, as_json: bool) -> None:
               help=tr("Replay a recipe.toml instead of a STAGE: each of its runs that is not there yet."))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
 @click.option("--input", "inputs", multiple=True, metavar="ID",
-              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples; its kind decides where."))
+              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples or of pairs; its kind decides where."))
 @click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path),
               help=tr("A file or folder to import; with --recipe NAME=PATH, where a source lies here."))
 @click.option("--executor", default="", metavar="NAME",
@@ -127,7 +127,7 @@ def new(project: Path, name: str, as_json: bool) -> None:
 def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[str, ...], inputs: tuple[str, ...],
         sources: tuple[Path, ...], executor: str, device: str, processes: int, detach: bool, as_json: bool) -> None:
     """Run a STAGE of the project in DIR and wait for its end, or replay a recipe. Stages: corpus, tokenizer, pretrain, instruct, sft,
-    adapt, evaluate and more; `fledge settings STAGE` lists what can be set.
+    adapt, preference, reward, dpo, ppo, evaluate and more; `fledge settings STAGE` lists what can be set.
 
     Ctrl-C stops with a checkpoint; a second one returns at once, and the run saves and stops by itself.
     """
@@ -158,6 +158,7 @@ def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[s
     problems = spec.problems()
     if problems:
         raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
+    look_up_models(opened, spec)
     made = opened.runs.create(spec)
     if detach:
         from engine.project import launch, queue
@@ -216,18 +217,21 @@ def runs(project: Path, as_json: bool) -> None:
     from engine.project import queue
     from engine.project.project import Project
     from engine.project.run_doctor import rules
+    from engine.project.run_measures import best_words
     from engine.terminal import finding_line, tell
     opened = Project.open(project)
     queue.ensure_runner()
-    rows, lines = [], []
+    rows, said, lines = [], [], []
     for found in opened.runs.list():
         state = found.state()
         status = found.status_of(state, queue.position(opened.dir, found.id) is not None)
         outcome = state.facts.get("outcome") or (state.best.values if state.best else {})
         findings = rules(state, found.stage, found.spec)
+        best = outcome if outcome.get("bpb") is not None else state.best.values if state.best else {}
         rows.append({"run": found.id, "stage": found.stage, "title": found.title, "status": status, "step": state.step,
-                     "steps": state.facts.get("steps"), "bpb": outcome.get("bpb"), "artifacts": state.artifacts, "attempt": state.attempt,
-                     "findings": [one.code for one in findings]})
+                     "steps": state.facts.get("steps"), "bpb": outcome.get("bpb"), "best": state.best.values if state.best else None,
+                     "artifacts": state.artifacts, "attempt": state.attempt, "findings": [one.code for one in findings]})
+        said.append(best_words(found.stage, best))
         lines += [f"{found.id}: {finding_line(one)}" for one in findings if one.level != "info"]
     if as_json:
         for row in rows:
@@ -236,12 +240,11 @@ def runs(project: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     table = Table(box=None, header_style="dim")
-    for name in (tr("Run"), tr("State"), tr("Steps"), tr("Bits per byte"), tr("Made")):
+    for name in (tr("Run"), tr("State"), tr("Steps"), tr("Best"), tr("Made")):
         table.add_column(name)
-    for row in rows:
+    for row, best in zip(rows, said, strict=True):
         steps = f"{row['step']:,} / {row['steps']:,}" if row["steps"] else ""
-        bpb = units.number(row["bpb"], 3) if row["bpb"] is not None else ""
-        table.add_row(row["run"], row["status"], steps, bpb, ", ".join(row["artifacts"]))
+        table.add_row(row["run"], row["status"], steps, best, ", ".join(row["artifacts"]))
     out = Console()
     out.print(table if rows else tr("No runs yet."))
     for line in lines:
@@ -337,11 +340,10 @@ def export(project: Path, artifact: str, form: str, out: Path | None, replace: b
            host: str, title: str, as_json: bool) -> None:
     """Write what ID names for other programs: a model (a finished one's id, or run@step) for transformers, llama.cpp or Ollama; a corpus's
     kept documents, or its report."""
-    from engine.project.models import list_models
+    from engine.project.models import list_models, list_reward_models, resolve
     from engine.project.project import Project
     opened = Project.open(project)
-    if "@" in artifact or any(ref.id == artifact for ref in list_models(opened)):
-        from engine.project.models import resolve
+    if "@" in artifact or any(ref.id == artifact for ref in (*list_models(opened), *list_reward_models(opened))):
         from engine.stages.export.spec import TARGETS, ExportSpec
         if form and form not in (*TARGETS, "lora"):
             raise SettingError(tr("A model cannot be exported to {form}.", form=form), tr("Known: {known}.", known=", ".join(TARGETS)),
@@ -624,15 +626,19 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
     filled = dict(values)
 
     def fill(name: str, id: str) -> None:
-        filled[name] = (*filled.get(name, ()), id) if name in ("models", "examples", "seeds") else id
+        filled[name] = (*filled.get(name, ()), id) if name in ("models", "examples", "seeds", "pairs") else id
     taking = next((name for name in ("examples", "seeds") if name in kind.spec.model_fields), "")
     for id in inputs:
         if re.fullmatch(r"set-[0-9]+", id) and taking:
             fill(taking, project.library.examples.get_set(id).id)
             continue
+        if re.fullmatch(r"pair-set-[0-9]+", id) and "pairs" in kind.spec.model_fields:
+            fill("pairs", project.library.pairs.get_set(id).id)
+            continue
         if "@" in id and "model" in fields:
-            from engine.project.models import resolve
-            fill(fields["model"], resolve(project, id).id)
+            from engine.project.models import list_reward_models, resolve, resolve_reward
+            scores = "reward_model" in fields and any(ref.id == id for ref in list_reward_models(project))
+            fill(fields["reward_model" if scores else "model"], (resolve_reward if scores else resolve)(project, id).id)
             continue
         artifact = project.artifacts.get(id)
         if artifact.kind not in fields:
@@ -650,6 +656,24 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
             raise InputError(tr("This project has several of the kind {kind}: {ids}.", kind=wanted, ids=", ".join(a.id for a in known)),
                              tr("Name one with --input."))
     return filled
+
+
+MAKERS = ("first", "second", "responder", "second_responder", "judge")
+"""Settings that name a local language model: another program's, or one of the project."""
+
+
+def look_up_models(project: Any, spec: Any) -> None:
+    """Refuse models that are not there, or are of another kind, before a run is made of them."""
+    from engine.project.models import PREFIXES, resolve, resolve_reward
+    of_model, of_reward = PREFIXES
+    for name, value in spec:
+        for one in (value if isinstance(value, (list, tuple)) else [value]):
+            if not isinstance(one, str) or not one:
+                continue
+            if name in ("model", "models") or name in MAKERS and one.startswith(of_model):
+                resolve(project, one.removeprefix(of_model))
+            elif name == "reward" or name == "judge" and one.startswith(of_reward):
+                resolve_reward(project, one.removeprefix(of_reward))
 
 
 def watch(project: Any, made: Any, device: str, processes: int, as_json: bool) -> int:

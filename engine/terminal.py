@@ -24,12 +24,15 @@ from engine.project.lineage import Deletion, DiskUsage, Lineage, Row, adapter_wo
 from engine.project.models import ModelRef
 from engine.project.recipe import Outcome, Step
 from engine.project.run_doctor import Finding, rules
+from engine.project.run_measures import now_words
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 from engine.project.taken_sets import told
 
 PLAIN_SECONDS = 5.0
 DOCTOR_SECONDS = 5.0
+ANSWERING = ("sft", "dpo", "ppo")
+"""Stages whose samples are answers to questions, not texts that go on."""
 SAMPLE = 160
 """Characters of a line that shows what the model writes."""
 CONTROLS = {code: 0xFFFD for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -117,7 +120,7 @@ class RunProgress:
                 values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in event.values.items() if v is not None)
                 self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
             case ev.Sample():
-                self._say(tr("step {step} writes: {text}", step=units.number(event.step), text=_sample(event, state.stage == "sft")))
+                self._say(tr("step {step} writes: {text}", step=units.number(event.step), text=_sample(event, state.stage in ANSWERING)))
             case ev.Notice() if not event.cleared:
                 self._say(": ".join(x for x in (event.title, event.text) if x) + (f" {event.remedy}" if event.remedy else ""))
             case ev.Waiting() if not event.over:
@@ -146,8 +149,11 @@ class RunProgress:
         if state.stage == "preference" and result.get("artifact"):
             for line in _paired(result):
                 tell(out, line)
-        if state.stage in ("sft", "adapt") and result.get("artifact"):
-            for line in _tuned(result, state.stage):
+        if state.stage == "reward" and result.get("artifact"):
+            for line in _scores(result):
+                tell(out, line)
+        if state.stage in ("sft", "adapt", "dpo", "ppo") and result.get("artifact"):
+            for line in _tuned(result, state.stage) if state.stage in ("sft", "adapt") else _preferred(result, state.stage):
                 tell(out, line)
             tell(out, tr("Try it: fledge chat {project} --checkpoint {model}", project=str(self.run.dir.parent.parent),
                          model=result["artifact"]))
@@ -163,11 +169,11 @@ class RunProgress:
 
     def _advance(self, state: RunState, event: ev.Progress | ev.Metrics) -> None:
         steps = state.facts.get("steps")
-        loss, speed = (state.metrics.last(k) for k in ("loss", "tokens_per_second"))
-        if steps and state.phase == "train" and loss is not None:
+        now, speed = now_words(state), state.metrics.last("tokens_per_second")
+        if steps and state.phase == "train" and now:
             done, total, eta = float(state.step), float(steps), state.progress.eta if state.progress else -1.0
             words = tr("{done} / {total} steps", done=units.number(done), total=units.number(total))
-            words += tr(", loss {loss}", loss=units.number(loss, 3))
+            words += f", {now}"
             words += tr(", {speed} tokens/s", speed=units.number(speed)) if speed else ""
             words += tr(", {eta} left", eta=units.duration(eta)) if eta >= 0 else ""
         elif isinstance(event, ev.Progress):
@@ -313,10 +319,51 @@ def _tuned(report: dict[str, Any], stage: str) -> list[str]:
         if before is not None and after is not None:
             lines.append(tr("{text}: {before} bits per byte before, {after} after.", text=tr("Held-out general text"),
                             before=units.number(before, 3), after=units.number(after, 3)))
-    if report.get("weights") == "best" and report.get("step") is not None:
-        lines.append(tr("It has the weights of step {step} of {steps}, the best on what was kept for validation.",
-                        step=units.number(report["step"]), steps=units.number(report["steps"])))
-    return lines
+    return lines + _kept_weights(report)
+
+
+def _kept_weights(report: dict[str, Any]) -> list[str]:
+    if report.get("weights") != "best" or report.get("step") is None:
+        return []
+    return [tr("It has the weights of step {step} of {steps}, the best on what was kept for validation.",
+               step=units.number(report["step"]), steps=units.number(report["steps"]))]
+
+
+def _scores(report: dict[str, Any]) -> list[str]:
+    """What training a reward model came to: how often it is right on pairs it was not trained on, and how its scores go with length."""
+    lines = [trn("Trained on {count} labelled pair.", "Trained on {count} labelled pairs.", report["pairs"])]
+    if report["left_out"]:
+        lines[0] += " " + trn("{count} was left out.", "{count} were left out.", report["left_out"])
+    if report.get("accuracy") is not None:
+        lines.append(trn("Of {count} held-out pair, it foretells {share} (95 % interval {low} – {high}).",
+                         "Of {count} held-out pairs, it foretells {share} (95 % interval {low} – {high}).", report["accuracy_pairs"],
+                         share=units.percent(report["accuracy"], 1), low=units.percent(report["accuracy_low"]),
+                         high=units.percent(report["accuracy_high"])))
+    else:
+        lines.append(tr("No decided pair was held out: how often it is right is not known."))
+    return lines + _kept_weights(report)
+
+
+def _preferred(report: dict[str, Any], stage: str) -> list[str]:
+    """What tuning by DPO or PPO came to: what it learned from, before and after, how far it moved."""
+    if stage == "ppo":
+        before, after = report.get("val_reward_before"), report.get("val_reward_after")
+        lines = [trn("{count} round of {answers} answers.", "{count} rounds of {answers} answers each.", report["rounds"],
+                     answers=units.number(report["answers"]))]
+        if before is not None and after is not None:
+            lines.append(trn("Reward on {count} held-out prompt: {before} before, {after} after.",
+                             "Reward on {count} held-out prompts: {before} before, {after} after.", report["held_out"],
+                             before=units.significant(before, 3), after=units.significant(after, 3)))
+    else:
+        lines = [trn("Trained on {count} labelled pair.", "Trained on {count} labelled pairs.", report["pairs"])]
+        if report["left_out"]:
+            lines[0] += " " + trn("{count} was left out.", "{count} were left out.", report["left_out"])
+        if report.get("accuracy_after") is not None:
+            lines.append(trn("Of {count} held-out pair, {share} is told right.", "Of {count} held-out pairs, {share} are told right.",
+                             report["held_out"], share=units.percent(report["accuracy_after"], 1)))
+    if report.get("kl") is not None:
+        lines.append(tr("It moved {kl} nats an answer from the model it started from.", kl=units.significant(report["kl"], 3)))
+    return lines + _kept_weights(report)
 
 
 def _funnel(report: dict[str, Any]) -> Table:
@@ -409,7 +456,7 @@ def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:
                               "parents": list(node.parents), "children": list(graph.children(node.id)), "run": node.run or None,
                               "stage": node.stage or None, "bytes": usage.of(node), "hash": node.hash or None, "files": node.files,
                               "replaced_by": node.replaced_by or None, "stale": stale, "missing": missing,
-                              "sets": told(node.sets) or list(node.facts.get("sets") or ()), "base": node.base or None,
+                              "sets": told(node.sets, node.stage) or list(node.facts.get("sets") or ()), "base": node.base or None,
                               "used_by": graph.used_by(node.id)}))
     if as_json:
         print(json.dumps({"bytes": usage.total, "library": usage.library, "other": usage.other, "runs": usage.runs}))
@@ -421,7 +468,7 @@ def print_lineage(graph: Lineage, usage: DiskUsage, as_json: bool) -> None:
         state = (tr("stale") if node.stale else tr("replaced by {id}", id=node.replaced_by) if node.replaced_by else
                  tr("a parent is missing") if node.missing else node.status)
         disk = "" if node.deleted else units.size(usage.of(node))
-        sets = [str(one.get("title") or one.get("id")) for one in told(node.sets) or node.facts.get("sets") or ()]
+        sets = [str(one.get("title") or one.get("id")) for one in told(node.sets, node.stage) or node.facts.get("sets") or ()]
         made_from = ", ".join((*node.parents, *(tr("“{set}”", set=name) for name in sets)))
         table.add_row(*map(escape, (node.id, node.title, made_from, disk, state)))
     out = Console()

@@ -130,7 +130,7 @@ def card(node: Node, graph: Lineage, named: bool = False) -> Card:
         dashed = True
     elif node.stale:
         by = node.stale[0].by
-        line, mark, tone = tr("{newer} is newer", newer=by) if by else tr("its examples have changed"), "stale", "warn"
+        line, mark, tone = tr("{newer} is newer", newer=by) if by else changed_words(node), "stale", "warn"
     elif node.missing:
         line, tone = trn("{count} parent is missing", "{count} parents are missing", len(node.missing)), "warn"
     elif node.replaced_by:
@@ -138,6 +138,12 @@ def card(node: Node, graph: Lineage, named: bool = False) -> Card:
     spoken = ", ".join([node.title, kind_words(node), line, *(reason_words(r, graph) for r in node.stale)])
     title = tr("Tokens {number}", number=node.id.rpartition("-")[2]) if node.kind == "tokens" and not node.deleted else node.title
     return Card(node.id, title, line, mark, tone, node.share, dashed, spoken)
+
+
+def changed_words(node: Node) -> str:
+    """What of the library is not what it was when this was made from it."""
+    change = node.stale[0].changed
+    return tr("its labels have changed") if change is not None and change.pairs else tr("its examples have changed")
 
 
 def _line(node: Node) -> str:
@@ -157,6 +163,18 @@ def _line(node: Node) -> str:
         return tr("base, step {step}", step=number(node.step))
     if node.kind == "model" and node.stage == "import_model":
         return tr("imported, {size}", size=size(node.bytes))
+    if node.kind == "model" and node.stage == "dpo":
+        loss = str(facts.get("loss") or node.spec.get("loss") or "")
+        return ", ".join(filter(None, (LOSSES.get(loss, loss), pairs_words(facts.get("pairs")))))
+    if node.kind == "model" and node.stage == "ppo":
+        rounds = int(facts.get("rounds") or 0)
+        return ", ".join(filter(None, ("PPO", trn("{count} round", "{count} rounds", rounds) if rounds else "")))
+    if node.kind == "reward_model":
+        right = facts.get("accuracy")
+        return ", ".join(filter(None, (pairs_words(facts.get("pairs")),
+                                       tr("{share} right", share=percent(right)) if right is not None else "")))
+    if node.kind == "pairs":
+        return pairs_words(facts.get("pairs"))
     if node.kind == "model" and node.stage in ("sft", "adapt"):
         examples = int(facts.get("examples") or 0)
         return ", ".join(filter(None, (method_words(str(facts.get("method") or node.spec.get("method") or "")),
@@ -174,6 +192,15 @@ def _line(node: Node) -> str:
     return STAGES[node.stage].title if node.stage in STAGES else kind_words(node)
 
 
+LOSSES = {"sigmoid": "DPO", "ipo": "IPO", "hinge": tr("hinge"), "simpo": "SimPO", "kto": "KTO"}
+"""Losses of preference tuning, in a word."""
+
+
+def pairs_words(found: Any) -> str:
+    """How many pairs; "" where nothing says it."""
+    return trn("{count} pair", "{count} pairs", int(found)) if isinstance(found, (int, float)) else ""
+
+
 def method_words(method: str) -> str:
     """How a model was tuned, in a word or two."""
     return {"full": tr("full training"), "lora": "LoRA", "qlora": "QLoRA"}.get(method, method)
@@ -189,7 +216,8 @@ def kind_words(node: Node) -> str:
     """What sort of thing it is."""
     if node.kind == "model":
         return {"pretrain": tr("base model"), "import_model": tr("imported model"), "sft": tr("model tuned on conversations"),
-                "adapt": tr("model tuned on a domain")}.get(node.stage) or \
+                "adapt": tr("model tuned on a domain"), "dpo": tr("model tuned on labelled pairs"),
+                "ppo": tr("model tuned by a reward model")}.get(node.stage) or \
             (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
             RUN: tr("run without a result"), "export": tr("export"), "examples": tr("generated examples"),
@@ -272,10 +300,12 @@ def facts(node: Node, graph: Lineage, told: About | None, bytes_: int | None) ->
 
 def learned_from(node: Node) -> tuple[str, list[str]]:
     """(a heading, a line for each set of the library that went into it): as its run says, or itself where the run is gone."""
-    heading = {"evaluate": tr("Asked"), "instruct": tr("Started from")}.get(node.stage, tr("Learned from"))
-    said = [one for one in taken_sets.told(node.sets) or node.facts.get("sets") or () if isinstance(one, dict)]
+    heading = {"evaluate": tr("Asked"), "instruct": tr("Started from"), "preference": tr("Asked"),
+               "ppo": tr("Asked")}.get(node.stage, tr("Learned from"))
+    said = [one for one in taken_sets.told(node.sets, node.stage) or node.facts.get("sets") or () if isinstance(one, dict)]
     return heading, [tr("{set}, {count}", set=str(one.get("title") or one.get("id")),
-                        count=trn("{count} example", "{count} examples", int(one.get("examples") or 0))) for one in said]
+                        count=pairs_words(one["pairs"]) if "pairs" in one else
+                        trn("{count} example", "{count} examples", int(one.get("examples") or 0))) for one in said]
 
 
 def short_hash(digest: str) -> str:
@@ -304,12 +334,17 @@ def page_of(node: Node) -> tuple[str, dict[str, str]]:
         return "export", {}
     if node.kind == "tokens":
         return "", {}
-    if node.kind == CHECKPOINT or node.stage == "import_model":
+    if (node.kind == CHECKPOINT and not scores(node)) or node.stage == "import_model":
         return "chat", {"model": node.id}
     if node.kind in ("corpus", "tokenizer"):
         return node.kind, {"artifact": node.id}
-    stage = "sft" if node.stage == "adapt" else node.stage  # one page has both
+    stage = {"adapt": "sft", "ppo": "dpo"}.get(node.stage, node.stage)  # one page has both
     return (stage, {"run": node.run}) if stage in STAGES and node.run else ("", {})
+
+
+def scores(node: Node) -> bool:
+    """Whether it is a reward model, or a checkpoint of one: it scores answers and writes none."""
+    return node.kind == "reward_model" or (node.kind == CHECKPOINT and node.stage == "reward")
 
 
 def comparable(graph: Lineage, node: Node) -> list[Node]:

@@ -16,6 +16,7 @@ from engine.contract.words import tr
 from engine.pipeline import STAGES
 from engine.project import files, layout, queue
 from engine.project.project import Project
+from engine.project.run_measures import best_words, of_stage
 from engine.project.run_state import RunState, apply
 from engine.project.runs import RESUMABLE, Run
 
@@ -36,6 +37,7 @@ class RunRow:
     step: int
     steps: int
     best: tuple[float, int] | None
+    best_words: str
     loss: float | None
     seconds: float
     created: float
@@ -67,10 +69,11 @@ class RunRows:
         state = self._state(run)
         status = run.status_of(state, queued)
         best = state.best
-        value = best_value(best.values) if best else None
+        value = best_value(best.values, run.stage) if best else None
         return RunRow(id=run.id, number=run.number, stage=run.stage, title=run.title or "", status=status, step=state.step,
                       inputs=went_in(run), steps=int(state.facts.get("steps") or 0),
-                      best=(value, best.step) if best is not None and value is not None else None, loss=state.metrics.last("loss"),
+                      best=(value, best.step) if best is not None and value is not None else None,
+                      best_words=best_words(run.stage, best.values) if best is not None else "", loss=state.metrics.last("loss"),
                       seconds=spent(state), created=run.created, size=self._size(run, state), checkpoints=len(state.checkpoints),
                       sentence=state.finished.sentence if state.finished else "", made=tuple(state.artifacts),
                       active=status in ("running", "waiting"))
@@ -146,9 +149,10 @@ def went_in(run: Run) -> str:
     return inputs_words(run.inputs)
 
 
-def best_value(values: dict[str, float | None]) -> float | None:
-    """The number by which runs are compared: bits per byte where there are, else the first value."""
-    return values.get("bpb") if values.get("bpb") is not None else next((v for v in values.values() if v is not None), None)
+def best_value(values: dict[str, float | None], stage: str = "") -> float | None:
+    """The number by which runs of a stage are compared; the first value where there is no such."""
+    found = (values.get(name) for name in of_stage(stage).held)
+    return next((value for value in (*found, *values.values()) if value is not None), None)
 
 
 def spent(state: RunState) -> float:

@@ -28,6 +28,7 @@ from engine.contract.units import count, duration, number, size
 from engine.contract.words import tr
 from engine.pipeline import STAGES
 from engine.project import layout, recent
+from engine.project.run_measures import now_words, of_stage
 
 if TYPE_CHECKING:  # loaded when first needed: the first paint waits for none of them
     import numpy.typing as npt
@@ -322,19 +323,22 @@ class RunningCard(QWidget):
         elif state.progress is not None and state.progress.total:
             said.append(tr("{done} of {total} {unit}", done=number(state.progress.done), total=number(state.progress.total),
                            unit=state.progress.unit))
-        losses = state.metrics.column("loss")
-        losses = losses[losses == losses]  # a step without a number is not a loss
-        if losses.size:
-            said.append(tr("loss {loss}", loss=number(float(losses[-1]), 2)))
+        measured = state.metrics.column(of_stage(state.stage).step)
+        measured = measured[measured == measured]  # a step without a number was not measured
+        if measured.size:
+            said.append(now_words(state, 2))
         if state.progress is not None and state.progress.eta >= 0:
             said.append(tr("{time} left", time=duration(state.progress.eta)))
         self._line.set(tr("{facts}. It goes on when this window is closed.", facts=", ".join(said)) if said else
                        tr("It goes on when this window is closed."))
         self._bar.set(state.share)
-        show_if(self._curve_side, losses.size > 8)
-        if losses.size > 8:
-            self._curve_words.set(tr("Loss, {first} to {last}", first=number(float(losses[0]), 2), last=number(float(losses[-1]), 2)))
-            self._curve.set(smooth(losses))
+        show_if(self._curve_side, measured.size > 8)
+        if measured.size > 8:
+            first, last = number(float(measured[0]), 2), number(float(measured[-1]), 2)
+            self._curve_words.set({"accuracy": tr("Share of pairs right, {first} to {last}", first=first, last=last),
+                                   "reward": tr("Reward, {first} to {last}", first=first, last=last)}.get(
+                                   of_stage(state.stage).step, tr("Loss, {first} to {last}", first=first, last=last)))
+            self._curve.set(smooth(measured))
 
     def _open(self) -> None:
         if self._follower is not None:

@@ -808,10 +808,12 @@ def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, valu
 
 
 def _already(project: Project, step: Step, row: StageRow, spec: Spec, examples: _Given) -> Done | None:
-    """The step as something that is there: a finished artifact with the same settings, inputs, rows and examples."""
+    """The step as something that is there: a finished artifact with the same settings, inputs, rows and examples. Its settings are what its
+    run was asked for: an artifact may tell those that were worked out."""
     wanted = _nameless(json.loads(spec.model_dump_json()))
+    asked = {run.id: run.spec for run in project.runs.list(step.stage)}
     for artifact in reversed(project.artifacts.list(row.makes)):
-        if _nameless(_filled(row.spec, artifact.spec)) == wanted and artifact.run.partition("-")[2] == step.stage \
+        if _nameless(_filled(row.spec, asked.get(artifact.run, artifact.spec))) == wanted and artifact.run.partition("-")[2] == step.stage \
                 and _rows(project, artifact.run) == _wanted_rows(step) \
                 and examples.same(layout.run(project.dir, artifact.run), step, row.spec):
             return Done(step, artifact.run, True, _compare(project, step, artifact.run))

@@ -99,13 +99,14 @@ def _names_sets(spec: Spec) -> bool:
 def sets(run_dir: Path) -> list[dict[str, Any]]:
     """The sets that a run was made with, as what it makes keeps them: id, title, how many examples of each."""
     raw = files.read_json(layout.spec_file(run_dir), {})
-    return told(parsed(raw.get("sets") or ()) if isinstance(raw, dict) else ())
+    return told(parsed(raw.get("sets") or ()), str(raw.get("stage"))) if isinstance(raw, dict) else []
 
 
 def made_from(project: Project, run_dir: Path) -> tuple[str, ...]:
     """The artifacts of the runs that filled the sets which a run was made with: parents of what it makes."""
     makers = dict.fromkeys(one["run"] for one in sets(run_dir) if one.get("run"))
-    return tuple(made.id for run in makers if (made := project.artifacts.made_by(run, "examples")))
+    found = (project.artifacts.made_by(run, kind) for run in makers for kind in ("examples", "pairs"))
+    return tuple(made.id for made in found if made)
 
 
 def given(run_dir: Path, name: str, default: Any) -> Any:

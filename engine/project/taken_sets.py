@@ -29,6 +29,8 @@ FIELDS = {"examples": "examples", "seeds": "seeds", "questions": "examples", "he
 """Streams of examples and pairs that runs are made with, and the settings that name their sets."""
 OF_PAIRS = ("pairs", "unlabelled")
 """Of those, the streams of pairs."""
+ASKED = ("ppo",)
+"""Stages that ask the prompts of pairs: what people say of the answers is nothing to them."""
 LEARNED = ("examples", "seeds", "questions", "pairs")
 """What a result was made from; the rest are only looked at."""
 VERSION, PAIRS_VERSION = 3, 4
@@ -89,16 +91,23 @@ def parsed(said: Iterable[Mapping[str, Any]]) -> tuple[TakenSet, ...]:
     return tuple(found)
 
 
-def told(sets: Iterable[TakenSet]) -> list[dict[str, Any]]:
-    """What a result keeps of the sets it was made from, so that it can be said when run and library are gone."""
-    return [{"id": one.id, "title": one.title, "examples": one.count} | ({"run": one.run} if one.run else {})
-            for one in sets if one.stream in LEARNED]
+def told(sets: Iterable[TakenSet], stage: str = "") -> list[dict[str, Any]]:
+    """What a result keeps of the sets it was made from, so that it can be said when run and library are gone: id, title, how many
+    "examples" or "pairs", the run that filled it."""
+    counts: dict[tuple[str, str], tuple[TakenSet, int]] = {}
+    for one in sets:
+        if one.stream in LEARNED or stage in ASKED and one.stream in OF_PAIRS:
+            what = "pairs" if one.stream in OF_PAIRS else "examples"
+            counts[what, one.id] = one, counts.get((what, one.id), (one, 0))[1] + one.count
+    return [{"id": id, "title": one.title, what: count} | ({"run": one.run} if one.run else {})
+            for (what, id), (one, count) in counts.items()]
 
 
 def changed(project: Path, runs: Iterable[Run]) -> dict[str, tuple[SetChange, ...]]:
     """By run id, the sets that went into it and have changed; runs of which all is as it was are left out. Nothing is known, and so nothing
     said, where there is no library, or one that cannot be read now."""
-    wanted = {run.id: (run, [one for one in taken(run) if one.stream in LEARNED]) for run in runs}
+    wanted = {run.id: (run, [one for one in taken(run) if one.stream in LEARNED and not (
+        one.stream in OF_PAIRS and run.stage in ASKED)]) for run in runs}
     wanted = {id: pair for id, pair in wanted.items() if pair[1]}
     path = layout.library_file(project)
     if not wanted or not path.is_file():

@@ -358,7 +358,7 @@ class Tuner:
         if made is None:
             with project.artifacts.create(kind, title=self.spec.title or _untaken(project, title, kind),
                                           parents=tuple(dict.fromkeys(parents)), run=self.context.run_id,
-                                          spec=self.spec.model_dump(mode="json")) as writer:
+                                          spec=project.runs.get(self.context.run_id).spec) as writer:  # as asked, not as worked out
                 self._write_finished(writer.path, parts.model)
                 if also is not None:
                     also(writer.path)

@@ -11,10 +11,13 @@ from engine import pipeline
 from engine.cli import cli, with_inputs
 from engine.contract import events as ev
 from engine.contract.errors import InputError, NotFound
+from engine.contract.rows import Answer, Message, Pair, pair_id
 from engine.pipeline import STAGES
+from engine.project import layout
 from engine.project.project import Project
 from engine.project.run_state import RunState, apply
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.terminal import RunProgress, harmless
 
 README = Path(__file__).parents[2] / "README.md"
@@ -85,6 +88,69 @@ def test_models_and_sets_go_in_by_their_ids(tmp_path: Path, monkeypatch: pytest.
     assert with_inputs(project, stages["sft"], {}, (), said.append)["model"] == "model-1" and "model-1" in said[-1]
     code, out = call("models", str(tmp_path / "p"))
     assert code == 0 and out.split() == ["model-1", "continues", "Base"]
+
+
+def test_pairs_and_reward_models_go_in_by_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    project = judged(tmp_path)
+    one, other = (project.library.pairs.create_set(title).id for title in ("Ferries", "Ports"))
+    boats = project.library.examples.create_set("Boats").id
+    stages = {id: pipeline.stage(id) for id in ("reward", "dpo", "ppo", "sft")}
+    said: list[str] = []
+    for stage in ("reward", "dpo"):
+        filled = with_inputs(project, stages[stage], {}, ("model-1", other, one), said.append)
+        assert (filled["model"], filled["pairs"]) == ("model-1", (other, one))
+    filled = with_inputs(project, stages["ppo"], {}, ("model-1", one, boats, "1-reward@5"), said.append)
+    assert (filled["reward"], filled["pairs"], filled["examples"]) == ("1-reward@5", (one,), (boats,))
+    assert with_inputs(project, stages["ppo"], {}, ("model-1", one), said.append)["reward"] == "reward_model-1", "the only one"
+    with pytest.raises(NotFound, match="no set of pairs"):
+        with_inputs(project, stages["dpo"], {}, ("model-1", "pair-set-9"), said.append)
+    with pytest.raises(InputError, match="sft takes no reward_model"):
+        with_inputs(project, stages["sft"], {}, ("reward_model-1",), said.append)
+
+
+def judged(tmp_path: Path) -> Project:
+    """A model, a reward model, and a checkpoint of a run that trained one."""
+    project = Project.create(tmp_path / "p", "Ferry")
+    for kind, title in (("model", "Tuned"), ("reward_model", "Taste")):
+        with project.artifacts.create(kind, title=title) as writer:
+            writer.finish(chat=True)
+    set_id = project.library.pairs.create_set("Some").id
+    prompt = (Message(role="user", content="Which?"),)
+    project.library.pairs.add(set_id, [Pair(id=pair_id(prompt, "a", "b"), prompt=prompt, first=Answer(text="a"), second=Answer(text="b"),
+                                            facts={"best": "first"})])
+    run = project.runs.create(RewardSpec(model="model-1", pairs=(set_id,)))
+    folder = layout.checkpoint(run.dir, 5)
+    folder.mkdir(parents=True)
+    (folder / layout.MANIFEST).write_text("{}")
+    return project
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("chat", "{}", "--checkpoint", "reward_model-1", "--prompt", "x"), "reward_model-1 is a reward model"),
+    (("chat", "{}", "--checkpoint", "1-reward@5", "--prompt", "x"), "1-reward@5 is a reward model"),
+    (("export", "{}", "reward_model-1"), "scores answers, and writes none"),
+    (("export", "{}", "1-reward@5"), "scores answers, and writes none"),
+    (("run", "{}", "evaluate", "--set", "models=model-1,reward_model-1"), "reward_model-1 is a reward model"),
+    (("run", "{}", "sft", "--set", "model=1-reward@5", "--set", "examples=set-1"), "1-reward@5 is a reward model"),
+    (("run", "{}", "preference", "--set", "first=project:reward_model-1", "--set", "prompts=x"), "reward_model-1 is a reward model"),
+    (("run", "{}", "ppo", "--set", "model=model-1", "--set", "reward=model-1", "--set", "pairs=pair-set-1"), "a model that writes"),
+    (("run", "{}", "evaluate", "--set", "models=model-1", "--set", "judge=reward:model-1"), "a model that writes"),
+    (("run", "{}", "reward", "--set", "model=model-1"), "Choose at least one set of labelled pairs"),
+    (("run", "{}", "dpo", "--set", "model=model-1", "--set", "pairs=pair-set-2"), "None of these pairs has a label"),
+    (("run", "{}", "dpo", "--set", "model=model-1", "--set", "pairs=pair-set-7"), "no set of pairs called pair-set-7"),
+    (("run", "{}", "preference", "--set", "first=project:model-1"), "There are no prompts")])
+def test_what_cannot_be_is_refused_in_words_before_a_run_is_made(words: tuple[str, ...], said: str, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "home"))
+    project = judged(tmp_path)
+    empty = project.library.pairs.create_set("Nobody has looked").id
+    prompt = (Message(role="user", content="Where?"),)
+    project.library.pairs.add(empty, [Pair(id=pair_id(prompt, "a", "b"), prompt=prompt, first=Answer(text="a"), second=Answer(text="b"))])
+    done = CliRunner().invoke(cli, [word.format(project.dir) for word in words])
+    assert done.exit_code in (2, 3, 4) and said in done.output and "Traceback" not in done.output, done.output
+    assert [run.id for run in project.runs.list()] == ["1-reward"]
+    assert "reward" not in call("models", str(project.dir))[1]
 
 
 def test_new_then_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

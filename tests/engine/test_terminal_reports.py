@@ -4,9 +4,10 @@ import pytest
 
 from engine import terminal
 from engine.contract import events as ev
+from engine.project.run_measures import best_words, now_words
 from engine.project.run_state import RunState, apply
 from engine.project.runs import Run
-from engine.terminal import SAMPLE, RunProgress, _beside, _evaluation, _generated, _paired, _sample, _tuned
+from engine.terminal import SAMPLE, RunProgress, _beside, _evaluation, _generated, _paired, _preferred, _sample, _scores, _tuned
 
 
 def test_an_answer_is_seen_behind_a_long_question() -> None:
@@ -60,3 +61,37 @@ def test_findings_of_a_run_under_way_are_said_once(tmp_path, capsys, monkeypatch
         progress(apply(state, event), event)
     said = capsys.readouterr().err
     assert said.count("Updates are too large: ") == 1 and "fewer passes over each round: 2." in said
+
+
+def test_a_reward_model_says_how_often_it_is_right_and_that_nobody_knows() -> None:
+    report = {"pairs": 274, "left_out": 2, "accuracy": 0.984, "accuracy_low": 0.9154, "accuracy_high": 0.9972, "accuracy_pairs": 63}
+    lines = _scores(report)
+    assert lines[0] == "Trained on 274 labelled pairs. 2 were left out."
+    assert "63 held-out pairs" in lines[1] and "98.4" in lines[1] and "92" in lines[1] and "100" in lines[1]
+    assert "not known" in _scores({**report, "accuracy": None})[1]
+
+
+def test_preference_tuning_says_what_it_learned_from_and_how_far_it_moved() -> None:
+    kept = {"weights": "best", "step": 24, "steps": 40, "held_out": 26, "kl": 3.31}
+    lines = _preferred({**kept, "rounds": 20, "answers": 128, "val_reward_before": -0.577, "val_reward_after": 1.636}, "ppo")
+    assert lines[0] == "20 rounds of 128 answers each." and "−0.577 before, 1.64 after" in lines[1]
+    assert "3.31 nats" in lines[2] and "step 24 of 40" in lines[3]
+    lines = _preferred({**kept, "pairs": 174, "left_out": 186, "accuracy_after": 1.0, "weights": "last", "kl": None}, "dpo")
+    assert lines[0] == "Trained on 174 labelled pairs. 186 were left out." and "26 held-out pairs" in lines[1] and len(lines) == 2
+    assert len(_preferred({**kept, "rounds": 1, "answers": 8, "kl": None, "weights": "last"}, "ppo")) == 1
+
+
+@pytest.mark.parametrize(("stage", "column", "value", "said"), [
+    ("ppo", "reward", 1.25, "reward 1.250"), ("reward", "accuracy", 0.75, "75"), ("dpo", "accuracy", 1.0, "100"),
+    ("sft", "loss", 0.5, "loss 0.500"), ("ppo", "loss", 0.5, "")])
+def test_each_stage_shows_the_number_that_says_something(stage: str, column: str, value: float, said: str) -> None:
+    state = apply(RunState(stage=stage), ev.Metrics(columns={"step": [1.0], column: [value]}))
+    assert now_words(state).startswith(said) and bool(now_words(state)) == bool(said)
+
+
+def test_the_best_of_a_run_is_told_by_what_its_stage_measures() -> None:
+    values = {"val_loss": 0.38, "val_accuracy": 0.984, "val_margin": 2.3}
+    assert best_words("reward", values).endswith("of pairs right") and best_words("sft", values) == "loss 0.3800"
+    assert best_words("ppo", {"val_loss": -1.6, "val_reward": 1.636}) == "reward 1.64"
+    assert best_words("pretrain", {"val_loss": 0.6, "bpb": 0.398}) == "0.398 bits per byte"
+    assert best_words("ppo", {}) == ""

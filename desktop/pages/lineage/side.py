@@ -6,7 +6,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 
-from desktop.models.lineage import About, Picture, comparable, facts, learned_from, link_words, page_of, short_hash
+from desktop.models.lineage import About, Picture, comparable, facts, learned_from, link_words, page_of, scores, short_hash
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
@@ -163,7 +163,9 @@ class Side(Panel):
             by, through = node.stale[0].by, node.stale[0].through
             shown = by or through
             button = Button(theme, tr("Show {id}", id=shown), on_click=lambda: self.choose_wanted.emit(shown)) if shown else None
-            return Note(theme, "warn", tr("Made from what was replaced") if by else tr("Its examples have changed since"),
+            change = node.stale[0].changed
+            since = tr("Its labels have changed since") if change is not None and change.pairs else tr("Its examples have changed since")
+            return Note(theme, "warn", tr("Made from what was replaced") if by else since,
                         "\n".join(reason_words(r, graph) for r in node.stale[:3]), button)
         if node.missing:
             return Note(theme, "warn", tr("A parent is missing"), "\n".join(missing_words(node, graph)[:3]))
@@ -216,7 +218,7 @@ class Side(Panel):
         first: list[Item] = []
         if page and not (page == "chat" and node.kind in ("model", CHECKPOINT)):
             first.append(Button(theme, tr("Open"), on_click=lambda: self.open_wanted.emit(id), tip=tr("Enter")))
-        if node.kind in ("model", CHECKPOINT):
+        if node.kind in ("model", CHECKPOINT) and not scores(node):
             first.append(Button(theme, tr("Chat"), on_click=lambda: self.chat_wanted.emit(id)))
         others = bool(comparable(graph, node))
         first.append(Button(theme, tr("Compare…"), on_click=lambda: self.compare_wanted.emit(id), enabled=others,

@@ -18,6 +18,9 @@ from engine.contract.units import duration, number, significant, size
 from engine.contract.words import tr, trn
 from engine.project.runs import Run
 
+HIGHER = {"reward", "dpo", "ppo"}
+"""Stages whose number is better when it is higher."""
+
 
 class Details(Panel):
     """`show_rows(rows, runs)` with the chosen ones."""
@@ -63,7 +66,7 @@ class Details(Panel):
     def _one(self, chosen: RunRow) -> None:
         theme = self.theme
         facts = [(tr("Steps"), tr("{step} of {steps}", step=number(chosen.step), steps=number(chosen.steps)) if chosen.steps else "–"),
-                 (tr("Best validation"), tr("{value} at step {step}", value=significant(chosen.best[0], 4), step=number(chosen.best[1]))
+                 (tr("Best validation"), tr("{value} at step {step}", value=chosen.best_words, step=number(chosen.best[1]))
                   if chosen.best else "–"),
                  (tr("Last loss"), significant(chosen.loss, 4) if chosen.loss is not None else "–"),
                  (tr("Time"), duration(chosen.seconds)), (tr("Checkpoints"), number(chosen.checkpoints)),
@@ -118,9 +121,12 @@ class Details(Panel):
         self._add(Table(self.theme, columns, found, name=tr("Settings that differ"), fit=True, max_rows=40, selectable=False), "+")
 
     def _many(self, rows: Sequence[RunRow]) -> None:
-        best = min((r for r in rows if r.best), key=lambda r: r.best[0] if r.best else 0.0, default=None)
+        stages = {r.stage for r in rows}
+        higher = stages <= HIGHER
+        best = (max if higher else min)((r for r in rows if r.best), key=lambda r: r.best[0] if r.best else 0.0, default=None)
+        best = best if len(stages) == 1 else None  # numbers of different stages say nothing of each other
         self._add(Text(trn("{count} run chosen", "{count} runs chosen", len(rows)), "section"))
         if best is not None and best.best is not None:
-            self._add(col(small(tr("Best validation")), Text(significant(best.best[0], 4), "section"),
+            self._add(col(small(tr("Best validation")), Text(best.best_words, "section"),
                           small(tr("run {number} at step {step}", number=best.number, step=number(best.best[1]))), gap=1))
         self._add(small(tr("Choose two to see what differs in their settings."), wrap=True), "+")

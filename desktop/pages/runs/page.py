@@ -27,7 +27,7 @@ from desktop.widgets.plot import Curve
 from desktop.widgets.table import Cell, Column, Table, state_cell
 from desktop.widgets.text import small
 from engine.contract.errors import FledgeError
-from engine.contract.units import duration, number, significant, size
+from engine.contract.units import duration, number, size
 from engine.contract.words import tr
 from engine.pipeline import STAGES
 
@@ -44,6 +44,8 @@ LOOK_MS = 1500
 def measures() -> list[tuple[str, str]]:
     """What the overlay can show: (column or evaluated value, words)."""
     return [("loss", tr("Loss")), ("bpb", tr("Bits per byte")), ("val_loss", tr("Validation loss")),
+            ("accuracy", tr("Share of pairs right")), ("val_accuracy", tr("Share of held-out pairs right")), ("margin", tr("Margin")),
+            ("reward", tr("Reward")), ("val_reward", tr("Reward on held-out prompts")), ("kl", tr("Divergence (KL)")),
             ("lr", tr("Learning rate")), ("grad_norm", tr("Gradient norm")), ("tokens_per_second", tr("Tokens a second")),
             ("memory", tr("Memory"))]
 
@@ -125,8 +127,8 @@ class RunsPage(Page):
                 Column(tr("Name"), lambda r: Cell(r.title, strong=True), key=lambda r: r.title, least=150),
                 Column(tr("From"), lambda r: r.inputs, key=lambda r: r.inputs, drop=2, least=168),
                 Column(tr("Steps"), steps, 108, right=True, key=lambda r: r.step),
-                Column(tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 104, right=True,
-                       key=lambda r: r.best[0] if r.best else float("inf"), tip=tr("The best on the validation text; lower is better.")),
+                Column(tr("Best"), lambda r: r.best_words, 148, right=True, drop=5,
+                       key=lambda r: (r.stage, r.best[0] if r.best else float("inf")), tip=tr("The best on what is held out.")),
                 Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 80, right=True, key=lambda r: r.seconds, drop=3),
                 Column(tr("On disk"), lambda r: size(r.size), 76, right=True, key=lambda r: r.size, drop=1),
                 Column(tr("State"), lambda r: state_cell(r.status), 128, key=lambda r: r.status)]
@@ -203,7 +205,7 @@ class RunsPage(Page):
             self._draw() if self._evaluated() else self.chart.refresh()
 
     def _evaluated(self) -> bool:
-        return self.measure.value() in ("bpb", "val_loss")
+        return self.measure.value() in ("bpb", "val_loss", "val_accuracy", "val_reward")
 
     def _draw(self) -> None:
         """One curve a run; what is measured rarely has dots."""

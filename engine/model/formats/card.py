@@ -17,8 +17,9 @@ from engine.project.project import Project
 
 IMPORT = "import_model"
 """The stage that takes in other people's models."""
-TUNING = ("sft", "adapt")
+TUNING = ("sft", "adapt", "dpo", "ppo")
 """Stages that make a model of a model."""
+WHAT = {"adapt": "text of a domain", "dpo": "labelled pairs of answers", "ppo": "answers of its own, scored by a reward model,"}
 METHODS = {"full": "training every weight", "lora": "LoRA", "qlora": "QLoRA"}
 PLAIN_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}")
 """An identifier of the hub; any other text goes into the card's body."""
@@ -117,21 +118,25 @@ def _tuned(project: Project, ref: ModelRef, comes_from: list[Ancestor]) -> list[
     steps = [(a.id, a.run, a.spec, a.facts.get("sets")) for a in comes_from if a.kind == "model" and a.run.partition("-")[2] in TUNING]
     if ref.run and ref.stage in TUNING:  # a checkpoint
         run = project.runs.get(ref.run)
-        steps.insert(0, (ref.id, run.id, run.spec, taken_sets.told(taken_sets.taken(run))))
+        steps.insert(0, (ref.id, run.id, run.spec, taken_sets.told(taken_sets.taken(run), run.stage)))
     titles = {a.id: a.title for a in comes_from}
     made = []
     for id, run_id, spec, sets in steps:
         start, corpus, method = str(spec.get("model", "")), str(spec.get("corpus", "")), str(spec.get("method", "full"))
         how = METHODS.get(method, method) + (f" of rank {spec['lora_rank']}" if method != "full" and spec.get("lora_rank") else "")
         named = f"*{_line(titles[start])}* (`{start}`)" if titles.get(start) else f"`{start}`"
-        what = "text of a domain" if run_id.endswith("-adapt") else "conversations"
+        what = WHAT.get(run_id.partition("-")[2], "conversations")
         made.append(f"- `{id}` is {named}, trained on {what} by {how}")
+        if spec.get("reward"):
+            made.append(f"  - Reward model *{_line(titles.get(str(spec['reward']), str(spec['reward'])))}* (`{spec['reward']}`)")
         if corpus in titles:
             made.append(f"  - Corpus *{_line(titles[corpus])}* (`{corpus}`)")
         for one in sets or ():
             writers = next((dict(a.facts.get("models") or {}) for a in comes_from if a.kind == "examples" and a.run == one.get("run")), {})
             by = f", written by {', '.join(dict.fromkeys(_line(str(name)) for name in writers.values()))}" if writers else ""
-            made.append(f"  - Set *{_line(str(one.get('title')))}*: {units.number(int(one.get('examples') or 0))} examples{by}, "
+            of_pairs = "prompts of pairs" if spec.get("reward") else "labelled pairs"
+            made.append(f"  - Set *{_line(str(one.get('title')))}*: {units.number(int(one.get('examples') or one.get('pairs') or 0))} "
+                        f"{of_pairs if 'pairs' in one else 'examples'}{by}, "
                         "licence unknown")
     return made
 

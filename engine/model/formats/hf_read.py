@@ -350,7 +350,10 @@ def no_weights(folder: Path) -> FormatError | NotFound:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json. Raises NotFound, FormatError (also for an adapter alone)."""
+    """The folder's config.json. Raises NotFound, FormatError (also for an adapter alone, and a reward model of ours)."""
+    if (Path(folder) / "head.safetensors").is_file() and (Path(folder) / CONFIG).is_file():
+        raise FormatError(tr("{folder} is a reward model of Fledge: it scores answers, and writes none.", folder=Path(folder).name),
+                          tr("Copy the project to take it along; only models that write are imported."), code="reward_model")
     path = source.find(folder, CONFIG)
     if path is None:
         if source.find(folder, "adapter_config.json"):

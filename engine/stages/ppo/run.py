@@ -24,7 +24,7 @@ from engine.model.reward_model import RewardFacts, load_reward, read_facts
 from engine.model.scorer import Scorer
 from engine.project import rollouts as rollout_files
 from engine.project import snapshots
-from engine.project.models import ModelRef, resolve_reward
+from engine.project.models import ModelRef, parents_of, resolve_reward
 from engine.project.project import Project
 from engine.rl.rollouts import Reference
 from engine.rl.value_head import REACH, PolicyAndValue, ValueHead, ValueModel
@@ -70,7 +70,7 @@ def run(spec: PpoSpec, context: RunContext) -> None:
         with context.phase("save", tr("Save")):
             before, after = ending.before, ending.after
             tuner.save(project, parts, tr("{model}, by PPO", model=start.ref.title), (
-                *([start.ref.id] if "@" not in start.ref.id else start.parents), *([spec.reward] if "@" not in spec.reward else []),
+                *([start.ref.id] if "@" not in start.ref.id else start.parents), *parents_of(project, resolve_reward(project, spec.reward)),
                 *snapshots.made_from(project, context.run_dir)), {
                 **ending.facts(), **told, "chat": True, "epochs": rounds.epoch_of(ending.state.step),
                 "rounds": ending.state.step // rounds.stride, "sets": snapshots.sets(context.run_dir),

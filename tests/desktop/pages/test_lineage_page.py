@@ -17,18 +17,24 @@ from desktop.models import lineage as words
 from desktop.models.lineage_layout import Box, place
 from desktop.pages.lineage import LineagePage
 from desktop.pages.lineage.side import LinkRow
+from desktop.widgets.buttons import Button
 from desktop.widgets.text import Text
 from engine.contract import events as ev
-from engine.contract.rows import Example, Message
+from engine.contract.rows import Answer, Example, Message, Pair, pair_id
 from engine.project import files, layout, recipe
 from engine.project.event_log import EventWriter
+from engine.project.labels import Label
 from engine.project.project import Project
 from engine.project.runs import Run
 from engine.stages.corpus.spec import CorpusSpec
+from engine.stages.dpo.spec import DpoSpec
 from engine.stages.evaluate.spec import EvaluateSpec
 from engine.stages.import_model.spec import ImportModelSpec
 from engine.stages.instruct.spec import InstructSpec
+from engine.stages.ppo.spec import PpoSpec
+from engine.stages.preference.spec import PreferenceSpec
 from engine.stages.pretrain.spec import PretrainSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 from engine.stages.tokenizer.spec import TokenizerSpec
 
@@ -328,3 +334,42 @@ def test_what_was_tuned_says_on_which_sets_and_is_stale_when_they_change(gazette
 
 def shown(widget: QWidget) -> list[str]:
     return [label.words() for label in widget.findChildren(Text)]
+
+
+def test_pairs_reward_models_and_what_they_tuned_have_their_words(project: Project, context: AppContext, qtbot) -> None:
+    """Each kind says what it is; a reward model is not chatted with; labels that changed are told as labels."""
+    pairs = project.library.pairs
+    one = pairs.create_set("Ferries", run="2-preference").id
+    prompt = (Message(role="user", content="Is it so?"),)
+    pairs.add(one, [Pair(id=pair_id(prompt, "Yes.", "No."), prompt=prompt, first=Answer(text="Yes."), second=Answer(text="No."))])
+    row = pairs.rows(one)[0]
+    pairs.label(row.id, Label("first", author="Ada"))
+    made(project, "model", "Base", PretrainSpec(corpus="", tokenizer=""), ())
+    made(project, "pairs", "Ferries", PreferenceSpec(first="project:model-1"), ("model-1",), pairs=386)
+    made(project, "reward_model", "Taste", RewardSpec(model="model-1", pairs=(one,)), ("model-1", "pairs-1"), pairs=274, accuracy=0.984)
+    made(project, "model", "Direct", DpoSpec(model="model-1", pairs=(one,), loss="ipo"), ("model-1", "pairs-1"), pairs=1, loss="ipo")
+    made(project, "model", "Proximal", PpoSpec(model="model-1", reward="reward_model-1", pairs=(one,)), ("model-1", "reward_model-1"),
+         rounds=20)
+    folder = layout.checkpoint(layout.run(project.dir, "3-reward"), 18)
+    folder.mkdir(parents=True)
+    files.write_json(folder / layout.MANIFEST, {"created": time.time(), "files": {}})
+    shown = opened(context, qtbot)
+    assert shown.picture is not None
+    lines = {id: card.line for id, card in shown.picture.cards.items()}
+    assert lines["pairs-1"] == "386 pairs" and lines["reward_model-1"].startswith("274 pairs, 98")
+    assert (lines["model-2"], lines["model-3"]) == ("IPO, 1 pair", "PPO, 20 rounds")
+    assert [set(c) for c in shown.picture.placed.order] == [{"model-1"}, {"pairs-1"}, {"reward_model-1"}, {"model-2"}, {"model-3"}]
+    nodes = shown.picture.graph.nodes
+    assert words.page_of(nodes["model-3"]) == ("dpo", {"run": "5-ppo"}) and words.page_of(nodes["3-reward@18"]) == ("reward",
+                                                                                                                   {"run": "3-reward"})
+    assert words.page_of(nodes["pairs-1"]) == ("preference", {"run": "2-preference"})
+    assert words.learned_from(nodes["reward_model-1"]) == ("Learned from", ["Ferries, 1 pair"])
+    assert words.learned_from(nodes["model-3"])[0] == "Asked"
+    for id, chats in (("reward_model-1", False), ("3-reward@18", False), ("model-3", True)):
+        shown.choose(id)
+        assert any(b.text() == "Chat" for b in shown.side.findChildren(Button)) == chats, id
+    pairs.label(row.id, Label("second", author="Ada"))
+    cards = words.picture(words.look(project, {}), False).cards
+    assert (cards["reward_model-1"].line, cards["model-2"].line) == ("its labels have changed",) * 2
+    assert cards["model-3"].mark == "stale", "through its reward model"
+    shown.left()

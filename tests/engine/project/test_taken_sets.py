@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.contract.rows import Example, Message
+from engine.contract.rows import Answer, Example, Message, Pair, pair_id
 from engine.project import layout, lineage, snapshots, taken_sets
+from engine.project.labels import Label
 from engine.project.project import Project
 from engine.project.runs import Run
 from engine.project.taken_sets import SetChange
+from engine.stages.dpo.spec import DpoSpec
 from engine.stages.evaluate.spec import EvaluateSpec
 from engine.stages.instruct.spec import InstructSpec
+from engine.stages.ppo.spec import PpoSpec
+from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 
 
@@ -175,3 +179,52 @@ def test_what_generated_a_set_is_a_parent_of_what_learns_from_it(project: Projec
                 add(project, "Boats", "c"), add(project, "Of a run that is gone", "d", run="3-instruct"))
     assert snapshots.made_from(project, run.dir) == ("examples-1",)
     assert [one["title"] for one in snapshots.sets(run.dir)] == ["Ports", "More ports", "Boats", "Of a run that is gone"]
+
+
+def labelled(project: Project, title: str, count: int, waiting: int = 0) -> str:
+    made = project.library.pairs.create_set(title, run="7-preference")
+    rows = [Pair(id=pair_id(prompt, "Yes.", "No."), prompt=prompt, first=Answer(text="Yes."), second=Answer(text="No."))
+            for n in range(count + waiting) for prompt in [(Message(role="user", content=f"Is {n} so?"),)]]
+    project.library.pairs.add(made.id, rows)
+    for row in rows[:count]:
+        project.library.pairs.label(row.id, Label("first", author="Ada"))
+    return made.id
+
+
+def test_labels_that_came_later_are_told_to_those_who_learned_from_labels(project: Project) -> None:
+    """A reward model and DPO learned from them; PPO asked the prompts only, and follows through its reward model."""
+    one = labelled(project, "Ferries", 4, waiting=3)
+    with project.artifacts.create("pairs", title="Ferries", run="7-preference") as writer:
+        writer.finish()
+    reward, direct = (project.runs.create(kind(model="model-1", pairs=(one,))) for kind in (RewardSpec, DpoSpec))
+    asked = project.runs.create(PpoSpec(model="model-1", reward="reward_model-1", pairs=(one,)))
+    for run in (reward, direct, asked):
+        assert snapshots.made_from(project, run.dir) == ("pairs-1",)
+    assert snapshots.sets(reward.dir) == [{"id": one, "title": "Ferries", "pairs": 4, "run": "7-preference"}]
+    assert snapshots.sets(asked.dir) == [{"id": one, "title": "Ferries", "pairs": 7, "run": "7-preference"}]
+    with project.artifacts.create("reward_model", title="Taste", run=reward.id, spec=reward.spec) as writer:
+        writer.finish()
+    with project.artifacts.create("model", title="Tuned", run=asked.id, spec=asked.spec, parents=("reward_model-1",)) as writer:
+        writer.finish()
+    rows = project.library.pairs.rows(one)
+    project.library.pairs.label(rows[0].id, Label("second", author="Ada"))
+    project.library.pairs.label(rows[5].id, Label("first", author="Ada"))
+    changed = SetChange(one, "Ferries", added=1, edited=1, pairs=True)
+    assert changes(project, reward) == changes(project, direct) == (changed,) and changes(project, asked) == ()
+    graph = lineage.read(project)
+    said = [lineage.reason_words(reason, graph) for reason in graph.nodes["model-1"].stale]
+    assert len(said) == 1 and "1 pair was labelled, 1 was labelled otherwise" in said[0] and "through Taste (reward_model-1)" in said[0]
+    assert [gone.id for gone in lineage.plan_deletion(project, "reward_model-1").goes] == ["model-1", "reward_model-1"]
+    project.library.pairs.undo("Ada")
+    project.library.pairs.undo("Ada")
+    assert changes(project, reward) == () and not lineage.read(project).nodes["model-1"].stale
+
+
+def test_a_reward_model_that_judges_or_is_a_checkpoint_is_a_parent(project: Project) -> None:
+    with project.artifacts.create("reward_model", title="Taste") as writer:
+        writer.finish()
+    run = project.runs.create(EvaluateSpec(models=("model-1",), suites=("win_rate",), judge="reward:reward_model-1"))
+    assert "reward_model-1" in lineage._inputs(run, {"reward_model-1", "model-1"})
+    one = labelled(project, "Ferries", 1)
+    asked = project.runs.create(PpoSpec(model="model-1", reward="3-reward@18", pairs=(one,)))
+    assert "3-reward@18" in lineage._inputs(asked, {"model-1"})
