@@ -4,8 +4,9 @@ how answers are laid out as batches. For PPO and GRPO alike; rewards, advantages
 Log-probabilities that enter a loss are computed by the module that is trained, in the layout it is trained in: the sampler reads token by
 token, and its rounding (in bfloat16) differs. By how much is measured (`gap`).
 
-On a CPU, and on CUDA in half precision, answers lie end to end in one row, blind to one another, with no padding; elsewhere one a row.
-What is read at a time is sorted by length. Memory that runs out halves it.
+On a CPU, and on CUDA in half precision, answers lie end to end in one row, blind to one another, with no padding, and those to one prompt
+share it: it stands and is computed once (engine/model/forks.py). Elsewhere one a row. What is read at a time is sorted by length. Memory
+that runs out halves it.
 
 Shapes: N answers, T tokens of the longest answer; A answer tokens of a batch, one answer after the other; a batch has B rows of T
 positions.
@@ -14,8 +15,8 @@ positions.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,27 +29,32 @@ from engine.model import lora
 from engine.model.attention import Documents
 from engine.model.decoder import Decoder
 from engine.rl.value_head import PolicyAndValue, Reading
+from engine.sampling.batch import Choice
 from engine.sampling.generate import generate
 from engine.sampling.sampling import Sampling
 from engine.text.tokenizer import Tokenizer
+from engine.training import answer_logprobs
 
 READ_AT_ONCE = {"cpu": 8192, "cuda": 65_536, "mps": 16_384}
 """Tokens read at a time without gradients."""
 CACHE_SHARE = 1 << 31
 """Bytes of keys and values that completions under way may take together."""
 MOST_ROWS = 256
+GAP_LIMIT = 0.05
+"""Nats a token by which sampler and trainer may differ on average before something is done about it, or said."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Question:
     """A prompt to be answered: `ids` up to where the answer begins; `key` a hash of what is asked (examples.prompt_key). `answer`: the
-    known one, where a verifier wants it."""
+    known one, and `facts` what else a verifier wants."""
 
     messages: tuple[Message, ...]
     ids: tuple[int, ...]
     key: int = 0
     answer: str = ""
+    facts: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -105,21 +111,31 @@ def seeds(seed: int, name: str, round: int, places: Sequence[int]) -> list[int]:
 
 
 def ask(decoder: Decoder, tokenizer: Tokenizer, questions: Sequence[Question], sampling: Sampling, *, seeds: Sequence[int],
-        generations: int = 1) -> list[Answer]:
+        generations: int = 1, finished: Callable[[int, str], None] | None = None) -> list[Answer]:
     """`generations` answers to each question, those of a question side by side; a prompt is read once however often it is asked. Raises
-    InputError (a prompt that leaves no room), NonFinite, OutOfMemory."""
+    InputError (a prompt that leaves no room), NonFinite, OutOfMemory.
+
+    finished   told of each answer as soon as it is whole, by its place in the result and its text, while others are being written; of all
+               of them again where memory ran out on the way
+    """
     special = set(tokenizer.special.values())
     prompts = [question.ids for question in questions]
+
+    def words(ids: Sequence[int]) -> str:
+        return tokenizer.decode([id for id in ids if id not in special]).strip()
+
+    def watch(choices: list[Choice]) -> None:
+        assert finished is not None
+        for choice in choices:
+            if choice.finish_reason:
+                finished(choice.row.tag, words(choice.row.ids))
+
     with _weights_as_computed(decoder):
         rows = _rows_at_once(decoder, max(map(len, prompts), default=1) + sampling.max_new_tokens)
         made = _halving(min(rows, len(prompts) * generations), decoder.device, lambda most: generate(
-            decoder, prompts, sampling, num_generations=generations, seeds=seeds, max_rows=most))
-    found = []
-    for place, completion in enumerate(made):
-        text = tokenizer.decode([id for id in completion.ids if id not in special]).strip()
-        found.append(Answer(questions[place // generations], tuple(completion.ids), text, completion.finish_reason,
-                            tuple(completion.logprobs)))
-    return found
+            decoder, prompts, sampling, num_generations=generations, seeds=seeds, max_rows=most, on_step=watch if finished else None))
+    return [Answer(questions[place // generations], tuple(one.ids), words(one.ids), one.finish_reason, tuple(one.logprobs))
+            for place, one in enumerate(made)]
 
 
 def _rows_at_once(decoder: Decoder, columns: int) -> int:
@@ -194,22 +210,30 @@ class AnswerBatch:
 
 
 def lay(answers: Sequence[Answer], numbers: Sequence[int], flat: bool) -> AnswerBatch:
-    """The answers with these numbers as one batch: end to end in one row (`flat`), or one a row."""
-    lengths, pieces, at, targets = [], [], [], []
+    """The answers with these numbers as one batch: end to end in one row (`flat`), those to one prompt behind it where its first one
+    stands; or one a row."""
+    if flat:
+        asked: dict[tuple[int, ...], list[int]] = {}
+        for n in numbers:
+            asked.setdefault(answers[n].question.ids, []).append(n)
+        made = answer_logprobs.lay([
+            answer_logprobs.Part(np.array(prompt, np.int64), tuple(np.array(answers[n].ids, np.int64) for n in some),
+                                 (len(prompt),) * len(some)) for prompt, some in asked.items()])
+        order = tuple(n for some in asked.values() for n in some)
+        return AnswerBatch(made.tokens_BT, made.documents, made.places_A, made.targets_A, order, tuple(len(answers[n].ids) for n in order),
+                           made.tokens)
     sizes = [len(answers[n].question.ids) + len(answers[n].ids) - 1 for n in numbers]
-    width = sum(sizes) if flat else max(sizes)
+    width = max(sizes)
+    pieces, at, targets = [], [], []
     for row, n in enumerate(numbers):
         prompt, written = answers[n].question.ids, answers[n].ids
         ids = np.array((*prompt, *written), np.int64)
-        begin = sum(map(len, pieces)) if flat else row * width
-        at.append(begin + np.arange(len(prompt) - 1, len(ids) - 1))
+        at.append(row * width + np.arange(len(prompt) - 1, len(ids) - 1))
         targets.append(ids[len(prompt):])
-        pieces.append(ids[:-1] if flat else np.pad(ids[:-1], (0, width - len(ids) + 1)))
-        lengths.append(len(written))
-    tokens = np.concatenate(pieces).reshape(-1, width)
-    documents = Documents.of([sizes] if flat else [[size] for size in sizes], width)
-    return AnswerBatch(torch.from_numpy(tokens), documents, torch.from_numpy(np.concatenate(at)), torch.from_numpy(np.concatenate(targets)),
-                       tuple(numbers), tuple(lengths), sum(sizes))
+        pieces.append(np.pad(ids[:-1], (0, width - len(ids) + 1)))
+    return AnswerBatch(torch.from_numpy(np.stack(pieces)), Documents.of([[size] for size in sizes], width),
+                       torch.from_numpy(np.concatenate(at)), torch.from_numpy(np.concatenate(targets)), tuple(numbers),
+                       tuple(len(answers[n].ids) for n in numbers), sum(sizes))
 
 
 def lies_flat(decoder: Decoder) -> bool:
@@ -218,14 +242,24 @@ def lies_flat(decoder: Decoder) -> bool:
     return decoder.device.type == "cpu" or (decoder.device.type == "cuda" and half)
 
 
-def by_length(answers: Sequence[Answer], numbers: Sequence[int]) -> list[int]:
-    """Longest first, so that what needs most memory comes first; ties in their order."""
-    return sorted(numbers, key=lambda n: -(len(answers[n].question.ids) + len(answers[n].ids)))
+def by_length(answers: Sequence[Answer], numbers: Sequence[int], together: bool = False) -> list[int]:
+    """Longest first, so that what needs most memory comes first; ties in their order. `together`: answers to one prompt side by side, at
+    the place of the longest of them."""
+    def size(n: int) -> int:
+        return len(answers[n].question.ids) + len(answers[n].ids)
+
+    longest: dict[tuple[int, ...], tuple[int, int]] = {}
+    if together:
+        for place, n in enumerate(numbers):
+            before = longest.get(answers[n].question.ids)
+            longest[answers[n].question.ids] = (max(size(n), before[0]), before[1]) if before else (size(n), place)
+        return sorted(numbers, key=lambda n: (-longest[answers[n].question.ids][0], longest[answers[n].question.ids][1], -size(n)))
+    return sorted(numbers, key=lambda n: -size(n))
 
 
 def micro_batches(answers: Sequence[Answer], numbers: Sequence[int], size: int, flat: bool) -> list[AnswerBatch]:
-    """The answers with these numbers in batches of neighbours in length."""
-    ordered = by_length(answers, numbers)
+    """The answers with these numbers in batches of neighbours in length; of a prompt where that is shared."""
+    ordered = by_length(answers, numbers, together=flat)
     return [lay(answers, ordered[at:at + size], flat) for at in range(0, len(ordered), size)]
 
 
@@ -268,22 +302,22 @@ def _read(module: PolicyAndValue, answers: Sequence[Answer], most: int) -> Read:
     shape = len(answers), max(len(a.ids) for a in answers)
     logprobs, entropy, values = torch.zeros(shape), torch.zeros(shape), torch.zeros(shape)
     valued, flat = False, lies_flat(module.decoder)
-    for numbers in _some(answers, most):
+    for numbers in _some(answers, most, flat):
         batch = lay(answers, numbers, flat).to(module.decoder.device)
         found: Reading = module(batch)
         valued = found.values_A is not None
         for whole_NT, part_A in ((logprobs, found.logprobs_A), (entropy, found.entropy_A), (values, found.values_A)):
             if part_A is not None:
-                for n, piece in zip(numbers, part_A.float().cpu().split(batch.lengths), strict=True):
+                for n, piece in zip(batch.numbers, part_A.float().cpu().split(batch.lengths), strict=True):
                     whole_NT[n, :len(piece)] = piece
     return Read(logprobs, entropy, values if valued else None)
 
 
-def _some(answers: Sequence[Answer], most: int) -> Iterator[list[int]]:
+def _some(answers: Sequence[Answer], most: int, flat: bool) -> Iterator[list[int]]:
     """Neighbours in length, about `most` tokens together."""
     some: list[int] = []
     held = 0
-    for n in by_length(answers, range(len(answers))):
+    for n in by_length(answers, range(len(answers)), together=flat):
         size = len(answers[n].question.ids) + len(answers[n].ids)
         if some and held + size > most:
             yield some

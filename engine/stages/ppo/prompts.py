@@ -1,123 +1,34 @@
-"""What PPO asks: the prompts of the run's examples and pairs, each once, in the model's tokens, split into those that are learned from and
-those that only measure. No model.
-"""
+"""What PPO asks: the prompts of the run's examples and pairs. What becomes of them is engine/rl/prompts.py's matter."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterator
+from typing import Self
 
 from engine.contract.context import RunContext
-from engine.contract.errors import FledgeError, InputError, Mismatch
-from engine.contract.events import Notice
-from engine.contract.rows import Example, Message
-from engine.contract.words import tr, trn
 from engine.project import snapshots
-from engine.rl.rollouts import Question
+from engine.rl import prompts
+from engine.rl.prompts import Asked
 from engine.stages.ppo.spec import PpoSpec
-from engine.text import templates
-from engine.training.examples import prompt_key
 from engine.training.tuning import Start
 
-SAMPLES = 4
-ANSWER_ROOM = 16
-"""Tokens of the context that a prompt leaves free at least."""
 
-
-@dataclass(frozen=True)
-class Prompts:
-    """`train` and `held_out` have no prompt in common. `start` has the template. `too_long` and `refused` count what was left out."""
-
-    start: Start
-    template: templates.Chosen
-    train: tuple[Question, ...]
-    held_out: tuple[Question, ...]
-    too_long: int = 0
-    refused: int = 0
-
+class Prompts(prompts.Prompts):
     @classmethod
-    def load(cls, spec: PpoSpec, start: Start, context: RunContext) -> "Prompts":
+    def load(cls, spec: PpoSpec, start: Start, context: RunContext) -> Self:
         """From the run's own copy of the library's rows. Raises Mismatch (no chat template), InputError (nothing to ask)."""
-        if not spec.template and not start.tokenizer.chat_template:
-            raise Mismatch(tr("This model has no chat template, so it does not know where an answer begins and ends."),
-                           tr("Fine-tune it on conversations first, or choose a chat template."), code="no_template", field="model")
-        template = templates.choose(start.tokenizer, spec.template)
-        start = start.with_template(template.source)
-        room = start.config.max_seq_len - min(ANSWER_ROOM, start.config.max_seq_len // 2)
-        found: dict[tuple[int, ...], Question] = {}
-        too_long, refusals = 0, list[FledgeError]()
-        for messages in _asked(context):
-            if spec.system and messages[0].role != "system":
-                messages = (Message(role="system", content=spec.system), *messages)
-            try:
-                ids = tuple(start.tokenizer.encode_chat([m.model_dump() for m in messages]))
-            except FledgeError as wrong:
-                refusals.append(wrong)
-                continue
-            if len(ids) > room:
-                too_long += 1
-            else:
-                found.setdefault(ids, Question(messages, ids, prompt_key(Example(id="", messages=messages))))
-        if not found:
-            if refusals:
-                raise refusals[0]
-            raise InputError(tr("There is no prompt that leaves room for an answer."),
-                             tr("Choose other prompts, or a model with a longer context."), code="no_prompts", field="examples")
-        train, held_out = split(tuple(found.values()), spec.validation_percent)
-        return cls(start, template, train, held_out[:spec.validation_prompts], too_long, len(refusals))
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest prompt."""
-        return max(len(q.ids) for q in (*self.train, *self.held_out))
-
-    @property
-    def mean(self) -> float:
-        """Tokens of a prompt on average."""
-        return float(np.mean([len(q.ids) for q in self.train]))
+        return cls.of(start, _asked(context), template=spec.template, system=spec.system, validation_percent=spec.validation_percent,
+                      validation_prompts=spec.validation_prompts)
 
     def samples(self, spec: PpoSpec) -> list[tuple[str, list[int]]]:
         """(what is asked, its ids): the spec's questions, else some that are held out."""
-        if spec.sample_prompts:
-            before = [{"role": "system", "content": spec.system}] if spec.system else []
-            asked = [(text, self.start.tokenizer.encode_chat([*before, {"role": "user", "content": text}])) for text in spec.sample_prompts]
-            return [(text, ids) for text, ids in asked if len(ids) < self.start.config.max_seq_len]
-        among = self.held_out or self.train
-        chosen = [among[i * len(among) // SAMPLES] for i in range(min(SAMPLES, len(among)))]
-        return [(q.messages[-1].content, list(q.ids)) for q in dict.fromkeys(chosen)]
-
-    def tell(self, context: RunContext) -> None:
-        """What was left out, and which template was taken, as notices."""
-        if self.too_long:
-            context.emit(Notice(level="warning", code="left_out_too_long", title=tr("Prompts were left out"), step=0,
-                text=trn("{count} prompt leaves no room for an answer.", "{count} prompts leave no room for an answer.", self.too_long),
-                remedy=tr("Choose a model with a longer context, or shorten them.")))
-        if self.refused:
-            context.emit(Notice(level="warning", code="left_out_refused", title=tr("Prompts were left out"), step=0,
-                text=trn("The chat template refuses {count} prompt.", "The chat template refuses {count} prompts.", self.refused),
-                remedy=tr("Change their roles, or choose another template.")))
-        if self.template.sentence:
-            context.emit(Notice(level="info", code="template", title=tr("Chat template"), text=self.template.sentence, step=0))
+        return self.heard(spec.sample_prompts, spec.system)
 
 
-def split(questions: Sequence[Question], percent: float) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-    """(for training, for validation): by the hash of what is asked alone, as examples are split. With a percentage above 0 and more than
-    one prompt, neither side is empty."""
-    keys = np.array([q.key for q in questions], np.uint64)
-    held = keys < np.uint64(min(percent / 100, 1.0) * (2**64 - 1)) if percent > 0 else np.zeros(len(keys), bool)
-    if percent > 0 and len(set(keys.tolist())) > 1:
-        held = held & (keys != keys.max()) if held.all() else held
-        held = keys == keys.min() if not held.any() else held
-    return (tuple(q for q, out in zip(questions, held, strict=True) if not out),
-            tuple(q for q, out in zip(questions, held, strict=True) if out))
-
-
-def _asked(context: RunContext) -> Iterator[tuple[Message, ...]]:
+def _asked(context: RunContext) -> Iterator[Asked]:
     """The turns before the last answer of each example, and the prompt of each pair; those that end with a person's turn."""
     for example in snapshots.rows(context.run_dir, "examples"):
         last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
         if last and example.messages[last - 1].role != "system":
-            yield example.messages[:last]
+            yield Asked(example.messages[:last])
     for pair in snapshots.pairs(context.run_dir):
         if pair.prompt and pair.prompt[-1].role != "system":
-            yield pair.prompt
+            yield Asked(pair.prompt)

@@ -35,9 +35,6 @@ from engine.stages.ppo.spec import PpoSpec
 from engine.text.tokenizer import Tokenizer
 from engine.training.ranks import Ranks
 
-GAP_LIMIT = 0.05
-"""Nats a token by which sampler and trainer may differ on average before it is said."""
-
 
 @dataclass(frozen=True)
 class Sampled:
@@ -177,7 +174,7 @@ class Rounds:
         made = self.measured(asked, rollouts.seeds(spec.seed, "rollout", round, places))
         rollout_files.write(self.context.run_dir, round * self.stride, self._rows(round, places, made), ranks.rank)
         self.seconds.append(sum(made.seconds.values()))
-        if made.gap.mean > GAP_LIMIT and not self._gap_told:
+        if made.gap.mean > rollouts.GAP_LIMIT and not self._gap_told:
             self._gap_told = True
             self.context.emit(Notice(level="info", code="sampler_gap", title=tr("Sampler and trainer differ"), step=round * self.stride,
                 text=tr("The probabilities that answers were drawn with differ from those that are trained by {gap} nats a token on "
