@@ -322,7 +322,7 @@ def test_a_run_keeps_the_labels_it_was_made_with(project: Project, pairs: Pairs)
     assert list(snapshots.unlabelled(plain.dir)) == [] == list(snapshots.unlabelled(strict.dir))
     assert [p.chosen for p in snapshots.pairs(strict.dir)] == ["mine"]
     assert {p.id for p in snapshots.pairs(asked.dir)} | {p.id for p in snapshots.unlabelled(asked.dir)} == {one.id, two.id, three.id}
-    assert snapshots.sets(reward.dir) == [{"id": b, "title": "b", "examples": 1}, {"id": a, "title": "a", "examples": 1}]
+    assert snapshots.sets(reward.dir) == [{"id": b, "title": "b", "pairs": 1}, {"id": a, "title": "a", "pairs": 1}]
     layout.input_rows(strict.dir, "pairs").write_text("{}\n")
     with pytest.raises(Corrupt):
         list(snapshots.pairs(strict.dir))
