@@ -166,6 +166,7 @@ class Grown(QTextEdit):
                 cursor_at.movePosition(QTextCursor.MoveOperation.EndOfBlock, QTextCursor.MoveMode.KeepAnchor)
                 made = QTextCharFormat()
                 made.setFont(t.font(HEADINGS.get(level, "strong")) if level else t.font("mono"))
+                made.setProperty(QTextFormat.Property.FontSizeAdjustment, 0)  # Markdown's headings would be twice as large as that
                 cursor_at.mergeCharFormat(made)
             else:
                 self._dress_code(block)
