@@ -34,6 +34,7 @@ SETTLE_SECONDS, LAST_SECONDS = 1.2, 0.3
 CHAT_SECONDS = 60.0
 CHAT_PROMPT = "Hanna's job is"
 RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
+LABELLED = "Which answer is better?"
 
 
 @dataclass(frozen=True)
@@ -387,6 +388,156 @@ def lineage_delete(app: "App") -> None:
     settle(app, 1.0)
 
 
+def pairs_sets(app: "App") -> None:
+    """All sets of pairs, the one that was made and labelled here chosen."""
+    page: Any = app.window.pages["preference"]
+    page.to_start()
+    settle(app, 0.8)
+    page.start.choose(next(one.id for one in page._sets if one.title == LABELLED))
+
+
+def pairs_step(step: str) -> Callable[["App"], None]:
+    """The wizard that makes pairs at one of its steps, with prompts and two models."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["preference"]
+        page.make()
+        plan = page.wizard.plan
+        wait_for(app, lambda: plan.places is not None and plan.sets is not None)
+        own = {m.title: m.name for place in plan.places if place.kind == "project" for m in place.models}
+        plan.set_values({"examples": tuple(s.id for s in plan.sets[-1:]), "first": own.get("world-answers", ""), "max_tokens": 32,
+                         "second": own.get("world-answers-lora", "")})
+        plan.go(step)
+        page.wizard.refresh()
+    return show
+
+
+def pairs_import(app: "App") -> None:
+    """A file of pairs before it is imported."""
+    page: Any = app.window.pages["preference"]
+    assert app.context.project is not None
+    file = app.context.project.dir.parent / "answers.jsonl"
+    rows = [{"prompt": f"When does the {i + 1}. ferry leave?", "chosen": f"At {6 + i % 12} o'clock, from the north quay.",
+             "rejected": "Soon." if i % 5 else ""} for i in range(40)]
+    file.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    page.take([str(file)])
+    wait_for(app, lambda: page.bring.plan.look is not None)
+
+
+def labelling(*acts: str) -> Callable[["App"], None]:
+    """The card of the set that `args` opened, after these keys."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["preference"]
+        wait_for(app, lambda: page._view == "label" and (page.label.desk.now is not None or page.label.desk.over))
+        settle(app, 1.5)  # figures beside the card are read once nobody presses keys
+        shown = page.label
+        for act in acts:
+            shown.act(act)
+            settle(app, 0.4)
+        if "marks" in acts:
+            wait_for(app, lambda: shown.card.marked)
+    return show
+
+
+def pairs_table(queue: str) -> Callable[["App"], None]:
+    """All pairs of the set in a table, those of one list."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["preference"]
+        settle(app, 0.8)  # sets are read in a thread
+        page.open_queues(page._labelling)
+        settle(app, 0.5)
+        page.queues.queue.set(queue)
+        page.queues._again()
+    return show
+
+
+def people(app: "App") -> None:
+    """Who labels here, and how far they agree."""
+    page: Any = app.window.pages["preference"]
+    settle(app, 0.8)  # sets are read in a thread
+    page.show_people()
+    settle(app, 0.8)
+
+
+def prefer(page_id: str, goal: str, step: str, **values: Any) -> Callable[["App"], None]:
+    """The wizard of reward models, or of preference tuning, at one of its steps, from the tuned model and with the labelled set."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages[page_id]
+        project = app.context.project
+        assert project is not None
+        tuned = next(a.id for a in project.artifacts.list("model") if a.title == "world-answers")
+        sets = [one.id for one in project.library.pairs.sets() if one.title == LABELLED]
+        page.show_wizard(goal, {"model": tuned, "pairs": sets, **values})
+        wizard = page.wizard
+        wait_for(app, lambda: not wizard._reading)
+        wizard.plan.go(step)
+        wizard.plan.step = step
+        wizard.reload()
+        wait_for(app, lambda: not wizard.plan.count_is_due)
+        wizard.reload()
+    return show
+
+
+def with_rewards(app: "App") -> None:
+    """PPO's last answers in its report, with what the reward model makes of them."""
+    from desktop.pages.tune.report import Report
+    page: Any = app.window.pages["dpo"]
+    wait_for(app, lambda: bool(page.findChildren(Report)))
+    report = page.findChildren(Report)[-1]
+    report.what.set("rewards")
+    report._show("rewards")
+
+
+def chat_vote(voted: bool) -> Callable[["App"], None]:
+    """Two models have answered the same question: which was better?"""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["chat"]
+        wait_for(app, lambda: page.client.listed)
+        page.composer.best.choose(1, "")
+        page.mode.set("chat")
+        page._mode_changed("chat")
+        page.sides.set(2)
+        page._sides_changed(2)
+        for pane, title in zip(page.panes, ("world-answers", "world-rewarded"), strict=True):
+            pane.pick(next((m.id for m in page.client.models if m.title == title), ""))
+            page._picked(pane)
+        for question in ("Where does Hanna live?", "What is Leo's hobby?", "What does Ida do for work?"):
+            if page.votes.offered:
+                break
+            page.new_chat()
+            page.composer.prompt.set(question)
+            page.send()
+            wait_for(app, lambda: not page._answers and not page._pending)
+            settle(app, 0.3)
+        if voted and page.votes.offered:
+            page._vote("right")
+            settle(app, 0.5)
+    return show
+
+
+def best_of(app: "App") -> None:
+    """Eight answers at once, ordered by the reward model."""
+    page: Any = app.window.pages["chat"]
+    wait_for(app, lambda: page.client.listed and page.mode.value() == "chat")
+    page.sides.set(1)
+    page._sides_changed(1)
+    page.panes[0].pick(next((m.id for m in page.client.models if m.title == "world-answers"), ""))
+    page._picked(page.panes[0])
+    assert app.context.survey is not None
+    page.composer.best.choose(8, app.context.survey.choices("reward_model")[-1][0])
+    page.new_chat()
+    page.composer.prompt.set("What does Ruth do for work?")
+    page.send()
+    wait_for(app, lambda: not page._answers and not page._pending)
+
+
+def evaluate_reward(app: "App") -> None:
+    """A win rate that the reward model is to judge."""
+    page: Any = app.window.pages["evaluate"]
+    evaluate_setup(models=("model-4", "model-6"), suites=("win_rate",), judge="reward:reward_model-1")(app)
+    page.setup.set_judges(())
+    page.setup.load()
+
+
 MOMENTS: tuple[Moment, ...] = (
     Moment("first-start", "home", project=NONE),
     Moment("new-project", "home", project=NONE, prepare=open_new_project),
@@ -402,6 +553,9 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("evaluate-empty", "evaluate", project=EMPTY),
     Moment("pretrain-empty", "pretrain", project=EMPTY),
     Moment("finetune-empty", "sft", project=EMPTY),
+    Moment("preference-empty", "preference", project=EMPTY),
+    Moment("reward-empty", "reward", project=EMPTY),
+    Moment("tune-empty", "dpo", project=EMPTY),
     Moment("chat-empty", "chat", project=EMPTY),
     Moment("runs-empty", "runs", project=EMPTY),
     Moment("export-empty", "export", project=EMPTY),
@@ -442,7 +596,34 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("finetune-report-lora", "sft", {"run": "world-answers-lora"}),
     Moment("finetune-interrupted", "sft", {"run": "world-answers-long"}),
     Moment("finetune-error", "sft", {"run": "world-short"}),
+    Moment("preference-label", "preference", {"set": LABELLED}, prepare=labelling()),
+    Moment("preference-label-edit", "preference", {"set": LABELLED}, prepare=labelling("edit", "left")),
+    Moment("preference-label-marks", "preference", {"set": LABELLED}, prepare=labelling("marks")),
+    Moment("preference-label-done", "preference", {"set": "Answers from elsewhere"}, prepare=labelling()),
+    Moment("preference-todo", "preference", {"set": LABELLED}, prepare=pairs_table("todo")),
+    Moment("preference-table", "preference", {"set": LABELLED}, prepare=pairs_table("done")),
+    Moment("preference-people", "preference", {"set": LABELLED}, prepare=people),
+    Moment("preference", "preference", prepare=pairs_sets),
+    *(Moment(f"preference-{step}", "preference", prepare=pairs_step(step)) for step in ("prompts", "models", "amount")),
+    Moment("preference-import", "preference", project=EMPTY, prepare=pairs_import),
+    Moment("preference-running", "preference", {"run": "More pairs"}, alive="More pairs"),
+    Moment("preference-interrupted", "preference", {"run": "More pairs"}),
+    Moment("preference-made", "preference", {"run": LABELLED}),
+    *(Moment(f"reward-{step}", "reward", prepare=prefer("reward", "reward", step)) for step in ("model", "pairs", "method", "start")),
+    Moment("reward-running", "reward", {"run": "world-taste-slow"}, alive="world-taste-slow"),
+    Moment("reward-report", "reward", {"run": "world-taste"}),
+    Moment("reward-interrupted", "reward", {"run": "world-taste-slow"}),
+    Moment("reward-error", "reward", {"run": "world-taste-short"}),
+    *(Moment(f"tune-dpo-{step}", "dpo", prepare=prefer("dpo", "dpo", step)) for step in ("goal", "data", "method", "start")),
+    *(Moment(f"tune-ppo-{step}", "dpo", prepare=prefer("dpo", "ppo", step)) for step in ("goal", "data", "method", "start")),
+    Moment("tune-dpo-running", "dpo", {"run": "world-preferred-hasty"}, alive="world-preferred-hasty"),
+    Moment("tune-dpo-report", "dpo", {"run": "world-preferred"}),
+    Moment("tune-dpo-interrupted", "dpo", {"run": "world-preferred-hasty"}),
+    Moment("tune-ppo-running", "dpo", {"run": "world-rewarded-long"}, alive="world-rewarded-long"),
+    Moment("tune-ppo-report", "dpo", {"run": "world-rewarded"}),
+    Moment("tune-ppo-answers", "dpo", {"run": "world-rewarded"}, prepare=with_rewards),
     Moment("evaluate", "evaluate"),
+    Moment("evaluate-reward", "evaluate", prepare=evaluate_reward),
     Moment("evaluate-setup", "evaluate",
            prepare=evaluate_setup(models=("model-2", "model-4"), suites=("held_out_people", "held_out_text"))),
     Moment("evaluate-problem", "evaluate", prepare=evaluate_setup(models=("model-4",), suites=())),
@@ -456,6 +637,9 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("chat-one", "chat", prepare=chat(1, untrained=False)),
     Moment("chat-untrained", "chat", prepare=chat(1)),
     Moment("chat-tuned", "chat", {"model": "world-answers"}, prepare=talk),
+    Moment("chat-vote", "chat", prepare=chat_vote(False)),
+    Moment("chat-voted", "chat", prepare=chat_vote(True)),
+    Moment("chat-best-of", "chat", prepare=best_of),
     Moment("runs", "runs"),
     Moment("runs-overlay", "runs", prepare=lay_over),
     Moment("lineage-empty", "lineage", project=EMPTY),
@@ -549,7 +733,7 @@ def named(app: "App", given: dict[str, Any]) -> dict[str, Any]:
         return args
     known: dict[str, Callable[[], list[tuple[str, str]]]] = {
         "run": lambda: [(run.title, run.id) for run in project.runs.list()],
-        "set": lambda: [(one.title, one.id) for one in project.library.examples.sets()],
+        "set": lambda: [(one.title, one.id) for one in (*project.library.examples.sets(), *project.library.pairs.sets())],
         "artifact": lambda: [(made.title, made.id) for made in project.artifacts.list()],
         "model": lambda: [(made.title, made.id) for made in project.artifacts.list("model")]}
     for name in set(args) & set(known):
@@ -635,6 +819,9 @@ def main(arguments: list[str] | None = None) -> int:
         from desktop.app import build
         app = build()
         app.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]  # pictures show the machine that was recorded
+        from desktop.models.label_desk import AUTHOR
+        from tests.recordings.taste import FIRST
+        app.context.remember(AUTHOR, FIRST)
         app.window.show()
         if chosen.scale != 1.0:
             app.context.set_scale(chosen.scale)
