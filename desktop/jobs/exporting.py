@@ -78,7 +78,7 @@ class Exporting(QObject):
         elif isinstance(error, dict):
             self.failed.emit(FledgeError(str(error.get("sentence", "")), str(error.get("remedy", "")), code=str(error.get("code", ""))))
         else:
-            self.failed.emit(FledgeError(tr("The export ended without a word."), words[-1] if words else tr("Try again."), code="export"))
+            self.failed.emit(FledgeError(tr("The work ended without a word."), words[-1] if words else tr("Try again."), code="export"))
 
     def _end(self) -> None:
         process, self._process = self._process, None

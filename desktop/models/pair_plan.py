@@ -133,13 +133,13 @@ class PairPlan:
         return bool(self.values["first"]) and self.values["second"] in ("", self.values["first"])
 
     def suggest(self) -> None:
-        """Choose what nobody chose: a model of the project, the newest one first; else the only one that runs."""
+        """Choose what nobody chose: a model of the project, the newest one that answers; else the only one that runs."""
         if self.values["first"]:
             return
         own = [m.name for p in self.places or () if p.kind == "project" and p.running for m in p.models]
         running = [m.name for p in self.places or () if p.running for m in p.models]
         if own:
-            self.values["first"] = own[-1]
+            self.values["first"] = own[0]  # the tuned and the newest are listed first
         elif len(running) == 1:
             self.values["first"] = running[0]
 

@@ -23,7 +23,7 @@ ENOUGH_TO_MEASURE = 2_000
 
 @dataclass(frozen=True)
 class RewardChoice:
-    """A reward model that answers can be scored by: what its training measured, None where it is not known."""
+    """A reward model that answers can be scored by: what its training measured, None where it is not known; `sets` it learned from."""
 
     id: str
     title: str
@@ -32,6 +32,7 @@ class RewardChoice:
     low: float | None = None
     high: float | None = None
     pairs: int = 0
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def _letters(pair: PreferencePair) -> int:
 def _reward(project: Project, ref: models.ModelRef) -> RewardChoice:
     facts = ref.facts
     return RewardChoice(ref.id, ref.title, _config(ref.folder), facts.get("accuracy"), facts.get("accuracy_low"),
-                        facts.get("accuracy_high"), int(facts.get("pairs") or facts.get("accuracy_pairs") or 0))
+                        facts.get("accuracy_high"), int(facts.get("pairs") or facts.get("accuracy_pairs") or 0),
+                        tuple(str(s) for s in project.artifacts.get(ref.id).spec.get("pairs") or ()))
 
 
 def _config(folder: Path) -> ModelConfig | None:

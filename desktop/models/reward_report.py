@@ -16,6 +16,8 @@ LEANS, LIKES = 0.1, 0.3
 """Rank correlation of the differences of rewards and lengths from which one is said to lean to length, and to like it."""
 BIAS = 0.1
 """Share of pairs by which the model may prefer the longer answer more often than people do before it is warned of."""
+FEW = 20
+"""Held-out pairs below which nothing is said of how sure it is and of what it likes."""
 KINDS = ("worst", "best", "unsure")
 
 
@@ -128,6 +130,9 @@ class RewardReport:
         right = self.accuracy.share
         if error is None or sure is None or right is None:
             return ""
+        if self.accuracy.count < FEW:
+            return trn("{shown} pair was held out: too few to tell.", "{shown} pairs were held out: too few to tell.", self.accuracy.count,
+                       shown=number(self.accuracy.count))
         if error < 0.05:
             return tr("When it says 80 %, it is right in about 80 %.")
         if sure > right:
@@ -143,6 +148,8 @@ class RewardReport:
         model, people = Share.of(length["longer_wins"]["model"]).share, Share.of(length["longer_wins"]["people"]).share
         if within is None or model is None or people is None:
             return tr("Length is not known"), tr("Too few answers differ in length."), False
+        if Share.of(length["longer_wins"]["model"]).count < FEW:
+            return tr("Too few pairs to tell of length"), tr("Whether it likes long answers shows on more held-out pairs."), False
         wins = tr("The longer answer wins {model} of its judgements, and {people} of people's.", model=percent(model),
                   people=percent(people))
         value = tr("Correlation {value}.", value=f"{within:+.2f}".replace("-", "−"))
@@ -177,6 +184,8 @@ def outcome_words(outcome: Mapping[str, Any]) -> str:
                   time=duration(float(outcome.get("seconds") or 0)))
     words = tr("It agrees with {share} of labels it has not seen (95 % interval {low} to {high}).", share=percent(share, 1),
                low=percent(low or 0.0), high=percent(high or 0.0))
+    if (low or 0.0) <= 0.5 <= (high or 1.0):
+        words += " " + tr("That cannot be told from guessing.")
     return f"{words} " + tr("It took {time}.", time=duration(float(outcome.get("seconds") or 0)))
 
 

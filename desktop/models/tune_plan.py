@@ -80,7 +80,8 @@ class TunePlan(PairsChoice):
         known = {s.id for s in self.examples}
         own["examples"] = tuple(id for id in own["examples"] if id in known)
         if not own["pairs"] and not own["examples"]:
-            own["pairs"] = tuple(s.id for s in self.sets)
+            learned = self.reward.sets if self.reward is not None else ()
+            own["pairs"] = tuple(s.id for s in self.sets if s.id in learned) or tuple(s.id for s in self.sets)
             own["examples"] = () if own["pairs"] else tuple(s.id for s in self.examples)
 
     @property

@@ -104,8 +104,10 @@ class TuningChoice:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every setting of the present goal."""
-        return {**self._shared, **self._own[self.goal]}
+        """Every setting of the present goal. What it hides is its own to decide: a shared value does not reach it."""
+        spec = self.spec_class
+        hidden = {k: field.default for k, field in spec.model_fields.items() if k in self._shared and spec.option_of(k).hidden}
+        return {**self._shared, **hidden, **self._own[self.goal]}
 
     def set_values(self, values: dict[str, Any]) -> None:
         """Some settings are new; the others stay."""

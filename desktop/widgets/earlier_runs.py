@@ -27,12 +27,12 @@ class EarlierRuns(Panel):
             words = {"interrupted": tr("interrupted, can resume"), "paused": tr("paused, can resume"), "stopped": tr("stopped, can resume"),
                      "failed": tr("stopped, see above") if r.id == self._here else tr("failed")}.get(r.status, "")
             return state_cell(r.status, words)
-        columns = [Column(tr("Run"), lambda r: str(r.number), 56), Column(tr("Model"), lambda r: Cell(r.title, strong=True), least=120),
+        columns = [Column(tr("Run"), lambda r: str(r.number), 48), Column(tr("Model"), lambda r: Cell(r.title, strong=True), least=120),
                    Column(inputs or tr("Corpus and tokenizer"), lambda r: r.inputs, drop=1, least=168),
-                   Column(tr("Steps"), steps, 124, right=True),
+                   Column(tr("Steps"), steps, 116, right=True),
                    Column(measured or tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 108, right=True, drop=3),
                    Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True, drop=2),
-                   Column(tr("State"), state, 196)]
+                   Column(tr("State"), state, 188)]
         self.table = Table(theme, columns, name=title, fit=True, max_rows=4)
         self.table.opened.connect(on_open)
         super().__init__(row(heading(title, "", Button(theme, tr("All runs"), "quiet", on_click=on_all)), pad=(8, 0, 8, 0)), self.table,

@@ -4,7 +4,7 @@ Layouts that hold wrapped text ask for their preferred height at a width, and a 
 scroll although all of it could shrink. These stop the question.
 """
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QEvent, QSize
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QWidget
 
@@ -35,6 +35,28 @@ class Poured(QWidget):
     def minimumSizeHint(self) -> QSize:
         found = super().minimumSizeHint()
         return QSize(found.width(), 0) if self.hasHeightForWidth() else found
+
+
+class Whole(QWidget):
+    """As high as its content is at the width it has, and never less: the page scrolls as a whole, and nothing scrolls inside it."""
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(super().minimumSizeHint().width(), self.minimumHeight())
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    def event(self, event: QEvent) -> bool:
+        done = super().event(event)
+        layout = self.layout()
+        if layout is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize, QEvent.Type.Show):
+            high = layout.totalHeightForWidth(self.width()) if layout.hasHeightForWidth() else layout.totalMinimumSize().height()
+            if high != self.minimumHeight():
+                self.setMinimumHeight(high)
+        return done
 
 
 class Beside(Flexible):

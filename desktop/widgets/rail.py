@@ -70,7 +70,7 @@ class RailItem(KeyboardRing, QAbstractButton):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedHeight(theme.px(SIZE["rail_item"]))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip(keys)
+        self._keys = keys
         self._speak()
         theme.changed.connect(self.update)
 
@@ -87,6 +87,7 @@ class RailItem(KeyboardRing, QAbstractButton):
             if self.meta and self.meta != words[-1]:
                 words.append(self.meta)
         self.setAccessibleName(", ".join(words))
+        self.setToolTip("\n".join(w for w in (self.meta, self._keys) if w))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
@@ -125,13 +126,18 @@ class RailItem(KeyboardRing, QAbstractButton):
             half = px(16) / 2
             painter.drawPixmap(QPointF(x - half, middle - half), t.pixmap(self.icon_name, tone, 16, self.devicePixelRatioF()))
         meta_width = 0
+        painter.setFont(t.font("strong" if self.isChecked() else "body"))
+        wide = painter.fontMetrics().horizontalAdvance(self.label)
         if self.meta:
             font = t.font("small_strong" if self.state in META_TONES else "small")
             painter.setFont(font)
             painter.setPen(t.colour(META_TONES.get(self.state, "text2")))
             box = QRectF(0, 0, self.width() - 10, self.height())
-            painter.drawText(box, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, self.meta)
             meta_width = painter.fontMetrics().horizontalAdvance(self.meta) + 8
+            if px(38) + wide + meta_width + 10 > self.width():
+                meta_width = 0  # the name comes first: the node and the tooltip tell the state
+            else:
+                painter.drawText(box, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, self.meta)
         painter.setFont(t.font("strong" if self.isChecked() else "body"))
         quiet = not self.isChecked() and (self.state == "nothing" or not self.isEnabled())
         painter.setPen(t.colour("text2" if quiet else "text"))

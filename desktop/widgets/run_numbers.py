@@ -13,9 +13,11 @@ from engine.project.run_state import RunState
 WAITS = ("running", "starting", "waiting", "queued", "created")
 
 
-def standard(machine: MachineFacts | None, held_out: Number) -> tuple[Number, ...]:
-    """The six of a training run; `held_out` is the stage's own. `machine` tells how much memory the device has."""
-    return (Number(tr("Step"), step), Number(tr("Time left"), time_left), Number(tr("Speed"), speed), Number(tr("Loss"), loss), held_out,
+def standard(machine: MachineFacts | None, held_out: Number, loss_unit: str = "") -> tuple[Number, ...]:
+    """The six of a training run; `held_out` is the stage's own. `machine` tells how much memory the device has. The loss is in nats a token
+    where `loss_unit` says nothing else."""
+    return (Number(tr("Step"), step), Number(tr("Time left"), time_left), Number(tr("Speed"), speed),
+            Number(tr("Loss"), lambda state, status: loss(state, status, loss_unit)), held_out,
             Number(tr("Memory"), lambda state, status: memory(state, machine)))
 
 
@@ -41,9 +43,9 @@ def speed(state: RunState, status: str) -> tuple[str, str]:
     return number(found), tr("tokens/s, MFU {mfu}", mfu=percent(mfu)) if mfu else tr("tokens/s")
 
 
-def loss(state: RunState, status: str) -> tuple[str, str]:
+def loss(state: RunState, status: str, unit: str = "") -> tuple[str, str]:
     found = recent(state, "loss")
-    return (number(found, 2) if found is not None else "–"), tr("nats a token")
+    return (number(found, 2) if found is not None else "–"), unit or tr("nats a token")
 
 
 def memory(state: RunState, machine: MachineFacts | None) -> tuple[str, str]:

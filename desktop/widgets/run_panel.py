@@ -73,6 +73,7 @@ class RunView:
 
     more     further lines, one of which takes the place of `curve` when it is chosen above the chart
     second   a column in a chart of its own below, where there is no `held_out`
+    counts   the curve is a count that only grows: it is drawn as it is, and no earlier run beside it
     heard    what stands beside the charts in place of the samples: made once, then `refresh(state)` is called with each look
     """
 
@@ -86,6 +87,7 @@ class RunView:
     more: tuple[Line, ...] = ()
     second: Line | None = None
     heard: "Callable[[RunFollower], Heard] | None" = None
+    counts: bool = False
 
 
 class Heard(QWidget):
@@ -103,9 +105,10 @@ class PhaseSteps(QWidget):
         self.theme = theme
         self._ids: list[str] = []
         self._cells: list[tuple[Icon, Text, Text]] = []
+        self._places: list[QWidget] = []
         self._row: QWidget | None = None
         self._chevrons: list[Icon | None] = []
-        self._more = small()
+        self._more, self._before = small(), row()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setMinimumHeight(theme.px(20))
         col(gap=0, host=self)
@@ -132,6 +135,7 @@ class PhaseSteps(QWidget):
                 icon.set("check", "ok")
                 note.set(duration(phase.seconds) if phase.seconds >= 1 else "")
             icon.setVisible(bool(here or phase.ended))
+            name.setProperty("over", bool(phase.ended) and not here)
             name.set_role("strong" if here else "body")
             name.set_tone("" if here else "text2" if phase.ended else "text3")
             note.setProperty("shown", bool(note.words()) and bool(here or phase.ended))
@@ -142,24 +146,33 @@ class PhaseSteps(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """In a narrow window the times of what is over go first, then its names (the tick stays, with the words as its tooltip), then the
-        names of what is to come but the next."""
-        for level in range(4):
-            next_, hidden = True, 0
-            for chevron, (icon, name, note) in zip(self._chevrons, self._cells, strict=True):
-                here = bool(name.property("here"))
-                over = not here and not icon.isHidden()
-                note.setVisible(bool(note.property("shown")) and (here or level == 0))
-                coming = not here and not over
-                name.setVisible(here or (coming and (level < 3 or next_)) or (over and level < 2))
+        """In a narrow window the times of what is over go first; then, from the left, what is over gives way to one tick that counts it and
+        names it in its tooltip; last the names of what is to come but the next."""
+        if self._row is None:
+            return
+        over = [i for i, (icon, name, _) in enumerate(self._cells) if not name.property("here") and name.property("over")]
+        for times, gone, names in ((True, 0, True), *((False, n, True) for n in range(len(over) + 1)), (False, len(over), False)):
+            next_, hidden, away = True, 0, set(over[:gone])
+            for i, (chevron, cell, (_, name, note)) in enumerate(zip(self._chevrons, self._places, self._cells, strict=True)):
+                coming = not name.property("here") and i not in over
+                shown = i not in away and (not coming or names or next_)
+                note.setVisible(bool(note.property("shown")) and (times or bool(name.property("here"))))
+                cell.setVisible(shown)
                 if chevron is not None:
-                    chevron.setVisible(not coming or level < 3 or next_)
-                hidden += coming and level == 3 and not next_
+                    chevron.setVisible(shown)
+                hidden += coming and not shown
                 next_ = next_ and not coming
+            self._tell_gone([self._cells[i][1].words() for i in over[:gone]])
             self._more.set(trn("and {count} more", "and {count} more", hidden) if hidden else "")
             self._more.setVisible(bool(hidden))
-            if self._row is None or self._row.sizeHint().width() <= self.width():
+            if self._row.sizeHint().width() <= self.width():
                 return
+
+    def _tell_gone(self, names: Sequence[str]) -> None:
+        """One tick for phases that are over and have no room."""
+        self._gone.set(trn("{count} phase done", "{count} phases done", len(names)) if names else "")
+        self._before.setToolTip(", ".join(names))
+        self._before.setVisible(bool(names))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -167,15 +180,19 @@ class PhaseSteps(QWidget):
 
     def _build(self, ids: list[str]) -> None:
         clear(self.layout())
-        self._ids, self._cells, cells = ids, [], []
+        self._ids, self._cells, self._places, cells = ids, [], [], []
         self._chevrons = [Icon(self.theme, "chevron", "text3") if i else None for i in range(len(ids))]
         for chevron in self._chevrons:
             icon, name, note = Icon(self.theme, "check", "ok"), Text(), small()
             self._cells.append((icon, name, note))
-            cells += [chevron, row(icon, name, note, gap=6)]
+            self._places.append(row(icon, name, note, gap=6))
+            cells += [chevron, self._places[-1]]
         self._more = small(tone="text3")
         self._more.hide()
-        self._row = row(*cells, self._more, "+", gap=10)
+        self._gone = small()
+        self._before = row(Icon(self.theme, "check", "ok"), self._gone, gap=6)
+        self._before.hide()
+        self._row = row(self._before, *cells, self._more, "+", gap=10)
         self.layout().addWidget(self._row)
 
 
@@ -259,7 +276,7 @@ class RunPanel(QWidget):
         self._others: list[Curve] = []
         self._notices_shown: list[Notice] | None = None
         self._all_notes = False
-        self._smoothing_chosen = False
+        self._smoothing_chosen = view.counts
         self._build_actions()
         self._build_progress()
         self._build_charts()
@@ -334,12 +351,14 @@ class RunPanel(QWidget):
             self.held_out.set_curves([self.held_curve])
             self.chart.linked(self.held_out)
             parts.append((self.held_out, 2))
+        if view.counts:
+            self.chart.set_smoothing(0.0)
         self.charts_panel = Panel(*parts, pad=(16, 8, 12, 6), gap=8)
 
     def _curves_of(self, line: Line) -> Curve:
         """Put a line and what belongs to it into the main chart; gives back the line itself."""
         series = self.follower.state.metrics
-        main = Curve(line.name or line.title, series=series, key=line.key, unit=line.unit)
+        main = Curve(line.name or line.title, series=series, key=line.key, unit=line.unit, raw=not self.view.counts)
         self._beside = [Curve(name, tone, series=series, key=key, unit=line.unit) for key, name, tone in line.beside]
         self._held_points = Curve(tr("on what was held out"), "series2", points=[], dots=True, unit=line.unit, steps=series) \
             if line.held else None
@@ -380,7 +399,7 @@ class RunPanel(QWidget):
     def set_others(self, others: Sequence[tuple[str, Series]]) -> None:
         """Earlier runs beside this one: (name, their metrics), drawn dashed."""
         self._others = [Curve(name, "text3", series=series, key=self.view.curve.key, dashed=True, raw=False, unit=self.view.curve.unit)
-                        for name, series in others]
+                        for name, series in others if not self.view.counts]
         self.main_curve = self._curves_of(self._line)
 
     def show_report(self, report: QWidget) -> None:

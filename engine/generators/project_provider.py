@@ -164,7 +164,7 @@ class ProjectProvider(OpenAIProvider):
 
 
 def listed(project_dir: Path) -> list[LocalModel]:
-    """The project's models, the tuned and the newest first: those are the ones that answer."""
+    """The project's models, the tuned and the newest first: those are the ones that answer. Finished ones before checkpoints."""
     refs = list_models(Project.open(project_dir))
-    refs.sort(key=lambda ref: (ref.chat, ref.created), reverse=True)
+    refs.sort(key=lambda ref: (ref.chat, not ref.run, ref.created), reverse=True)
     return [LocalModel(ref.id, ref.title, chat=ref.chat) for ref in refs if not ref.untrained]

@@ -126,6 +126,8 @@ class PromptsBody(Body):
         self._sets_note.set(tr("There is no set yet. Type some prompts, or choose a file.") if plan.sets == [] else
                             tr("Reading the sets…") if plan.sets is None else "")
         show_if(self._sets_note, not plan.sets)
+        if not self.problems():
+            show_if(self._problem, False)
         for id, tick in self.ticks.items():
             tick.set(id in plan.values["examples"])
         clear(self._files.layout())

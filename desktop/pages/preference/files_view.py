@@ -43,6 +43,8 @@ class PairImport(QWidget):
     imported = Signal(str)
     cancelled = Signal()
     choose_wanted = Signal()
+    changed = Signal()
+    """What the flow strip says is new."""
 
     def __init__(self, context: AppContext) -> None:
         super().__init__()
@@ -65,10 +67,9 @@ class PairImport(QWidget):
         self.header_actions: tuple[Item, ...] = ()
         self.notes = NoteSlot(theme)
         self._bar, self._bar_words = Bar(theme, name=tr("Imported")), small()
-        self._running = Panel(row(Text(tr("Importing"), "section"), "+", Button(theme, tr("Stop"), "danger", icon="stop",
-                                                                               on_click=self._exporting.cancel)), self._bar,
-                                                                               self._bar_words,
-                              pad=(16, 12, 16, 14), gap=8)
+        self._stop = Button(theme, tr("Stop"), "danger", icon="stop", on_click=self._exporting.cancel)
+        self._running = Panel(row(Text(tr("Importing"), "section"), "+", self._stop), self._bar, self._bar_words, pad=(16, 12, 16, 14),
+                              gap=8)
         self._looking = small(tr("Looking into the file…"))
         self._rows = col(gap=12)
         self._facts = small(elide=True)
@@ -200,7 +201,7 @@ class PairImport(QWidget):
             won = best == name
             return Panel(row(small(tr("First") if name == "first" else tr("Second")), "+", Badge(tr("better"), "ok") if won else None),
                          Text(text[:LONGEST] + (" …" if len(text) > LONGEST else "") or tr("(empty)"), wrap=True),
-                         kind="sunken", pad=(12, 8, 12, 10), gap=4)
+                         "+", kind="sunken", pad=(12, 8, 12, 10), gap=4)
         return Panel(head, Text(asked[:LONGEST], "medium", wrap=True),
                      row((side("first", pair.first.text), 1), (side("second", pair.second.text), 1), gap=10), pad=(16, 10, 16, 14), gap=6)
 
@@ -210,17 +211,23 @@ class PairImport(QWidget):
         show_if(self._side, plan.look is not None)
         show_if(self._head, plan.looking or bool(plan.look is not None and plan.look.preview))
         show_if(self._running, running)
+        if running and (self.bring.hasFocus() or self.cancel.hasFocus()):
+            self._stop.setFocus()  # before they are disabled: the keyboard would go to the rail
+        held = self._stop.hasFocus() and not running
         if self.header_actions:
             self.bring.setEnabled(not plan.looking and not running and not plan.problems() and bool(self.title.value().strip()))
             self.cancel.setEnabled(not running)
             rest = len(plan.files)
             self.bring.set_words(trn("Import, then {count} more", "Import, then {count} more", rest) if rest else tr("Import"))
+            if held:
+                (self.bring if self.bring.isEnabled() else self.cancel).setFocus()
+        self.changed.emit()
 
     def answers(self) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str], str]:
         """For the flow strip."""
         file = Path(self.plan.file)
         return ((file.name, str(file.parent)), (tr("Rows become pairs"), tr("nothing is changed in the file")),
-                (tr("Nothing yet"), tr("a set of pairs to label or to train on")), "will")
+                (tr("Nothing yet"), tr("a set of pairs to label or to train on")), "is" if self._exporting.running else "will")
 
     # acting -----------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class ProgressLine(QWidget):
         self._rate, self._left, self._aside = small(), small(), small()
         self._rule = vrule()
         row(self.words, (self.bar, 1), self._rate, self._left, self._rule, self._aside, gap=14, host=self)
+        self.setMinimumHeight(theme.px(20))  # the card stays where it is when the rule comes
 
     def set(self, progress: Progress | None, given: bool) -> None:
         if progress is None:
@@ -126,11 +127,16 @@ class Verdict(Panel):
         self.strengths.set(strength)
         self.comment.set(comment)
         show_if(self.back, visit)
+        self._show_caps()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """With large text there is no room for the caps: they give way."""
         super().resizeEvent(event)
-        show_if(self._caps, self.width() >= self.theme.px(CAPS_FROM))
+        self._show_caps()
+
+    def _show_caps(self) -> None:
+        """With large text, or beside one more button, there is no room for the caps: they give way."""
+        back = self.back.sizeHint().width() + 10 if not self.back.isHidden() else 0
+        show_if(self._caps, self.width() >= self.theme.px(CAPS_FROM) + back)
 
     def set_said(self, choice: str) -> None:
         """Which of tie, both bad, skip stands for the pair now: "" for none."""

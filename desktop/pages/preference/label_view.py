@@ -407,7 +407,8 @@ class LabelView(Flexible):
         assert now is not None
 
         def came(answer: dict[str, Any]) -> None:
-            if self.desk.now is now and not self.card.editing:
+            shown = self.desk.now  # a flag or a comment makes it another object, but the answers are the same
+            if shown is not None and (shown.left, shown.right) == (now.left, now.right) and not self.card.editing:
                 self.card.show_pieces(answer["pieces"], bool(answer.get("cut")))
 
         def wrong(error: FledgeError) -> None:

@@ -82,6 +82,7 @@ class PreferencePage(Page):
         self.bring = PairImport(context)
         self.bring.imported.connect(self._imported)
         self.bring.cancelled.connect(self.to_start)
+        self.bring.changed.connect(lambda: self._flow.set(*self.bring.answers()) if self._view == "import" else None)
         self.bring.choose_wanted.connect(self.choose_file)
         self._head = col(self._header, 14, self._flow, 16, self._notes, gap=0)
         self._places = {view: col(gap=0) for view in VIEWS}
@@ -115,6 +116,9 @@ class PreferencePage(Page):
             self.label.set_order(str(args["order"]))
         elif args.get("order"):
             self.context.remember(ORDER, str(args["order"]))  # for when labelling begins
+            self._first = False
+            self.read_sets(lambda: self._label_some(tuple(str(s) for s in args.get("sets") or ())))
+            return
         if args.get("run"):
             self._first = False
             self.show_run(self.project.runs.get(str(args["run"])))
@@ -432,6 +436,16 @@ class PreferencePage(Page):
         self.label.load(sets)
         self._show("label")
 
+    def _label_some(self, wanted: tuple[str, ...]) -> None:
+        """Label what is to do in these sets, else in all."""
+        open_ = [s.id for s in self._sets or () if s.todo]
+        chosen = tuple(s for s in open_ if s in wanted) or tuple(open_)
+        if chosen:
+            self.open_label(chosen)
+        else:
+            self.to_start()
+            self.context.toast(tr("All pairs are labelled. Make more of them first."))
+
     def _visit(self, pair: str) -> None:
         """One pair of the table, as a card."""
         if self.label.desk.sets != self._labelling:
@@ -475,8 +489,9 @@ class PreferencePage(Page):
         where = self._made_by or (sets[0].title if len(sets) == 1 else trn("{count} set", "{count} sets", len(sets)))
         labels = (at.done + at.given) if at is not None else sum(s.labelled for s in sets)
         saved = trn("{shown} label, saved", "{shown} labels, all saved", labels, shown=number(labels))
+        waits = at is not None and bool(at.todo or (at.given and self.label.desk.given))
         pace = tr("{time} at your pace", time=duration(at.seconds_left)) if at is not None and at.seconds_left and at.todo else \
-            tr("all of it is labelled") if at is not None and not at.todo else tr("arrow keys, about 10 a minute")
+            tr("all of it is labelled") if at is not None and not waits else tr("arrow keys, about 10 a minute")
         self._flow.set((trn("{shown} pair of answers", "{shown} pairs of answers", pairs, shown=number(pairs)), where),
                        (tr("You pick the better one"), pace),
                        (saved if labels else tr("Nothing yet"), enough_words(labels)), "is")

@@ -90,7 +90,7 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
     def tokens(state: RunState, status: str) -> tuple[str, str]:
         both = [run_numbers.recent(state, f"{side}_tokens") for side in ("first", "second")]
         said = [f"{v:.0f}" for v in both if v is not None]
-        return " / ".join(said) or "–", tr("tokens an answer")
+        return " / ".join(said) or "–", tr("tokens, first and second answer") if len(said) > 1 else tr("tokens an answer")
 
     def goes_in(run: Run, state: RunState) -> tuple[str, str]:
         prompts = counted(state, "prompts")
@@ -99,6 +99,9 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
 
     def happens(state: RunState, status: str) -> tuple[str, str]:
         rows = counted(state, "rows")
+        if status == "done" and rows:
+            return trn("{shown} prompt was answered twice", "{shown} prompts were answered twice", rows, shown=number(rows)), \
+                _time(state, status)
         return (trn("{shown} pair of answers", "{shown} pairs of answers", rows, shown=number(rows)) if rows else tr("Pairs of answers")), \
             _time(state, status)
 
@@ -110,7 +113,8 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
         made = counted(state, "pairs")
         if not made:
             return tr("Nothing yet"), tr("pairs for you to label")
-        return trn("{shown} pair", "{shown} pairs", made, shown=number(made)), tr("in the library as they come")
+        return trn("{shown} pair", "{shown} pairs", made, shown=number(made)), \
+            tr("in the library") if status == "done" else tr("in the library as they come")
 
     def outcome(run: Run, state: RunState) -> tuple[str, str] | None:
         made = counted(state, "pairs")
@@ -119,10 +123,11 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
     numbers = (Number(tr("Pairs"), pairs), Number(tr("Left out"), left_out), Number(tr("Rate"), rate),
                Number(tr("Time left"), run_numbers.time_left), Number(tr("Length"), tokens))
     return StageView(
-        stage="preference", going=lambda name: tr("Making {name}", name=name), gone=lambda name: tr("Made {name}", name=name),
+        stage="preference", going=lambda name: tr("Making pairs: {name}", name=name), gone=lambda name: tr("Pairs: {name}", name=name),
         unnamed=lambda number: tr("pairs of run {number}", number=number),
         run=RunView(numbers=numbers, curve=Line("pairs", tr("Pairs"), tr("pairs")),
-                    second=Line("rows_per_second", tr("Rate"), tr("pairs/s")), heard=lambda follower: Came(context.theme, follower)),
+                    second=Line("rows_per_second", tr("Pairs a second"), tr("pairs/s")), counts=True,
+                    heard=lambda follower: Came(context.theme, follower)),
         goes_in=goes_in, happens=happens, came_out=came_out, outcome=outcome,
         words=StageWords(stage=tr("Making pairs"), edit=tr("Change the settings"), smaller=tr("Ask for fewer pairs")),
         new=(tr("Make more"), tr("Other prompts or models.")), runs=tr("Runs that made pairs"), inputs=tr("From"))

@@ -145,6 +145,7 @@ class PairWizard(DraftWizard):
     def _edited(self) -> None:
         self.keep()
         self._show_flow()
+        self._show_forward()
         self.strip.set(self.plan.step, self.plan.reachable())
 
     def refresh(self) -> None:
@@ -154,12 +155,15 @@ class PairWizard(DraftWizard):
         body.refresh()
         self.strip.set(step, plan.reachable())
         self._show_flow()
-        last = step == STEPS[-1]
         show_if(self.back, step != STEPS[0])
         show_if(self.now, False)
         self.forward.setEnabled(True)
-        self.forward.set_words(trn("Make {shown} pair", "Make {shown} pairs", plan.count, shown=number(plan.count)) if last else
-                               tr("Next: {step}", step=step_title(plan.following).lower()))
+        self._show_forward()
+
+    def _show_forward(self) -> None:
+        plan = self.plan
+        self.forward.set_words(tr("Next: {step}", step=step_title(plan.following).lower()) if plan.step != STEPS[-1] else
+                               trn("Make {shown} pair", "Make {shown} pairs", plan.count, shown=number(plan.count)))
 
     def _show_flow(self) -> None:
         self.flow.set(self.plan.goes_in(), self.plan.will_happen(), self.plan.comes_out(), "will")

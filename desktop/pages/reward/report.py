@@ -13,12 +13,11 @@ from desktop.widgets.badge import Badge
 from desktop.widgets.bar import legend
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside, Flexible
+from desktop.widgets.flexible import Beside, Flexible, Whole
 from desktop.widgets.layout import Item, clear, col, fixed, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Icon, Text, small
-from desktop.widgets.tuning.body import Gutter
 from engine.contract.errors import FledgeError
 from engine.contract.units import number, percent, significant
 from engine.contract.words import tr
@@ -109,7 +108,12 @@ class Report(QWidget):
         col(self.notes, (self._body, 1), gap=0, host=self)
         project = context.project
         assert project is not None
-        context.jobs.run(lambda: RewardReport.read(project.artifacts.get(artifact).path), then=self._read, failed=self._not_read,
+        self._sets: list[str] = []
+
+        def read() -> tuple[RewardReport, list[str]]:
+            made = project.artifacts.get(artifact)
+            return RewardReport.read(made.path), [str(s) for s in made.spec.get("pairs") or ()]
+        context.jobs.run(read, then=self._read, failed=self._not_read,
                          owner=self)
 
     def _not_read(self, wrong: Exception) -> None:
@@ -117,13 +121,14 @@ class Report(QWidget):
             raise wrong
         self.notes.show_error(wrong)
 
-    def _read(self, report: RewardReport) -> None:
+    def _read(self, found: tuple[RewardReport, list[str]]) -> None:
+        report, self._sets = found
         self.loaded = report
         theme = self.theme
         self.differences = Differences(theme, report)
-        main = Gutter(_shared(self._agreement(report), self._calibration(report)), _shared(self._rewards(report), self._length(report)),
-                      self.differences)
-        side = Gutter(self._more(report), self._facts())
+        main = col(_shared(self._agreement(report), self._calibration(report)), _shared(self._rewards(report), self._length(report)),
+                   self.differences, "+", gap=12, host=Whole())
+        side = col(self._more(report), self._facts(), "+", gap=12, host=Whole())
         self._body.layout().addWidget(Beside(theme, main, side, side_width=SIDE, least=260), 1)
 
     # parts ------------------------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ class Report(QWidget):
         return Panel(Text(tr("What 50 more labels would buy"), "section"), Text(words, "medium", wrap=True), plot, small(how, wrap=True),
                      small(str(report.raw.get("curve_source", "")), "text3", wrap=True) if report.curve else None,
                      row(Button(self.theme, tr("Label the least sure ones"), icon="pairs",
-                                on_click=lambda: self.context.navigate("preference", order="unsure")), "+", gap=0),
+                                on_click=lambda: self.context.navigate("preference", order="unsure", sets=self._sets)), "+", gap=0),
                      pad=(16, 12, 16, 14), gap=6)
 
     def _facts(self) -> QWidget:

@@ -89,7 +89,7 @@ def stage_view(context: "AppContext") -> StageView:
     return StageView(
         stage="reward", going=lambda name: tr("Training {name}", name=name), gone=lambda name: tr("Trained {name}", name=name),
         unnamed=lambda number: tr("run {number}", number=number),
-        run=RunView(numbers=run_numbers.standard(context.machine, Number(tr("Held-out accuracy"), accuracy)),
+        run=RunView(numbers=run_numbers.standard(context.machine, Number(tr("Held-out accuracy"), accuracy), tr("nats a pair")),
                     curve=Line("accuracy", tr("Accuracy"), POINTS, held="val_accuracy"),
                     more=(Line("loss", tr("Loss"), tr("nats"), held="val_loss"), Line("margin", tr("Difference"), ""),
                           Line("chosen_reward", tr("Rewards"), "", tr("better answers"),

@@ -11,8 +11,8 @@ from desktop.theme.theme import Theme
 from desktop.widgets.before_now import BeforeNow
 from desktop.widgets.buttons import Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside, Flexible, Poured
-from desktop.widgets.layout import Scroll, col, row
+from desktop.widgets.flexible import Beside, Flexible
+from desktop.widgets.layout import col, row
 from desktop.widgets.painted import Painted
 from desktop.widgets.panel import Panel
 from desktop.widgets.run_panel import Heard
@@ -97,13 +97,12 @@ class Report(QWidget):
         if rollouts is not None:
             rollouts.refresh(state)
             self._parts.addWidget(rollouts)
-        head = row(title, (small(tr("always the likeliest token"), elide=True), 1), self.what, gap=10, pad=(0, 0, 8, 0))
+        head = row(title, (small(tr("likeliest tokens"), elide=True), 1), self.what, gap=10, pad=(0, 0, 8, 0))
         self._title = title
         heard = Panel(head, (body, 1), pad=(16, 12, 8, 12), gap=8)
         heard.setMinimumHeight(theme.px(150))
-        told = Panel(Text(tr("What was trained"), "section"),
-                     (Scroll(col(Facts(facts(stage, outcome), gap=6, elide=True), "+", gap=0, pad=(0, 0, 8, 0), host=Poured()),
-                             horizontal=False), 1), pad=(16, 12, 8, 12), gap=8)
+        told = Panel(Text(tr("What was trained"), "section"), Facts(facts(stage, outcome), gap=6, elide=True), "+", pad=(16, 12, 16, 12),
+                     gap=8)
         col((Beside(theme, col(heads, (heard, 1), gap=12), told, side_width=SIDE, least=260), 1), gap=0, host=self)
 
     def _most(self, beside: bool) -> list[Measure]:

@@ -113,7 +113,7 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
             second=Line("kl", "KL", tr("nats an answer")), reports=True,
             heard=lambda follower: Rollouts(context, follower.run.dir, lambda: follower.active))
     else:
-        numbers = run_numbers.standard(machine, Number(tr("Held-out accuracy"), accuracy))
+        numbers = run_numbers.standard(machine, Number(tr("Held-out accuracy"), accuracy), tr("a pair, on average"))
         shown = RunView(
             numbers=numbers, curve=Line("loss", tr("Loss"), "", held="val_loss"),
             more=(Line("accuracy", tr("Accuracy"), tr("share of pairs"), held="val_accuracy"),
