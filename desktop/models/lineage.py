@@ -141,8 +141,10 @@ def card(node: Node, graph: Lineage, named: bool = False) -> Card:
 
 
 def changed_words(node: Node) -> str:
-    """What of the library is not what it was when this was made from it."""
-    change = node.stale[0].changed
+    """What of the library is not what it was when this was made from it, or which parent is out of date by that."""
+    change, through = node.stale[0].changed, node.stale[0].through
+    if through:
+        return tr("{id} is stale", id=through)
     return tr("its labels have changed") if change is not None and change.pairs else tr("its examples have changed")
 
 

@@ -127,12 +127,14 @@ def _take(state: RunState, line: bytes) -> bytes:
 
 
 def inputs_words(inputs: dict[str, str]) -> str:
-    """{"corpus": "corpus-3", "tokenizer": "tokenizer-2"} as "Corpus 3, tokenizer 2"."""
+    """{"corpus": "corpus-3", "tokenizer": "tokenizer-2"} as "Corpus 3, tokenizer 2"; a checkpoint by its run and step."""
     named: list[str] = []
     for id in inputs.values():
+        run, at, step = id.partition("@")
         kind, _, place = id.rpartition("-")
-        word = STAGES[kind].title if kind in STAGES else kind
-        named.append(f"{word.lower() if named else word[:1].upper() + word[1:]} {place}".strip())
+        word = tr("Reward model") if kind == "reward_model" else STAGES[kind].title if kind in STAGES else kind
+        words = tr("Run {number}, step {step}", number=run.partition("-")[0], step=step) if at else f"{word} {place}".strip()
+        named.append((words[:1].lower() if named else words[:1].upper()) + words[1:])
     return ", ".join(named)
 
 

@@ -107,7 +107,7 @@ class HomePage(Page):
         def disk(glance: ProjectGlance) -> str:
             return size(glance.size) if glance.size else ""
         return [Column(tr("Project"), self._name_cell, key=lambda g: g.name.lower()),
-                Column(tr("Stage"), lambda g: Cell(g.stage, tone=g.tone, icon=g.icon), 176, key=lambda g: g.stage),
+                Column(tr("Stage"), lambda g: Cell(g.stage, tone=g.tone, icon=g.icon), 200, key=lambda g: g.stage),
                 Column(tr("Model"), lambda g: count(g.parameters) if g.parameters else "", 84, right=True, key=lambda g: g.parameters),
                 Column(tr("On disk"), disk, 88, right=True, key=lambda g: g.size),
                 Column(tr("Opened"), lambda g: project_glance.when(g.opened), 96, right=True, key=lambda g: -g.opened)]

@@ -36,7 +36,7 @@ def held_words(name: str, value: float) -> str:
     if name == "bpb":
         return tr("{value} bits per byte", value=number(value, 3))
     if name == "val_accuracy":
-        return tr("{share} of pairs right", share=percent(value, 1))
+        return tr("{share} right", share=percent(value, 1))
     if name == "val_reward":
         return tr("reward {value}", value=significant(value, 3))
     return tr("loss {loss}", loss=significant(value, 4))

@@ -91,7 +91,7 @@ def test_each_stage_shows_the_number_that_says_something(stage: str, column: str
 
 def test_the_best_of_a_run_is_told_by_what_its_stage_measures() -> None:
     values = {"val_loss": 0.38, "val_accuracy": 0.984, "val_margin": 2.3}
-    assert best_words("reward", values).endswith("of pairs right") and best_words("sft", values) == "loss 0.3800"
+    assert best_words("reward", values).endswith("right") and best_words("sft", values) == "loss 0.3800"
     assert best_words("ppo", {"val_loss": -1.6, "val_reward": 1.636}) == "reward 1.64"
     assert best_words("pretrain", {"val_loss": 0.6, "bpb": 0.398}) == "0.398 bits per byte"
     assert best_words("ppo", {}) == ""

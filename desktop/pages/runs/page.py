@@ -44,8 +44,8 @@ LOOK_MS = 1500
 def measures() -> list[tuple[str, str]]:
     """What the overlay can show: (column or evaluated value, words)."""
     return [("loss", tr("Loss")), ("bpb", tr("Bits per byte")), ("val_loss", tr("Validation loss")),
-            ("accuracy", tr("Share of pairs right")), ("val_accuracy", tr("Share of held-out pairs right")), ("margin", tr("Margin")),
-            ("reward", tr("Reward")), ("val_reward", tr("Reward on held-out prompts")), ("kl", tr("Divergence (KL)")),
+            ("accuracy", tr("Pairs right")), ("val_accuracy", tr("Held-out pairs right")), ("margin", tr("Margin")),
+            ("reward", tr("Reward")), ("val_reward", tr("Held-out reward")), ("kl", tr("Divergence (KL)")),
             ("lr", tr("Learning rate")), ("grad_norm", tr("Gradient norm")), ("tokens_per_second", tr("Tokens a second")),
             ("memory", tr("Memory"))]
 
@@ -123,7 +123,7 @@ class RunsPage(Page):
             return STAGES[r.stage].title if r.stage in STAGES else r.stage
 
         return [Column(tr("Run"), lambda r: str(r.number), 52, key=lambda r: r.number),
-                Column(tr("Stage"), stage, 84, key=stage, drop=4),
+                Column(tr("Stage"), stage, 124, key=stage, drop=4),
                 Column(tr("Name"), lambda r: Cell(r.title, strong=True), key=lambda r: r.title, least=150),
                 Column(tr("From"), lambda r: r.inputs, key=lambda r: r.inputs, drop=2, least=168),
                 Column(tr("Steps"), steps, 108, right=True, key=lambda r: r.step),

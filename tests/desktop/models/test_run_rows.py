@@ -76,6 +76,8 @@ def test_only_changed_settings_differ(tmp_path: Path) -> None:
 
 def test_inputs_in_words() -> None:
     assert inputs_words({"corpus": "corpus-3", "tokenizer": "tokenizer-2"}) == "Corpus 3, tokenizer 2"
+    assert inputs_words({"model": "model-2", "reward": "reward_model-1"}) == "Model 2, reward model 1"
+    assert inputs_words({"model": "model-2", "reward": "8-reward@18"}) == "Model 2, run 8, step 18"
     assert inputs_words({}) == ""
 
 

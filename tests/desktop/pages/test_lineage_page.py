@@ -371,5 +371,5 @@ def test_pairs_reward_models_and_what_they_tuned_have_their_words(project: Proje
     pairs.label(row.id, Label("second", author="Ada"))
     cards = words.picture(words.look(project, {}), False).cards
     assert (cards["reward_model-1"].line, cards["model-2"].line) == ("its labels have changed",) * 2
-    assert cards["model-3"].mark == "stale", "through its reward model"
+    assert (cards["model-3"].mark, cards["model-3"].line) == ("stale", "reward_model-1 is stale")
     shown.left()
