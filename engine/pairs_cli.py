@@ -9,17 +9,16 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
+from engine import rows_cli
 from engine.contract import units
-from engine.contract.errors import FledgeError, InputError, NotFound, SettingError
+from engine.contract.errors import InputError, SettingError
+from engine.contract.rows import Pair
 from engine.contract.words import tr, trn
-from engine.examples_cli import print_problems
 from engine.project.ingest import ingest_runs
 from engine.project.project import Project
 from engine.stages.preference import pair_files
-from engine.text.conversations import ROLES
-from engine.text.preferences import KINDS, MEANINGS, Look, Mapping, look
+from engine.text.preferences import KINDS, MEANINGS, Mapping, look
 from engine.text.preferences.label_file import write_labels
 from engine.text.row_files.kind import Refused
 
@@ -30,29 +29,14 @@ ACTIONS = ("list", "import", "export", "labels", "from-examples", "from-votes")
 def list_sets(project: Project, as_json: bool) -> None:
     """Every set with its counts; rows of runs are taken in first."""
     ingest_runs(project)
-    sets = project.library.pairs.sets()
-    if as_json:
-        for one in sets:
-            click.echo(json.dumps(dataclasses.asdict(one)))
-        return
-    table = Table(box=None, header_style="dim")
-    table.add_column(tr("Set"))
-    table.add_column(tr("Name"))
-    for name in (tr("Pairs"), tr("Labelled"), tr("To do"), tr("Skipped"), tr("Flagged")):
-        table.add_column(name, justify="right")
-    for one in sets:
-        table.add_row(one.id, one.title, *(units.number(n) for n in (one.count, one.labelled, one.todo, one.skipped, one.flagged)))
-    Console().print(table if sets else tr("The library has no pairs yet."))
+    rows_cli.print_sets(project.library.pairs.sets(), {"count": tr("Pairs"), "labelled": tr("Labelled"), "todo": tr("To do"),
+                                                       "skipped": tr("Skipped"), "flagged": tr("Flagged")},
+                        tr("The library has no pairs yet."), as_json)
 
 
 def show_file(path: Path, given: Sequence[str], as_json: bool) -> None:
     """What an import of a file would make of it."""
-    found = look(path, _mapping_of(path, given))
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(dataclasses.replace(found, preview=())) |
-                              {"preview": [p.model_dump(mode="json") for p in found.preview]}))
-        return
-    _print_look(found)
+    rows_cli.print_look(look(path, _mapping_of(path, given)), as_json, COLUMNS, KINDS, _print_pair, _refused, ("fledge", "argilla"))
 
 
 def import_files(project: Project, paths: Sequence[Path], set_id: str, title: str, given: Sequence[str], as_json: bool) -> None:
@@ -74,7 +58,8 @@ def import_files(project: Project, paths: Sequence[Path], set_id: str, title: st
         else:
             _print_import(path, done, problems)
         if done.broken is not None:
-            raise _with_map(done.broken)
+            raise rows_cli.with_map(done.broken, tr("In a terminal: --map prompt=COLUMN, and --map chosen=COLUMN --map rejected=COLUMN or "
+                                                    "the same with first, second and label."))
 
 
 def export_sets(project: Project, ids: Sequence[str], options: dict[str, Any], as_json: bool) -> None:
@@ -82,12 +67,8 @@ def export_sets(project: Project, ids: Sequence[str], options: dict[str, Any], a
     ingest_runs(project)
     form = options["form"]
     known = project.library.pairs.sets()
-    if not ids and len(known) != 1:
-        raise SettingError(tr("Name the sets to export."),
-                           tr("The library has: {known}.", known=", ".join(s.id for s in known) or tr("none")), field="names")
-    chosen = list(ids) or [known[0].id]
-    target = (options["out"] or Path(f"{chosen[0]}.{'csv' if form == 'csv' else 'jsonl'}")).expanduser().resolve()
-    _free(target, options["replace"])
+    chosen = rows_cli.chosen_sets(ids, known)
+    target = rows_cli.target_of(options["out"], f"{chosen[0]}.{'csv' if form == 'csv' else 'jsonl'}", options["replace"])
     with _Bar(as_json, target.name, sum(s.count if form == "fledge" else s.labelled for s in known if s.id in chosen)) as bar:
         done = pair_files.take_out(project.library.pairs, chosen, target, form, annotators=options["annotators"],
                                    least_strength=options["least_strength"], unlabelled=options["unlabelled"], tell=bar)
@@ -127,8 +108,7 @@ def merge_files(project: Project, paths: Sequence[Path], set_id: str, as_json: b
 
 def export_labels(project: Project, ids: Sequence[str], options: dict[str, Any], as_json: bool) -> None:
     """Write labels to a label file, of these sets or of all."""
-    target = (options["out"] or Path("labels.jsonl")).expanduser().resolve()
-    _free(target, options["replace"])
+    target = rows_cli.target_of(options["out"], "labels.jsonl", options["replace"])
     if len(options["annotators"]) > 1:
         raise SettingError(tr("A label file is of one annotator, or of all."), tr("Name one with --annotator, or none."), field="annotator")
     author = next(iter(options["annotators"]), "")
@@ -156,12 +136,6 @@ def _print_made(count: int, as_json: bool) -> None:
         click.echo(trn("{count} pair is new.", "{count} pairs are new.", count))
 
 
-def _free(target: Path, replace: bool) -> None:
-    if target.exists() and not replace:
-        raise InputError(tr("{path} is there already.", path=str(target)), tr("Name another file with --out, or add --replace."),
-                         code="exists")
-
-
 class _Bar:
     """A bar on a terminal, nothing for programs and pipes."""
 
@@ -186,62 +160,30 @@ class _Bar:
 
 
 def _mapping_of(path: Path, given: Sequence[str]) -> Mapping | None:
-    """What the person said of a file's columns over what can be guessed; None where nothing was said. SettingError for a column that the
-    file does not have."""
-    if not given:
-        return None
-    found = look(path)
-    made = mapping_from(given, found.mapping)
-    named = [column for pair in given for name, _, column in [pair.partition("=")] if name.strip() in (*COLUMNS, "fact")]
-    unknown = next((column for column in named if column and column not in found.columns), None)
-    if unknown is not None and found.exact and made.kind != "argilla":  # of Argilla they are fields
-        raise SettingError(tr("{name} has no column called {column}.", name=path.name, column=unknown),
-                           tr("Known: {known}.", known=", ".join(found.columns) or tr("none")), field="map")
+    made: Mapping | None = rows_cli.mapping_of(path, given, look, mapping_from, COLUMNS, free_kinds=("argilla",))  # its are fields
     return made
 
 
 def mapping_from(given: Sequence[str], guessed: Mapping) -> Mapping:
     """The guess with the person's NAME=COLUMN over it; `kind=...` says how the file is to be read, `role:NAME=ROLE` what a role is,
     `label:VALUE=first` what a label says, `fact=COLUMN` keeps a column."""
-    made, facts, roles, labels = guessed, list[str](), list[tuple[str, str]](), list[tuple[str, str]]()
-    for pair in given:
-        name, sign, column = pair.partition("=")
-        name = name.strip()
-        if not sign:
-            raise SettingError(tr("{pair} is no mapping of a column.", pair=pair), tr("Write it as NAME=COLUMN."), field="map")
-        if name == "kind":
-            made = dataclasses.replace(made, kind=_one_of(column, KINDS, tr("There is no kind of file called {kind}.", kind=column)))
-        elif name == "fact":
-            facts.append(column)
-        elif name.startswith("role:"):
-            roles.append((name.removeprefix("role:"), _one_of(column, ROLES, tr("There is no role called {role}.", role=column))))
-        elif name.startswith("label:"):
-            _one_of(column.partition(":")[0], MEANINGS, tr("A label cannot say {meaning}.", meaning=column))
-            labels.append((name.removeprefix("label:"), column))
-        elif name in COLUMNS:
-            made = dataclasses.replace(made, **{name: column})
-            if name in ("first", "second") and column and made.kind != "argilla":
-                made = dataclasses.replace(made, kind="columns", chosen="", rejected="")
-            elif name in ("chosen", "rejected") and column and made.kind == "columns":
-                made = dataclasses.replace(made, kind="chosen", first="", second="", label="")
-        else:
+    labels = list[tuple[str, str]]()
+
+    def settle(made: Mapping, name: str, column: str) -> Mapping:
+        if name in ("first", "second") and column and made.kind != "argilla":
+            return dataclasses.replace(made, kind="columns", chosen="", rejected="")
+        if name in ("chosen", "rejected") and column and made.kind == "columns":
+            return dataclasses.replace(made, kind="chosen", first="", second="", label="")
+        return made
+
+    def other(name: str, column: str) -> None:
+        if not name.startswith("label:"):
             raise SettingError(tr("Nothing of a pair is called {name}.", name=name),
                                tr("Known: {known}.", known=", ".join((*COLUMNS, "kind", "fact", "role:NAME", "label:VALUE"))), field="map")
-    return dataclasses.replace(made, facts=tuple(facts), roles=tuple(roles), labels=(*labels, *made.labels))
-
-
-def _one_of(word: str, known: Any, sentence: str) -> Any:
-    if word not in known:
-        raise SettingError(sentence, tr("Known: {known}.", known=", ".join(known)), field="map")
-    return word
-
-
-def _with_map(wrong: FledgeError) -> FledgeError:
-    """How a terminal says which columns are which."""
-    if wrong.code != "which_column":
-        return wrong
-    how = tr("In a terminal: --map prompt=COLUMN, and --map chosen=COLUMN --map rejected=COLUMN or the same with first, second and label.")
-    return InputError(wrong.sentence, f"{wrong.remedy} {how}", code=wrong.code, field=wrong.field)
+        rows_cli.one_of(column.partition(":")[0], MEANINGS, tr("A label cannot say {meaning}.", meaning=column))
+        labels.append((name.removeprefix("label:"), column))
+    made: Mapping = rows_cli.put_over(given, guessed, COLUMNS, KINDS, settle, other)
+    return dataclasses.replace(made, labels=(*labels, *made.labels))
 
 
 # ---- for people
@@ -256,30 +198,19 @@ def _print_import(path: Path, done: pair_files.Brought, problems: Sequence[Refus
     if done.labels:
         click.echo(trn("{count} label came with them.", "{count} labels came with them.", done.labels))
     if done.refused:
-        click.secho(trn("{count} row is no pair:", "{count} rows are no pairs:", done.refused), fg="yellow", err=True)
-        print_problems(problems, done.refused)
+        click.secho(_refused(done.refused), fg="yellow", err=True)
+        rows_cli.print_problems(problems, done.refused)
 
 
-def _print_look(found: Look) -> None:
-    if found.problem:
-        raise InputError(found.problem, found.remedy)
-    mapping: Mapping = found.mapping
-    named = {name: getattr(mapping, name) for name in COLUMNS if getattr(mapping, name)}
-    click.echo(tr("{name}: {kind}, about {rows} rows.", name=found.name, kind=KINDS[mapping.kind], rows=units.number(found.rows)))
-    click.echo(tr("Columns: {columns}.", columns=", ".join(found.columns) or tr("none")))
-    if mapping.kind not in ("fledge", "argilla"):
-        click.echo(tr("Read as: {mapping}.",
-                      mapping=", ".join(f"{name}={column}" for name, column in named.items()) or tr("not clear; use --map")))
-    for pair in found.preview:
-        click.echo("")
-        for message in pair.prompt:
-            click.echo(f"{click.style(message.role, dim=True)}  {message.content[:500]}")
-        for name, answer in (("first", pair.first), ("second", pair.second)):
-            better = pair.facts.get("best") == name
-            click.echo(f"{click.style('+' if better else '-', fg='green' if better else None)}  {answer.text[:500]}")
-    if found.bad:
-        click.secho(trn("{count} row is no pair:", "{count} rows are no pairs:", found.bad), fg="yellow", err=True)
-        print_problems(found.problems, found.bad)
+def _refused(count: int) -> str:
+    return trn("{count} row is no pair:", "{count} rows are no pairs:", count)
+
+
+def _print_pair(pair: Pair) -> None:
+    rows_cli.print_messages(pair.prompt)
+    for name, answer in (("first", pair.first), ("second", pair.second)):
+        better = pair.facts.get("best") == name
+        click.echo(f"{click.style('+' if better else '-', fg='green' if better else None)}  {answer.text[:500]}")
 
 
 def run(project_dir: Path, action: str, names: Sequence[str], options: dict[str, Any], as_json: bool) -> None:
@@ -293,7 +224,7 @@ def run(project_dir: Path, action: str, names: Sequence[str], options: dict[str,
         for name in names:
             show_file(Path(name), options["mapping"], as_json)
     elif action == "import":
-        import_files(project, _there(names), options["set"], options["title"], options["mapping"], as_json)
+        import_files(project, rows_cli.there(names), options["set"], options["title"], options["mapping"], as_json)
     elif action == "export":
         export_sets(project, names, options, as_json)
     elif action == "from-examples":
@@ -303,17 +234,9 @@ def run(project_dir: Path, action: str, names: Sequence[str], options: dict[str,
     else:
         assert action == "labels", action
         if names[:1] == ("merge",):
-            merge_files(project, _there(names[1:]), options["set"], as_json)
+            merge_files(project, rows_cli.there(names[1:]), options["set"], as_json)
         elif names[:1] == ("export",):
             export_labels(project, names[1:], options, as_json)
         else:
             raise SettingError(tr("What shall be done with the labels?"),
                                tr("fledge pairs DIR labels merge FILE ..., or fledge pairs DIR labels export [SET ...]."), field="names")
-
-
-def _there(names: Sequence[str]) -> list[Path]:
-    """The files, all of which must be there before anything is taken."""
-    missing = next((name for name in names if not Path(name).expanduser().exists()), None)
-    if missing is not None:
-        raise NotFound(tr("{path} does not exist.", path=missing), tr("Choose another file."))
-    return [Path(name) for name in names]
