@@ -786,6 +786,7 @@ def fingerprint(python: tuple[int, ...]) -> str:
     made = hashlib.sha256(f"{STAMP_FORM} {python[:2]} {platform.machine()} {ROOT}".encode())
     for name in ("pyproject.toml", "packaging/constraints.txt"):
         made.update((ROOT / name).read_bytes())
+    made.update(image_sources())
     return made.hexdigest()
 
 
@@ -795,6 +796,27 @@ def read_stamp(environment: Environment) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}
+
+
+def image_sources() -> bytes:
+    """What names the image that verifiers run in; b"" in a checkout without it."""
+    named = ROOT / "engine" / "verifiers" / "image.py"
+    return named.read_bytes() if named.exists() else b""
+
+
+def build_image(environment: Environment, log: Log, wheels: Path | None) -> bool:
+    """The image that verifiers run in, unless it is there. False where it cannot be built, as without a network: all else works."""
+    script = ROOT / "packaging" / "build_verifier_image.py"
+    command = [str(environment.python), str(script), *(["--wheels", str(wheels)] if wheels else [])]
+    if log.run([*command, "--check"]) == 0:
+        return True
+    say(tr("Building the image that verifiers run in; this takes some 20 seconds"))
+    if log.run(command) == 0:
+        return True
+    say("  " + tr("It could not be built; the log is {path}.", path=log.path))
+    say("  " + tr("Verifiers with code are refused until it is, everything else works. Later, with the package index reachable: {command}",
+                  command="python3 packaging/bootstrap.py --no-run"))
+    return False
 
 
 def is_installed(environment: Environment, extras: Sequence[str], torch: str) -> bool:
@@ -863,6 +885,7 @@ def install(environment: Environment, options: argparse.Namespace, extras: Seque
     if installer.pip("install", "--no-deps", "--no-build-isolation", *installer.source, "--editable", str(ROOT)) != 0:
         installer.fail()
     write_stamp(environment, extras, flavour)
+    build_image(environment, log, wheels)
     say(tr("Installed in {seconds} s.", seconds=round(time.monotonic() - began)))
 
 
@@ -954,6 +977,8 @@ def main(argv: Sequence[str]) -> int:
     if not ready:
         with alone(environment):
             install(environment, options, extras, log)
+    elif options.test or options.no_run:    # what could not be built without a network is tried again
+        build_image(environment, log, Path(options.wheels).resolve() if options.wheels else None)
     if options.test:
         return run_tests(environment, rest, time.monotonic() - began)
     if options.no_run:
