@@ -75,9 +75,11 @@ def reward_spec(quick: bool) -> RewardSpec:
 
 def dpo_spec(quick: bool) -> DpoSpec:
     """DPO on the annotator's labels. Its loss alone makes the end of every answer less likely, since the rejected ones end sooner, and the
-    model runs on (measured: right answers fall from 91 to 56 %); the chosen answers' own loss and some text of the corpus hold it."""
-    return DpoSpec(learning_rate=1.5e-4, beta=0.1, sft_weight=1.0, batch_size=16, epochs=5.0, replay_documents=4, validation_percent=10.0,
-                   compile="off", keep_best=False, eval_every=0, sample_every=0, sample_tokens=32, checkpoint_every_steps=20)
+    model runs on (measured: right answers fall from 91 to 56 %). The chosen answers' own loss, a tight beta and some text of the corpus
+    hold it, and the table of tokens stays as it is, as in fine-tuning (measured in two small worlds: 3 and 7 points fewer)."""
+    return DpoSpec(learning_rate=3e-4, beta=0.5, sft_weight=4.0, freeze_embeddings=True, batch_size=16, epochs=5.0, replay_documents=8,
+                   validation_percent=10.0, compile="off", keep_best=False, eval_every=0, sample_every=0, sample_tokens=32,
+                   checkpoint_every_steps=20)
 
 
 def ppo_spec(quick: bool) -> PpoSpec:
