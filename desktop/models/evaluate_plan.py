@@ -159,7 +159,7 @@ class EvaluatePlan:
         if "corpus" in needs and not values["corpus"]:
             found.append(Problem("corpus", tr("Loss on held-out text needs a corpus."), tr("Choose one, or leave the suite out.")))
         if "judge" in needs and not values["judge"]:
-            found.append(Problem("judge", tr("A judged win rate needs a local model that judges."), tr("Choose one.")))
+            found.append(Problem("judge", tr("A judged win rate needs a judge: a reward model or a local model."), tr("Choose one.")))
         if "two_models" in needs and len(values["models"]) == 1:
             found.append(Problem("models", tr("A comparison needs two models."), tr("Choose one more, or leave the suite out.")))
         return found

@@ -27,7 +27,7 @@ class Measure:
     key: str = ""
 
     def words(self, value: float) -> str:
-        return percent(value, 1) if self.share else significant(value, 3)
+        return percent(value, 1) if self.share else significant(value, 3) if abs(value) >= 5e-4 else "0"
 
     @property
     def change(self) -> str:
@@ -84,6 +84,9 @@ def sentence(stage: str, outcome: Mapping[str, Any]) -> str:
                             after=percent(share.after, 1), before=percent(share.before, 1)))
         else:
             words.append(tr("In {after} of held-out pairs it moved towards the better answer.", after=percent(share.after, 1)))
+        if outcome.get("kl") is not None and float(outcome["kl"]) >= FAR:
+            words.append(tr("It moved {kl} nats an answer away from where it started, which is far: read its answers before you use it.",
+                            kl=significant(float(outcome["kl"]), 3)))
     if outcome.get("seconds"):
         words.append(tr("It took {time}.", time=duration(float(outcome["seconds"]))))
     return " ".join(words)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from desktop.theme.theme import Theme
+from desktop.widgets.flexible import Whole
 from desktop.widgets.layout import Scroll, clear, col, row, show_if
 from desktop.widgets.panel import rule
 from desktop.widgets.text import Text, small
@@ -33,25 +34,28 @@ def pairs(samples: Sequence[Sample]) -> list[Pair]:
 
 
 class BeforeNow(QWidget):
-    """`set(samples)`. `beside`: both answers side by side (a wide place), else one under the other. `finished`: "after", not "now"."""
+    """`set(samples)`. `beside`: both answers side by side (a wide place), else one under the other. `finished`: "after", not "now".
+    `whole`: nothing scrolls in it, the page does."""
 
-    def __init__(self, theme: Theme, beside: bool = False, finished: bool = False) -> None:
+    def __init__(self, theme: Theme, beside: bool = False, finished: bool = False, whole: bool = False) -> None:
         super().__init__()
         self.theme, self._beside, self._finished = theme, beside, finished
         self._shown: list[Pair] = []
         self._hint = Text(tr("It is asked before the first step, and then while it trains."), tone="text2", wrap=True)
-        self._inner = QWidget()
+        self._inner = Whole() if whole else QWidget()
         self._box = QVBoxLayout(self._inner)
         self._box.setContentsMargins(0, 0, 8, 0)
         self._box.setSpacing(8)
-        self._scroll = Scroll(self._inner, horizontal=False)
-        col(self._hint, (self._scroll, 1), gap=0, host=self)
+        self._scroll = None if whole else Scroll(self._inner, horizontal=False)
+        self._list = self._scroll or self._inner
+        col(self._hint, (self._list, 1), gap=0, host=self)
 
     def set(self, samples: Sequence[Sample]) -> None:
         wanted = pairs(samples)
         if wanted == self._shown:
             return
-        place = self._scroll.verticalScrollBar().value()
+        bar = self._scroll.verticalScrollBar() if self._scroll is not None else None
+        place = bar.value() if bar is not None else 0
         clear(self._box)
         for i, pair in enumerate(wanted):
             if i:
@@ -59,9 +63,10 @@ class BeforeNow(QWidget):
             self._box.addWidget(self._card(pair))
         self._box.addStretch(1)
         self._shown = wanted
-        self._scroll.verticalScrollBar().setValue(place)
+        if bar is not None:
+            bar.setValue(place)
         show_if(self._hint, not wanted)
-        show_if(self._scroll, bool(wanted))
+        show_if(self._list, bool(wanted))
 
     def _card(self, pair: Pair) -> QWidget:
         after = tr("After") if self._finished else tr("Now, step {step}", step=number(pair.step))

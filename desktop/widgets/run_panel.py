@@ -248,7 +248,7 @@ class SampleList(QWidget):
         self.set(shown)
 
 
-class _Part(Flexible):
+class Part(Flexible):
     """One of several parts: it needs the height of the one that is shown, not of the highest."""
 
     def __init__(self) -> None:
@@ -387,7 +387,7 @@ class RunPanel(QWidget):
         self.log = LogView(self.theme)
         self.log.watch(layout.log_file(self.follower.run.dir))
         log = Panel((self.log, 1), pad=(16, 12, 16, 16))
-        body = _Part()
+        body = Part()
         self._parts = body.parts
         self._parts.addWidget(charts)
         self._parts.addWidget(log)

@@ -113,7 +113,7 @@ def _rule(*stages: str, least: int) -> Callable[[Rule], Rule]:
 _SAID_BY: dict[str, frozenset[str]] = {
     "loss_spikes": frozenset({"loss_rises"}), "gradient_spikes": frozenset({"loss_rises"}),
     "reward_not_held_out": frozenset({"reward_by_length"}), "explained_variance": frozenset({"value_loss"}),
-    "margin_explodes": frozenset({"overfit"})}
+    "margin_explodes": frozenset({"overfit"}), "worse_than_before": frozenset({"overfit"})}
 """A finding that is left out where another one says the same and more."""
 
 
@@ -240,6 +240,21 @@ def _chance(look: Look) -> Finding | None:
                       "labels follow nothing it can see.", steps=number(look.state.step), share=percent(seen)),
                    tr("Look at the agreement of the labels. If that is good: a higher learning rate, more epochs, or a larger model."),
                    change, look.state.step)
+
+
+@_rule(*PAIRS, least=20)
+def _worse_than_before(look: Look) -> Finding | None:
+    """Pairs it has not seen are told apart worse than before the first step: it breaks what it starts from."""
+    measured = look.evaluated.get("val_loss", [])
+    if len(measured) < 2 or measured[0][0] > 0 or not measured[0][1] > 0:
+        return None
+    first, last = measured[0][1], measured[-1][1]
+    if not look.over("worse_than_before", last / first, 1.3, 1.15):
+        return None
+    return Finding("worse_than_before", "problem", tr("It is worse than before it learned"),
+                   tr("On pairs it has not seen the loss is {now}, and was {first} before the first step. Steps are too long, and it may "
+                      "forget how to answer: look at its answers.", now=significant(last, 3), first=significant(first, 3)),
+                   _lower_rate(look), look.rate(0.5), look.state.step)
 
 
 @_rule("dpo", least=30)

@@ -55,7 +55,7 @@ class ResultView(QWidget):
         suite = Panel(row((self._title, 1), self._unit, gap=10), self._sentence, self._blind, self.bars, self._said, self._parts,
                       pad=(16, 10, 16, 14), gap=8)
         self.answers = AnswersView(context)
-        self._facts = Facts(gap=6)
+        self._facts = Facts(gap=6, elide=True)
         self._more = col(gap=12)
         side = col(Panel(Text(tr("Evaluation"), "section"), self._facts, pad=(16, 10, 16, 14), gap=8), self._more, "+", gap=12)
         main = col(figures, suite, self.answers, "+", gap=12)
@@ -94,10 +94,15 @@ class ResultView(QWidget):
         if spec.get("limit"):
             facts.append((tr("Questions at most"), number(spec["limit"])))
         if spec.get("judge"):
-            facts.append((tr("Judge"), short_name(str(spec["judge"]))))
+            facts.append((tr("Judge"), self._judge(str(spec["judge"]))))
         self._facts.set(facts)
         if fresh:
             self._pair_losses(made)
+
+    def _judge(self, ref: str) -> str:
+        """A judge of the project by its title."""
+        id, survey = ref.partition(":")[2] or ref, self.context.survey
+        return next((a.title for a in (survey.artifacts if survey is not None else ()) if a.id == id), short_name(ref))
 
     def _pair_losses(self, made: Artifact) -> None:
         """Differences of loss on the same conversations need the rows: read in a thread."""

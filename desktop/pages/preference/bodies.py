@@ -13,7 +13,7 @@ from desktop.models.pair_plan import ROLES, PairPlan, PromptSet, role_title
 from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice, Lines, NumberField, Tick, set_wrong
-from desktop.widgets.flexible import Beside, Poured
+from desktop.widgets.flexible import Beside, Poured, scrolled
 from desktop.widgets.layout import Item, Scroll, clear, col, fill, row, show_if
 from desktop.widgets.model_places import ModelPlaces, PartPicker
 from desktop.widgets.panel import Panel, heading, rule
@@ -32,11 +32,6 @@ SHOWN = 8
 """Prompts that are shown before anything is made."""
 AMOUNT_FIELDS = ("title", "count", "system", "corpus_prompt", "turns", "beginning", "top_p", "max_tokens", "equal", "concurrency",
                  "context", "timeout", "seed")
-
-
-def scrolled(*items: Item, gap: int = 12) -> Scroll:
-    """A column that scrolls in what height there is."""
-    return Scroll(col(*items, "+", gap=gap, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)
 
 
 class Body(QWidget):

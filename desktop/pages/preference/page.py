@@ -15,7 +15,7 @@ from desktop.models.label_desk import GIVEN
 from desktop.models.label_words import enough_words
 from desktop.models.pair_plan import makers, model_titles
 from desktop.models.pair_sources import Found
-from desktop.pages.preference.files_view import FILTER, PairImport
+from desktop.pages.preference.files_view import PairImport
 from desktop.pages.preference.label_view import ORDER, LabelView
 from desktop.pages.preference.people import Exports, MergeDialog, PeopleDialog
 from desktop.pages.preference.queue_view import QueueView
@@ -29,6 +29,7 @@ from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page import Page
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.question import ask_delete, ask_name
+from desktop.widgets.rows_import import FILTER
 from engine.contract.errors import FledgeError
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
@@ -233,8 +234,10 @@ class PreferencePage(Page):
             ask_name(self.theme, tr("Another name"), chosen.title, lambda name: self._change(
                 lambda: self.project.library.pairs.rename_set(chosen.id, name)), self)
         elif what == "delete":
-            words = trn("Its {shown} pair goes, and so do the labels on it. Models that were trained on it stay. This cannot be undone.",
-                        "Its {shown} pairs go, and so do the labels on them. Models that were trained on them stay. This cannot be undone.",
+            words = trn("Its {shown} pair goes with its labels, unless another set has it, too. Models that were trained on it stay. "
+                        "This cannot be undone.",
+                        "Its {shown} pairs go with their labels, except those that another set has, too. Models that were trained on them "
+                        "stay. This cannot be undone.",
                         chosen.count, shown=number(chosen.count))
             ask_delete(self.theme, tr("Delete “{title}”?", title=chosen.title), words, lambda: self._delete(chosen), self)
 
@@ -312,9 +315,10 @@ class PreferencePage(Page):
         return ()
 
     def to_start(self) -> None:
-        """All sets."""
+        """All sets, with the one in hand chosen."""
+        was = self._labelling if self._view in ("label", "queues") else ()
         self._show("start")
-        self.read_sets()
+        self.read_sets(lambda: self.start.choose(was[0]) if len(was) == 1 else None)
 
     def _show_start(self) -> None:
         sets = self._sets or []

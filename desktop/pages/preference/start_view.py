@@ -39,11 +39,11 @@ class StartView(QWidget):
         self.can_train = False
         self.table = Table(theme, [
             Column(tr("Set"), lambda s: Cell(s.title, note=origin_words(s), strong=True), least=160),
-            Column(tr("Pairs"), lambda s: Cell(number(s.count), strong=True), 84, right=True, key=lambda s: s.count),
-            Column(tr("Labelled"), lambda s: number(s.labelled), 88, right=True, key=lambda s: s.labelled),
-            Column(tr("To do"), lambda s: number(s.todo), 84, right=True, key=lambda s: s.todo),
-            Column(tr("Skipped"), lambda s: number(s.skipped), 84, right=True, key=lambda s: s.skipped, drop=2),
-            Column(tr("Flagged"), lambda s: number(s.flagged), 84, right=True, key=lambda s: s.flagged, drop=3),
+            Column(tr("Pairs"), lambda s: Cell(number(s.count), strong=True), 72, right=True, key=lambda s: s.count),
+            Column(tr("Labelled"), lambda s: number(s.labelled), 80, right=True, key=lambda s: s.labelled),
+            Column(tr("To do"), lambda s: number(s.todo), 76, right=True, key=lambda s: s.todo),
+            Column(tr("Skipped"), lambda s: number(s.skipped), 76, right=True, key=lambda s: s.skipped, drop=2),
+            Column(tr("Flagged"), lambda s: number(s.flagged), 76, right=True, key=lambda s: s.flagged, drop=3),
             Column(tr("Made"), lambda s: clock(s.created), 112, right=True, key=lambda s: s.created, drop=1),
         ], name=tr("Sets of pairs"), two_lines=True)
         self.table.chosen.connect(self._show)

@@ -120,7 +120,7 @@ class RunsPage(Page):
             return tr("{step} of {steps}", step=number(r.step), steps=number(r.steps)) if r.steps else ""
 
         def stage(r: RunRow) -> str:
-            return STAGES[r.stage].title if r.stage in STAGES else r.stage
+            return tr("DPO") if r.stage == "dpo" else STAGES[r.stage].title if r.stage in STAGES else r.stage
 
         return [Column(tr("Run"), lambda r: str(r.number), 52, key=lambda r: r.number),
                 Column(tr("Stage"), stage, 124, key=stage, drop=4),
@@ -129,7 +129,7 @@ class RunsPage(Page):
                 Column(tr("Steps"), steps, 108, right=True, key=lambda r: r.step),
                 Column(tr("Best"), lambda r: r.best_words, 148, right=True, drop=5,
                        key=lambda r: (r.stage, r.best[0] if r.best else float("inf")), tip=tr("The best on what is held out.")),
-                Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 80, right=True, key=lambda r: r.seconds, drop=3),
+                Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 96, right=True, key=lambda r: r.seconds, drop=3),
                 Column(tr("On disk"), lambda r: size(r.size), 76, right=True, key=lambda r: r.size, drop=1),
                 Column(tr("State"), lambda r: state_cell(r.status), 128, key=lambda r: r.status)]
 

@@ -3,19 +3,19 @@ PPO also its last answers with their rewards."""
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPen
-from PySide6.QtWidgets import QStackedLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from desktop.models.finetune_report import outcome_of
-from desktop.models.tune_report import Measure, facts, measures
+from desktop.models.tune_report import FAR, Measure, facts, measures
 from desktop.theme.theme import Theme
 from desktop.widgets.before_now import BeforeNow
 from desktop.widgets.buttons import Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside, Flexible
+from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import col, row
 from desktop.widgets.painted import Painted
 from desktop.widgets.panel import Panel
-from desktop.widgets.run_panel import Heard
+from desktop.widgets.run_panel import Heard, Part
 from desktop.widgets.text import Text, small
 from engine.contract.units import significant
 from engine.contract.words import tr
@@ -83,16 +83,17 @@ class Report(QWidget):
         self.measures = measures(stage, outcome)
         cells = [self._cell(theme, m) for m in self._most(kl is not None)]
         if kl is not None:
-            cells.append(col(Text("KL", "section"), row(Text(significant(float(kl), 2), "title"), small(tr("nats")), "+", gap=6), "+",
+            tone = "warn" if float(kl) >= FAR else ""
+            cells.append(col(Text("KL", "section"), row(Text(significant(float(kl), 2), "title", tone), small(tr("nats")), "+", gap=6), "+",
                              small(tr("an answer, from where it started"), "text3", elide=True), gap=2))
         heads = Panel(row(*[(c, 1) for c in cells], gap=24), pad=(16, 12, 16, 10)) if cells else None
-        self.answers = BeforeNow(theme, beside=True, finished=True)
+        self.answers = BeforeNow(theme, beside=True, finished=True, whole=True)
         self.answers.set(state.samples)
         title = Text(tr("The same questions before and after"), "section")
         self.what = Segments(theme, (("same", tr("Before and after")), ("rewards", tr("With rewards"))), "same",
                              name=tr("Which answers"), on_change=self._show) if rollouts is not None else None
-        body = Flexible()
-        self._parts = QStackedLayout(body)
+        body = Part()
+        self._parts = body.parts
         self._parts.addWidget(self.answers)
         if rollouts is not None:
             rollouts.refresh(state)

@@ -12,7 +12,7 @@ from desktop.models import rollout_rows
 from desktop.models.rollout_rows import Round
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button, Segments
-from desktop.widgets.flexible import Poured
+from desktop.widgets.flexible import Poured, Whole
 from desktop.widgets.layout import Item, Scroll, clear, col, row, show_if
 from desktop.widgets.panel import rule
 from desktop.widgets.run_panel import Heard
@@ -30,7 +30,8 @@ PAGE, EVERY, LONG, ASKED = 6, 1.0, 600, 240
 
 
 class Rollouts(Heard):
-    def __init__(self, context: "AppContext", run_dir: Path, active: Callable[[], bool]) -> None:
+    def __init__(self, context: "AppContext", run_dir: Path, active: Callable[[], bool], whole: bool = False) -> None:
+        """`whole`: nothing scrolls in it, the page does."""
         super().__init__()
         self.context, self.theme, self._dir, self._active = context, context.theme, run_dir, active
         self.round = Round()
@@ -47,18 +48,19 @@ class Rollouts(Heard):
         self._hint = Text(tr("They come with the first round: each answer with what the reward model makes of it."), tone="text2",
                           wrap=True)
         self._wrong = small(tone="danger", wrap=True)
-        inner = Poured()
+        inner = Whole() if whole else Poured()
         self._box = QVBoxLayout(inner)
         self._box.setContentsMargins(0, 0, 8, 0)
         self._box.setSpacing(8)
-        self._scroll = Scroll(inner, horizontal=False)
+        self._scroll = None if whole else Scroll(inner, horizontal=False)
+        self._list = self._scroll or inner
         self.before, self.after = (Button(theme, words, "quiet", on_click=lambda by=by: self._turn(self._page + by))
                                    for words, by in ((tr("Back"), -1), (tr("More"), 1)))
         self._pages = small()
         head = row(Text(tr("Answers"), "section"), (self._mean, 1), self.newest, self.earlier, self._where, self.later, gap=4,
                    pad=(0, 0, 8, 0))
         self._tools = row(self.order, "+", self.before, self._pages, self.after, gap=4, pad=(0, 0, 8, 0))
-        col(head, self._tools, self._hint, self._wrong, (self._scroll, 1), gap=8, host=self)
+        col(head, self._tools, self._hint, self._wrong, (self._list, 1), gap=8, host=self)
         self._show()
 
     # reading ----------------------------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ class Rollouts(Heard):
         self.earlier.setEnabled(place > 0)
         self.later.setEnabled(place < len(steps) - 1)
         show_if(self.newest, bool(steps) and place < len(steps) - 1)
-        for widget in (self.earlier, self.later, self._tools, self._scroll):
+        for widget in (self.earlier, self.later, self._tools, self._list):
             show_if(widget, bool(steps))
         show_if(self._hint, not steps)
         show_if(self._wrong, bool(self._wrong.words()))
@@ -140,7 +142,8 @@ class Rollouts(Heard):
                 self._box.addWidget(rule())
             self._box.addWidget(self._card(each))
         self._box.addStretch(1)
-        self._scroll.verticalScrollBar().setValue(0)
+        if self._scroll is not None:
+            self._scroll.verticalScrollBar().setValue(0)
 
     def _card(self, each: Rollout) -> QWidget:
         asked = each.prompt[-1].content if each.prompt else ""

@@ -101,7 +101,7 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
         """Against the model that it came from, by blind votes and by a judge."""
         made = next((a for a in context.survey.of_kind("model") if a.id == id), None) if context.survey is not None else None
         parent = str(made.facts.get("model") or "") if made is not None else ""
-        context.navigate("evaluate", models=[id, *([parent] if parent else [])], suites=["win_rate"])
+        context.navigate("evaluate", models=[*([parent] if parent else []), id], suites=["win_rate"])  # the first is compared with
     if ppo:
         numbers = (Number(tr("Round"), round_of), Number(tr("Time left"), run_numbers.time_left), Number(tr("Reward"), reward_now),
                    Number("KL", kl_of), Number(tr("Length"), length_of), memory)
@@ -124,7 +124,7 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
             held_out=Line("val_accuracy", tr("Held-out pairs"), tr("share right")), lower_is_better=False, compare=True, reports=True)
 
     def report(run: Run, state: RunState) -> QWidget:
-        return Report(context.theme, stage, state, Rollouts(context, run.dir, lambda: False) if ppo else None)
+        return Report(context.theme, stage, state, Rollouts(context, run.dir, lambda: False, whole=True) if ppo else None)
     return StageView(
         stage=stage, going=lambda name: tr("Tuning {name}", name=name), gone=lambda name: tr("Tuned {name}", name=name),
         unnamed=lambda number: tr("run {number}", number=number), run=shown, goes_in=goes_in, happens=happens, came_out=came_out,

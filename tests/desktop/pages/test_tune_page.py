@@ -283,7 +283,7 @@ def test_a_real_dpo_from_the_wizard_to_its_report(thanks: Project, context: AppC
     qtbot.waitUntil(lambda: len(context.survey.of_kind("model")) == 2, timeout=8000)
     for words in ("Chat with it", "Compare", "Export"):
         button(page, words).click()
-    assert asked == [("chat", {"model": made.id}), ("evaluate", {"models": [made.id, "model-1"], "suites": ["win_rate"]}),
+    assert asked == [("chat", {"model": made.id}), ("evaluate", {"models": ["model-1", made.id], "suites": ["win_rate"]}),
                      ("export", {"model": made.id})]
     page.left()
 

@@ -119,6 +119,10 @@ ILL = [
                                          accuracy=ramp(.5, 1)), {"sft_weight": 1.0}),
     ("chosen_falls", "dpo", lambda: made("dpo", loss=ramp(.69, .1), margin=ramp(0, 6), chosen_reward=noisy(ramp(0, -6)),
                                          accuracy=ramp(.5, 1)), {"sft_weight": 1.0}),
+    ("worse_than_before", "dpo", lambda: made("dpo", loss=noisy(ramp(1.5, 1.2)), accuracy=ramp(.5, .7), evaluations=[
+        (0, {"val_loss": .69}), (200, {"val_loss": 2.0}), (400, {"val_loss": 1.1})]), {"learning_rate": 5e-6}),
+    ("worse_than_before", "reward", lambda: made("reward", loss=noisy(ramp(3, 2)), accuracy=ramp(.5, .6), evaluations=[
+        (0, {"val_loss": .69}), (200, {"val_loss": 3.0}), (400, {"val_loss": 2.0})]), {"learning_rate": 5e-6}),
     ("kl", "dpo", lambda: made("dpo", loss=ramp(.69, .1), kl=noisy(ramp(0, 90)), accuracy=ramp(.5, 1)), {"beta": 0.2}),
     ("margin_explodes", "reward", lambda: made("reward", loss=ramp(.69, .001), margin=noisy(ramp(0, 20)), accuracy=ramp(.5, 1)),
      {"label_smoothing": 0.1, "centre": 0.01}),
