@@ -23,6 +23,7 @@ from engine.stages.sft import plan
 from engine.stages.sft.run import run
 from engine.stages.sft.spec import SftSpec
 from engine.text import bpe, chat_template, templates
+from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from engine.training import precision, tuning
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
@@ -165,10 +166,17 @@ def test_lora_trains_the_rows_of_tokens_that_the_model_never_met_and_learns_to_s
         attempt = attempt_of(project, spec_of(project, epochs=0.2, **more)).run()
         return {n.code for n in attempt.of(Notice)} & {"token_rows", "end_never_learned"}, attempt.facts()["token_rows"]
 
-    assert told(method="lora") == ({"token_rows"}, ["<|user|>", "<|assistant|>", "<|end|>"])
+    tokenizer = Tokenizer.load(project.artifacts.get("model-1").path)
+    met = {id for texts in Corpus.open(project.artifacts.get("corpus-1").path).texts("train")
+           for text in texts for id in tokenizer.encode(text)}
+    codes, rows = told(method="lora")
+    new = set(rows)
+    assert codes == {"token_rows"} and len(rows) == len(new) and {"<|user|>", "<|assistant|>", "<|end|>", " is", " blue", "?"} < new
+    unread = {tokenizer.decode([id]) for id in range(tokenizer.vocab_size) if id not in met}
+    assert new - {*tokenizer.special} <= unread and not {" apple", "."} & new, "of text what the corpus does not hold, and no more"
     assert told(method="lora", lora_tokens=()) == ({"end_never_learned"}, [])
     assert told(method="lora", lora_tokens=("<|end|>",)) == ({"token_rows"}, ["<|end|>"])
-    assert told(freeze_embeddings=True) == told(method="lora")
+    assert told(freeze_embeddings=True) == (codes, rows)
     assert told() == told(method="lora", model=made_by(project, done).id) == (set(), [])
     with pytest.raises(SettingError) as refused:
         told(method="lora", lora_tokens=("<|fin|>",))
@@ -179,11 +187,11 @@ def test_lora_trains_the_rows_of_tokens_that_the_model_never_met_and_learns_to_s
     asked = [FORMS[0].format(thing) for thing in THINGS]
     assert all(reason == "stop" for _, reason in answers(taught.path, asked))
     assert taught.facts["val_loss_after"] < 0.8 * untaught.facts["val_loss_after"]
-    assert taught.facts["trainable"] - untaught.facts["trainable"] == 3 * 64
+    assert taught.facts["trainable"] - untaught.facts["trainable"] == len(new) * 64
     tables = [load_model(artifact.path).embed.weight for artifact in (project.artifacts.get("model-1"), taught)]
     moved = (tables[0] != tables[1]).any(1).nonzero().flatten().tolist()
-    special = Tokenizer.load(taught.path).special
-    assert moved == sorted(special[name] for name in ("<|user|>", "<|assistant|>", "<|end|>"))
+    assert {tokenizer.decode_bytes([id]).decode() if id not in tokenizer.special.values() else
+            next(name for name, one in tokenizer.special.items() if one == id) for id in moved} == new and len(moved) == len(new)
 
 
 def test_replayed_text_keeps_the_loss_on_it_down(project):
@@ -360,9 +368,9 @@ def test_facts_have_the_plan_in_plain_values(done):
 def test_models_without_a_name_of_their_own_are_told_apart(tmp_path):
     project = Project.create(tmp_path / "p")
     for _ in range(2):
-        title = tuning._untaken(project, "base, tuned")
+        title = tuning._untaken(project, "base, tuned", "model")
         with project.artifacts.create("model", title=title, parents=(), run="", spec={}) as writer:
             (writer.path / "config.json").write_text("{}", "utf-8")
             writer.finish()
     assert [made.title for made in project.artifacts.list("model")] == ["base, tuned", "base, tuned 2"]
-    assert tuning._untaken(project, "base, tuned") == "base, tuned 3"
+    assert tuning._untaken(project, "base, tuned", "model") == "base, tuned 3"
