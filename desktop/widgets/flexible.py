@@ -9,6 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QWidget
 
 from desktop.theme.theme import Theme
+from desktop.widgets.layout import Item, Scroll, col
 
 WIDEST = 16_777_215
 
@@ -92,3 +93,8 @@ class Beside(Flexible):
         if (self.width() >= self._needed) != self._beside:
             self._lay(not self._beside)
             self.updateGeometry()
+
+
+def scrolled(*items: Item, gap: int = 12) -> Scroll:
+    """A column that scrolls in what height there is."""
+    return Scroll(col(*items, "+", gap=gap, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)

@@ -11,10 +11,10 @@ from desktop.context import AppContext
 from desktop.models.corpus_plan import CorpusPlan
 from desktop.models.languages import language_name
 from desktop.pages.corpus.clean_sample import SamplePanel
-from desktop.pages.corpus.wizard_parts import Body, scrolled, section
+from desktop.pages.corpus.wizard_parts import Body, section
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import TextField
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.text import small
 from desktop.widgets.toggles import Toggles

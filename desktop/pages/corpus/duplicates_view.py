@@ -4,10 +4,10 @@ from PySide6.QtCore import QTimer
 
 from desktop.context import AppContext
 from desktop.models.corpus_plan import CorpusPlan
-from desktop.pages.corpus.wizard_parts import Body, scrolled, section
+from desktop.pages.corpus.wizard_parts import Body, section
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import NumberField
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import col, fixed, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Text, small

@@ -13,10 +13,10 @@ from desktop.jobs.inquiry import Inquiry
 from desktop.models.corpus_plan import CorpusPlan
 from desktop.models.corpus_report import KINDS, kind_words
 from desktop.pages.corpus.mix_view import MixPanel
-from desktop.pages.corpus.wizard_parts import Body, choices_of, scrolled
+from desktop.pages.corpus.wizard_parts import Body, choices_of
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import Choice
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import Scroll, clear, col, fill, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule

@@ -8,11 +8,11 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.models.corpus_plan import CorpusPlan
-from desktop.pages.corpus.wizard_parts import Body, scrolled, section
+from desktop.pages.corpus.wizard_parts import Body, section
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill, row, show_if
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Icon, Text, small

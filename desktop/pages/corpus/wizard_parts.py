@@ -12,8 +12,7 @@ from desktop.models.corpus_plan import CorpusPlan
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import Choice, Switch
-from desktop.widgets.flexible import Poured
-from desktop.widgets.layout import Item, Scroll, col, fixed, row, show_if
+from desktop.widgets.layout import Item, col, fixed, row, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Icon, Text, small
@@ -148,11 +147,6 @@ def section(title: str, note: str, *cards: Item) -> Panel:
         lines += [rule() if lines else None, card]
     head = row(Text(title, "section"), (small(note, elide=True), 1), gap=10)
     return Panel(head, *lines, gap=0, pad=(16, 10, 16, 8))
-
-
-def scrolled(*items: Item) -> Scroll:
-    """A column that scrolls in what height there is."""
-    return Scroll(col(*items, "+", gap=12, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)
 
 
 def choices_of(name: str) -> Sequence[tuple[Any, str]]:

@@ -2,9 +2,9 @@
 
 from desktop.context import AppContext
 from desktop.models.corpus_plan import CorpusPlan, Rate
-from desktop.pages.corpus.wizard_parts import Body, scrolled
+from desktop.pages.corpus.wizard_parts import Body
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill, fixed, row
 from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel, rule

@@ -2,9 +2,9 @@
 
 from desktop.context import AppContext
 from desktop.models.instruct_plan import InstructPlan
-from desktop.pages.instruct.bodies import Body, scrolled
+from desktop.pages.instruct.bodies import Body
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill
 from desktop.widgets.panel import Panel
 from desktop.widgets.spec_form import SpecForm

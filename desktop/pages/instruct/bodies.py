@@ -7,8 +7,6 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
 from desktop.models.instruct_plan import InstructPlan
-from desktop.widgets.flexible import Poured
-from desktop.widgets.layout import Item, Scroll, col
 from engine.contract.spec import Problem
 
 
@@ -51,8 +49,3 @@ class Body(QWidget):
             self.plan.set_values(values)
             self.refresh()
             self.edited.emit()
-
-
-def scrolled(*items: Item, gap: int = 12) -> Scroll:
-    """A column that scrolls in what height there is."""
-    return Scroll(col(*items, "+", gap=gap, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)

@@ -17,7 +17,7 @@ from desktop.jobs.stage_run import StageRun
 from desktop.models.instruct_result import counts, fact
 from desktop.models.survey import RunGlance
 from desktop.pages.instruct.exports import Exports
-from desktop.pages.instruct.import_view import FILTER, ImportView
+from desktop.pages.instruct.import_view import ImportView
 from desktop.pages.instruct.result_view import ResultView
 from desktop.pages.instruct.running_view import LIVE, RunningView, model_words
 from desktop.pages.instruct.start_view import StartView, empty_state
@@ -28,6 +28,7 @@ from desktop.widgets.layout import Item, clear, col, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.question import ask_delete, ask_name
+from desktop.widgets.rows_import import FILTER
 from desktop.widgets.run_page import RunPage
 from desktop.widgets.run_panel import clock
 from engine.contract.errors import FledgeError

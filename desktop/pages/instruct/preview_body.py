@@ -8,11 +8,11 @@ from desktop.jobs.stage_run import StageRun
 from desktop.models.instruct_plan import PREVIEW_ROWS, InstructPlan
 from desktop.models.instruct_result import measured
 from desktop.models.instruct_rows import Arrived
-from desktop.pages.instruct.bodies import Body, scrolled
+from desktop.pages.instruct.bodies import Body
 from desktop.pages.instruct.example_card import example_card
 from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill, row, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.panel import Panel, rule

@@ -5,13 +5,13 @@ from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from desktop.context import AppContext
 from desktop.models.instruct_plan import InstructPlan, RecipeChoice
-from desktop.pages.instruct.bodies import Body, scrolled
+from desktop.pages.instruct.bodies import Body
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
 from desktop.widgets.choice_card import Card
 from desktop.widgets.fields import Choice, Lines, TextField, set_wrong
-from desktop.widgets.flexible import Beside
+from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
