@@ -28,7 +28,7 @@ class Asked:
     """A prompt that ends with a person's turn; `answer` and `facts` where a verifier wants them."""
 
     messages: tuple[Message, ...]
-    answer: str = ""
+    answer: Any = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
 

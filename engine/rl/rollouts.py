@@ -53,7 +53,7 @@ class Question:
     messages: tuple[Message, ...]
     ids: tuple[int, ...]
     key: int = 0
-    answer: str = ""
+    answer: Any = field(default="", compare=False)
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
 
 

@@ -9,21 +9,17 @@ else a frozen copy in the dtype of the arithmetic; the reward model's weights; t
 much as a trained model. Keys and values of answers under way take the place that activations have while learning.
 """
 
-import math
-
 from engine.contract.errors import SettingError
 from engine.contract.machine import DeviceFacts
 from engine.contract.words import tr
 from engine.model import memory
 from engine.model.config import ModelConfig
-from engine.model.speed import efficiency, launches, peak
+from engine.rl import costs
 from engine.stages.ppo.spec import PpoSpec
 from engine.training.tuning_plan import Load, learning_rate
 
 RATE_SHARE = 1 / 6
 EVALUATIONS = 5
-BYTES_A_SECOND = {"cpu": 1e10, "cuda": 1.5e12, "mps": 1e11}
-MOST_ROWS = 256
 
 
 def settled(spec: PpoSpec, config: ModelConfig) -> PpoSpec:
@@ -64,17 +60,13 @@ def beside(spec: PpoSpec, config: ModelConfig, reward: ModelConfig, device: Devi
         kept = memory.training(reward, micro_batch_size=spec.micro_batch_size or 1, seq_len=longest, dtype=dtype, device=device.kind,
                                method=memory.Method(method.name if method.name != "qlora" else "lora", method.rank, method.targets))
         held += kept.total - kept.logits
-    cache = memory.kv_cache(config, rows=min(MOST_ROWS, spec.batch_size), columns=longest, dtype=dtype)
-    activations = memory.training(config, micro_batch_size=min(batch, spec.micro_batch_size or batch), seq_len=longest, dtype=dtype,
-                                  device=device.kind, method=memory.Method.of(spec)).activations
-    return held + max(0, cache - activations)
+    return held + costs.cache_beside(config, device, answers=spec.batch_size, learned=min(batch, spec.micro_batch_size or batch),
+                                     longest=longest, dtype=dtype, method=memory.Method.of(spec))
 
 
 def aside(spec: PpoSpec, config: ModelConfig, reward: ModelConfig, device: DeviceFacts, *, mean: float) -> float:
     """Seconds of a round before its first update: sampling token by token, then one pass each of policy, reference and reward model."""
     dtype = device.dtype if spec.dtype == "auto" else spec.dtype
-    rate = peak(device, dtype) * efficiency(device.kind, dtype, config.hidden_size)
     tokens = spec.batch_size * mean
-    forward = tokens * (3 * config.flops_per_token(round(mean)) + reward.flops_per_token(round(mean))) / 3 / rate
-    a_token = launches(device.kind, config.num_layers) + memory.weights(config, dtype) / BYTES_A_SECOND[device.kind]
-    return forward + spec.max_new_tokens * math.ceil(spec.batch_size / MOST_ROWS) * a_token
+    policy, judge = (costs.reading_seconds(one, device, tokens=tokens, length=mean, dtype=dtype) for one in (config, reward))
+    return 3 * policy + judge + costs.sampling_seconds(config, device, answers=spec.batch_size, new_tokens=spec.max_new_tokens, dtype=dtype)
