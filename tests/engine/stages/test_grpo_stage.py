@@ -1,0 +1,267 @@
+"""GRPO from a model that answers and a verifier to a model that is right more often: what it learns, what is written, what a resume gives."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from test_sft import COLOURS, FORMS, THINGS, add, attempt_of, make_project, talk
+from test_sft import spec_of as sft_spec
+
+from engine.contract.errors import InputError, Mismatch, SettingError, Stopped
+from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
+from engine.contract.machine import DeviceFacts
+from engine.model import memory
+from engine.project import files, layout, rollouts, run_doctor
+from engine.project.run_state import RunState, apply
+from engine.stages.grpo import plan, verifying
+from engine.stages.grpo import run as grpo
+from engine.stages.grpo.measure import prepared
+from engine.stages.grpo.spec import PRESETS, GrpoSpec
+from engine.training import devices, tuning_measure
+from engine.training.tuning_plan import learning_rate
+from engine.verifiers.api import Verdict, failed
+from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
+
+COLUMNS = {"loss", "reward", "reward_std", "frac_reward_zero_std", "completions_clipped", "length", "entropy", "clip_share_low",
+           "clip_share_high", "clip_share", "sampler_gap", "verifier_errors", "sampling_seconds", "verifying_seconds", "learning_seconds"}
+VERIFIER = json.dumps([{"name": "colour", "weight": 0.5}, {"name": "colour"}])
+
+
+class Colour:
+    """Stands for a person's verifier: an answer that names the known colour is right."""
+
+    broken = frozenset()
+
+    def score(self, attempts, check=None):
+        return [failed("raised", "KeyError: 'x'", line=7) if attempt.prompt in self.broken else
+                Verdict(float(f" is {attempt.answer}" in attempt.completion), {"named": float(attempt.answer in attempt.completion)})
+                for attempt in attempts]
+
+    def check_answer(self, answer):
+        return "" if answer in COLOURS else "no colour"
+
+
+class opened:
+    def __init__(self, spec):
+        pass
+
+    def __enter__(self):
+        return verifying.Sum([("a", 0.5, Colour()), ("b", 0.5, Colour())])
+
+    def __exit__(self, *wrong):
+        pass
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A model that answers in form, and gets few colours right of the problems it is given: their answers were turned round."""
+    torch.set_num_threads(1)
+    project = make_project(tmp_path_factory.mktemp("projects") / "p")
+    attempt_of(project, sft_spec(project, epochs=20)).run()
+    turned = {thing: COLOURS[(n + 1) % len(COLOURS)] for n, thing in enumerate(THINGS)}
+    add(project, "problems", [talk(form.format(thing), f"The {thing} is {turned[thing]}.", facts={"answer": turned[thing]})
+                              for thing in THINGS for form in FORMS])
+    return project
+
+
+@pytest.fixture(autouse=True)
+def verifier(monkeypatch):
+    monkeypatch.setattr(verifying, "opened", opened)
+    monkeypatch.setattr(verifying, "until_the_end", lambda spec: opened(spec).__enter__())
+
+
+def spec_of(project, title="problems", **more):
+    sets = tuple(s.id for s in project.library.examples.sets() if s.title == title)
+    return GrpoSpec(**{"model": "model-2", "examples": sets, "verifier": VERIFIER, "preset": "dr_grpo", "rollouts": 4, "prompts": 4,
+                       "num_generations": 4, "max_new_tokens": 12, "dtype": "float32", "checkpoint_every_minutes": 0,
+                       "validation_percent": 20, "sample_tokens": 8, "learning_rate": 5e-4, "temperature": 1.0, **more})
+
+
+def run_of(project, spec, **more):
+    return Attempt(project, project.runs.create(spec).id, spec, stage=grpo.run, **more)
+
+
+def columns(attempt, name):
+    return [value for e in attempt.of(Metrics) for value in e.columns[name]]
+
+
+@pytest.fixture(scope="module")
+def learned(project):
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verifying, "opened", opened)
+        return run_of(project, spec_of(project, rollouts=40, prompts=8, num_generations=8, learning_rate=1.5e-3, temperature=1.5,
+                                       eval_every=10)).run()
+
+
+def test_what_is_right_becomes_likely(project, learned):
+    rewards = columns(learned, "reward")
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.15, rewards
+    facts = made_by(project, learned).facts
+    assert facts["pass_at_1_after"] > facts["pass_at_1_before"] and facts["chat"] is True and facts["source"].endswith("2503.20783")
+    assert [e.step for e in learned.of(Evaluation)] == [0, 10, 20, 30, 40] and learned.of(Sample)
+    for event in learned.of(Evaluation):
+        assert event.values["val_loss"] == -event.values["pass_at_1"] and event.values.keys() >= {"val_reward", "val_length"}
+    state = RunState()
+    for event in learned.events:
+        apply(state, event)
+    assert "verifier" not in " ".join(one.code for one in run_doctor.rules(state, "grpo", spec_of(project).model_dump()))
+
+
+def test_measures_have_the_names_that_charts_and_doctor_rely_on(learned):
+    for event in learned.of(Metrics):
+        assert event.columns.keys() >= COLUMNS and "kl" not in event.columns
+    assert max(columns(learned, "sampler_gap")) < 1e-4 and max(columns(learned, "clip_share")) == 0
+    assert all(0 < value < 6.1 for value in columns(learned, "entropy"))
+    assert all(a > 0 and b >= 0 and c > 0 for a, b, c in zip(*(columns(learned, f"{name}_seconds") for name in (
+        "sampling", "verifying", "learning")), strict=True))
+
+
+def test_rollouts_lie_beside_the_run_with_their_parts(project, learned):
+    run_dir = layout.run(project.dir, learned.context.run_id)
+    assert rollouts.steps(run_dir) == list(range(40))
+    for step in (0, 39):
+        rows = list(rollouts.rows(run_dir, step))
+        assert len(rows) == 64 and sum(row.reward for row in rows) / 64 == pytest.approx(columns(learned, "reward")[step], abs=1e-6)
+        for row in rows:
+            assert row.parts.keys() == {"a", "b", "a.named", "b.named"}
+            assert row.reward == pytest.approx(0.5 * row.parts["a"] + 0.5 * row.parts["b"])
+            assert (row.reward == 1) == (f" is {row.facts['answer']}" in row.completion)
+        for group in range(8):
+            some = [row for row in rows if row.facts["group"] == group]
+            assert len(some) == 8 and len({row.prompt for row in some}) == 1
+            mean = sum(row.reward for row in some) / 8
+            assert all(row.facts["advantage"] == pytest.approx(row.reward - mean, abs=1e-5) for row in some)
+
+
+@pytest.mark.parametrize("more", [{"preset": "dapo", "curriculum": "measured"}, {"method": "lora", "lora_rank": 4, "preset": "grpo"},
+                                  {"passes": 2, "minibatches": 2, "preset": "gspo", "beta": 0.05, "temperature": 1.5}])
+def test_paused_and_resumed_ends_with_the_same_model(project, more):
+    stride = more.get("passes", 1) * more.get("minibatches", 1)
+    spec = spec_of(project, checkpoint_every_steps=stride, **{"temperature": 2.0, **more})
+    straight = run_of(project, spec).run()
+    first = run_of(project, spec, commands={2 * stride: "pause"})
+    with pytest.raises(Stopped):
+        first.run()
+    second = Attempt(project, first.context.run_id, spec, number=2, stage=grpo.run).run()
+    assert second.of(Resumed)[0].step == 2 * stride
+    one, two = made_by(project, straight), made_by(project, second)
+    assert one.files["model.safetensors"]["sha256"] == two.files["model.safetensors"]["sha256"]
+    for name in ("loss", "reward", "frac_reward_zero_std", "groups", *(("kl",) if spec.filled().beta else ())):
+        assert columns(first, name) + columns(second, name) == columns(straight, name), name
+    assert max(columns(straight, "groups")) > 4 or spec.filled().resample == 0
+    run_dir, other = (layout.run(project.dir, attempt.context.run_id) for attempt in (first, straight))
+    for step in rollouts.steps(other):
+        assert [r.completion for r in rollouts.rows(run_dir, step)] == [r.completion for r in rollouts.rows(other, step)]
+    assert {c.step for c in second.of(CheckpointSaved)} <= {0, 2 * stride, 3 * stride, 4 * stride}
+
+
+def test_a_run_whose_verifier_fails_pauses_and_names_the_line(project, monkeypatch):
+    monkeypatch.setattr(Colour, "broken", frozenset(form.format(thing) for thing in THINGS[:4] for form in FORMS))
+    attempt = run_of(project, spec_of(project))
+    with pytest.raises(Stopped) as stopped:
+        attempt.run()
+    said = [e for e in attempt.of(Notice) if e.code == "verifier_errors"]
+    assert stopped.value.paused and stopped.value.saved and len(said) == 1 and "line 7: KeyError" in said[0].text
+    step = attempt.of(CheckpointSaved)[-1].step
+    assert step == said[0].step and len(columns(attempt, "step")) == step
+    monkeypatch.setattr(Colour, "broken", frozenset())
+    done = Attempt(project, attempt.context.run_id, attempt.spec, number=2, stage=grpo.run).run()
+    assert columns(done, "step")[-1] == 4 and made_by(project, done)
+
+
+def test_problems_whose_answers_cannot_be_read_are_left_out_and_named(project):
+    add(project, "some", [talk("What colour is the river?", "Blue.", facts={"answer": "blue"}),
+                          talk("What colour is the fog?", "Hm.", facts={"answer": "fog"}), talk("And the apple?")])
+    done = run_of(project, spec_of(project, title="some", rollouts=1, prompts=1, validation_percent=0)).run()
+    said = next(e for e in done.of(Notice) if e.code == "left_out_answers")
+    assert "the fog" in said.text and "no colour" in said.text and "And the apple" in said.text and "river" not in said.text
+    assert {row.prompt[-1].content for row in rollouts.rows(layout.run(project.dir, done.context.run_id), 0)} == {"What colour is the river?"}
+    add(project, "none", [talk("What colour is the fog?", "Hm.", facts={"answer": "fog"})])
+    with pytest.raises(InputError) as caught:
+        run_of(project, spec_of(project, title="none")).run()
+    assert caught.value.code == "no_answers"
+
+
+def test_what_is_paid_for_in_memory_and_time(project):
+    config = grpo.Start.load(project, "model-2").config
+    device = DeviceFacts(id="cpu", kind="cpu", title="CPU", memory_total=2**34, memory_free=2**34, threads=1)
+
+    def load(**more):
+        return plan.load_of(plan.settled(spec_of(project, **more), config), config, device, prompts=40, mean_prompt=10, longest_prompt=14)
+    one = load()
+    assert (one.steps, one.batch, one.units, one.seq_len, one.beside) == (4, 16, 16, 26, 0) and one.aside > 0
+    assert load(preset="grpo").beside == memory.weights(config) and load(preset="grpo", method="lora").beside == 0
+    assert load(passes=2, minibatches=2).steps == 16 and load(minibatches=2).batch == 8
+    with pytest.raises(SettingError):
+        plan.load_of(plan.settled(spec_of(project, prompts=1), config), config, device, prompts=4, mean_prompt=1, longest_prompt=2,
+                     world_size=2)
+    settled = plan.settled(spec_of(project, learning_rate=None, clip_high=0.5), config)
+    assert settled.learning_rate == pytest.approx(learning_rate("full", 64) / 4) and (settled.clip_high, settled.clip_low) == (0.5, 0.2)
+    assert settled.mean == "constant" and settled.compile == "off"
+
+
+def test_a_fit_measures_rounds_and_leaves_nothing_behind(project):
+    runs = len(project.runs.list())
+    said = tuning_measure.measure(project, spec_of(project, rollouts=50), devices.choose("cpu"), prepared)
+    assert said["measured"]["seconds"] > 40 * said["measured"]["step_seconds"] > 0 and said["plan"]["load"]["aside"] > 0
+    assert len(project.runs.list()) == runs and not [p for p in layout.runs(project.dir).glob("*") if files.TEMPORARY in p.name]
+
+
+@pytest.mark.parametrize(("more", "field"), [
+    ({"verifier": ""}, "verifier"), ({"verifier": "{"}, "verifier"), ({"verifier": "[]"}, "verifier"), ({"verifier": "[1]"}, "verifier"),
+    ({"verifier": '[{"name": "x", "weight": NaN}]'}, "verifier"), ({"verifier": '[{"name": "x", "wieght": 1}]'}, "verifier"),
+    ({"verifier": '[{"name": "x", "settings": 3}]'}, "verifier"), ({"examples": ()}, "examples"), ({"minibatches": 3}, "minibatches")])
+def test_settings_that_cannot_work_are_named(project, more, field):
+    assert [problem.field for problem in spec_of(project, **more).problems()] == [field]
+    assert not spec_of(project).problems()
+
+
+def test_presets_fill_what_is_left_open_and_nothing_else():
+    for id, preset in PRESETS.items():
+        made = GrpoSpec(preset=id).filled()
+        assert all(getattr(made, name) == value for name, value in preset.values.items()) and "arXiv" in preset.source
+        assert GrpoSpec.check({"preset": id, **preset.values}).filled() == GrpoSpec(preset=id).filled()
+        kept = GrpoSpec(preset=id, beta=0.7, resample=5, mean="token").filled()
+        assert (kept.beta, kept.resample, kept.mean) == (0.7, 5, "token")
+
+
+def test_a_verifier_nobody_knows_is_refused(project, monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(SettingError), verifying.opened(spec_of(project, verifier='[{"name": "nobody"}]')):
+        pass
+
+
+def test_a_sum_says_what_went_wrong_in_its_parts():
+    class Says:
+        def __init__(self, verdict):
+            self.verdict = verdict
+
+        def score(self, attempts, check=None):
+            return [self.verdict for _ in attempts]
+
+        def check_answer(self, answer):
+            return ""
+    right, late, lost = Says(Verdict(0.5, {"x": 1.0}, seconds=1.0)), Says(failed("timeout")), Says(failed("raised", "oh", line=2))
+    both, = verifying.Sum([("a", 2.0, right), ("b", 1.0, right)]).score([None])
+    assert both == Verdict(1.5, {"a": 0.5, "a.x": 1.0, "b": 0.5, "b.x": 1.0}, seconds=2.0)
+    one, = verifying.Sum([("a", 2.0, right), ("b", 1.0, late)]).score([None])
+    assert (one.score, one.error) == (1.0, "timeout")
+    none, = verifying.Sum([("a", 2.0, late), ("b", 1.0, lost)]).score([None])
+    assert (none.score, none.error, none.line, none.message) == (None, "raised", 2, "oh")
+    assert verifying.Sum([("a", 4e6, right)]).score([None])[0].error == "out_of_range"
+
+
+def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
+    from engine.project.project import Project
+    from engine.text.tokenizer import Tokenizer
+    copy = tmp_path / "copy"
+    shutil.copytree(project.dir, copy)
+    other = Project.open(copy)
+    folder = other.artifacts.get("model-2").path
+    tokenizer = Tokenizer.load(folder)
+    plain = {name: value for name, value in tokenizer.config.items() if name != "chat_template"}
+    Tokenizer(tokenizer.record.replace("<|assistant|>", "<|helper|>"), plain).save(folder)
+    with pytest.raises(Mismatch):
+        run_of(other, spec_of(other)).run()
