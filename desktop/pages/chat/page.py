@@ -236,10 +236,20 @@ class ChatPage(Page):
             return
         self._suited = True
         self.panes[self.sides.value() - 1].pick(wanted.id)
+        beside = self.panes[0]
+        if self.sides.value() == 2 and beside.model is not None and beside.model.id == wanted.id:
+            beside.pick(self._parent(wanted.id))  # beside itself it could not be compared with anything
         mode = "chat" if wanted.chat else "complete"
         if mode != self.mode.value():
             self.mode.set(mode)
             self._mode_changed(mode)
+
+    def _parent(self, id: str) -> str:
+        """The model that this one was tuned from, where that can be talked to; itself otherwise."""
+        survey = self.context.survey
+        made = next((a for a in survey.of_kind("model") if a.id == id), None) if survey is not None else None
+        parent = made.facts.get("model") if made is not None else None
+        return next((m.id for m in self.client.models if m.id == parent), id)
 
     def _look(self) -> None:
         """What can be seen and done, by what there is."""

@@ -14,6 +14,7 @@ from desktop.pages.chat.picker import ModelPicker
 from desktop.theme.palette import mix
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
+from desktop.widgets.flexible import Poured
 from desktop.widgets.layout import Item, Scroll, clear, col, fill, row, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.panel import Panel, rule
@@ -71,7 +72,7 @@ class Pane(Panel):
         self._trouble = NoteSlot(theme)
         self.ranked: list[Ranked] = []
         self._ranked = col(gap=0)
-        self._body = col(self._turns, self._ranked, self._after, self._trouble, "+", gap=12, pad=(0, 2, 0, 4))
+        self._body = col(self._turns, self._ranked, self._after, self._trouble, "+", gap=12, pad=(0, 2, 0, 4), host=Poured())
         self.scroller = Scroll(self._body, horizontal=False)
         bar = self.scroller.verticalScrollBar()
         bar.rangeChanged.connect(self._grown)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QStackedWidget, QWidget
 
 from desktop.jobs.measure import Measuring
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from engine.project.project import Project
 
 MEASURED = "measured_tuning"
+DEVICE_MS = 1500
+"""A device that was taken is looked at again this often."""
 
 
 class TuningWizard(QWidget):
@@ -55,6 +57,10 @@ class TuningWizard(QWidget):
         self._starting = False
         self._reading = False
         self._waits_with_focus = False
+        self._device = QTimer(self)
+        self._device.setSingleShot(True)
+        self._device.setInterval(DEVICE_MS)
+        self._device.timeout.connect(self._show_forward)
         self.measuring = {goal: Measuring(self, module) for goal, module in measures.items()}
         self._build(title, sentence)
         for each in self.measuring.values():
@@ -323,13 +329,21 @@ class TuningWizard(QWidget):
         last = not plan.following
         show_if(self.cancel, place == 0 and self._can_cancel)
         show_if(self.back, place > 0)
-        if last:
-            busy = not queue.device_free(self.context.device)
-            self.forward.set_words(tr("Preparing") if self._starting else self.waiting_words() or
-                                   (tr("Queue it") if busy else tr("Start training")))
-        else:
-            self.forward.set_words(tr("Next: {step}", step=plan.step_title(plan.following).lower()))
+        self._show_forward()
         self._enable(not self._starting and plan.models is not None and (not last or plan.ready) and not self.held())
+
+    def _show_forward(self) -> None:
+        """What the button does: on the last step that depends on who has the device, which may end at any moment."""
+        plan = self.plan
+        if plan.following:
+            self._device.stop()
+            self.forward.set_words(tr("Next: {step}", step=plan.step_title(plan.following).lower()))
+            return
+        busy = not queue.device_free(self.context.device)
+        self.forward.set_words(tr("Preparing") if self._starting else self.waiting_words() or
+                               (tr("Queue it") if busy else tr("Start training")))
+        if busy and self.isVisible():
+            self._device.start()
 
     def _enable(self, on: bool) -> None:
         """A button that waits keeps the keyboard's place: it has the focus again as soon as it can be pressed, unless it went elsewhere."""
