@@ -124,6 +124,10 @@ class PairsChoice(TuningChoice):
     # in words ---------------------------------------------------------------------------------------------------------
 
     def further_problems(self) -> list[Problem]:
+        if self.learns_from_labels and self.chosen_sets and self.known is not None and self.known.ties and not self.known.pairs and \
+                (self.takes_ties or not self.usable):
+            return [Problem("pairs", tr("All of these labels are ties: they never say which answer is better."),
+                            tr("Label pairs of which one answer is better, or choose another set."))]
         if not self.learns_from_labels or not self.chosen_sets or self.usable:
             return []
         if self.known is None and self.count_is_due and any(s.labelled for s in self.chosen_sets):

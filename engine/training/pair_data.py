@@ -44,6 +44,9 @@ class PairData:
         if not len(encoded):
             raise _nothing(encoded.left_out, longest)
         train, held_out = encoded.split(spec.validation_percent)
+        if keep_ties and len(train) and bool(train.ties.all()):
+            raise InputError(tr("All labels that would be learned from are ties: they never say which answer is better."),
+                             tr("Label pairs of which one answer is better, or choose another set."), code="only_ties")
         return cls(start, chosen, train, held_out, longest)
 
     @property

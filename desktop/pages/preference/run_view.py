@@ -90,7 +90,7 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
     def tokens(state: RunState, status: str) -> tuple[str, str]:
         both = [run_numbers.recent(state, f"{side}_tokens") for side in ("first", "second")]
         said = [f"{v:.0f}" for v in both if v is not None]
-        return " / ".join(said) or "–", tr("tokens, first and second answer") if len(said) > 1 else tr("tokens an answer")
+        return " / ".join(said) or "–", tr("tokens, both answers") if len(said) > 1 else tr("tokens an answer")
 
     def goes_in(run: Run, state: RunState) -> tuple[str, str]:
         prompts = counted(state, "prompts")
@@ -100,7 +100,7 @@ def stage_view(context: "AppContext", titles: Mapping[str, str]) -> StageView:
     def happens(state: RunState, status: str) -> tuple[str, str]:
         rows = counted(state, "rows")
         if status == "done" and rows:
-            return trn("{shown} prompt was answered twice", "{shown} prompts were answered twice", rows, shown=number(rows)), \
+            return trn("{shown} pair was asked for", "{shown} pairs were asked for", rows, shown=number(rows)), \
                 _time(state, status)
         return (trn("{shown} pair of answers", "{shown} pairs of answers", rows, shown=number(rows)) if rows else tr("Pairs of answers")), \
             _time(state, status)

@@ -127,7 +127,8 @@ class HeldOut:
         right = (difference > 0) + 0.5 * (difference == 0)
         count, total, decided, sure, margin = self.ranks.sum(len(mine), float(nats.sum()), float((~tie).sum()), float(right[~tie].sum()),
                                                              float(difference[~tie].sum()))
-        return {"val_loss": total / max(1, count), "val_accuracy": sure / max(1, decided), "val_margin": margin / max(1, decided)}
+        told = {"val_accuracy": sure / decided, "val_margin": margin / decided} if decided else {}  # of ties alone neither is known
+        return {"val_loss": total / max(1, count), **told}
 
 
 def bradley_terry_nats(difference_P: np.ndarray, tie_P: np.ndarray) -> np.ndarray:

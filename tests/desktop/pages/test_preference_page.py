@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
+from desktop.models.instruct_plan import ModelChoice, Place
 from desktop.models.label_keys import LabelKeys
 from desktop.models.label_quality import habits
 from desktop.models.pair_plan import PairPlan, makers
@@ -200,6 +201,19 @@ def test_differences_are_marked_on_request(view: LabelView, qtbot: QtBot) -> Non
     view.rest()
 
 
+def test_marks_that_were_asked_for_come_although_the_pair_was_flagged_meanwhile(view: LabelView, qtbot: QtBot) -> None:
+    view.act("marks")
+    view.act("flag")
+    qtbot.waitUntil(lambda: view.card.marked and view.desk.now is not None and view.desk.now.flagged, timeout=20_000)
+
+
+def test_the_least_sure_pairs_of_a_reward_model_are_labelled_at_once(window: MainWindow, filled: str, project: Project,
+                                                                     qtbot: QtBot) -> None:
+    page = open_page(window, qtbot, order="unsure", sets=[filled, "pair-set-99"])
+    qtbot.waitUntil(lambda: page._view == "label" and page.label.desk.now is not None, timeout=20_000)
+    assert page.label.desk.order == "unsure" and page.label.desk.sets == (filled,)
+
+
 def test_a_click_does_what_its_key_does(view: LabelView, project: Project, qtbot: QtBot) -> None:
     qtbot.mouseClick(view.verdict.strengths.buttons[2], Qt.MouseButton.LeftButton)
     qtbot.mouseClick(view.card.sides["right"], Qt.MouseButton.LeftButton, pos=view.card.sides["right"].text.pos() * 2)
@@ -358,6 +372,17 @@ def test_losing_answers_and_votes_become_pairs(window: MainWindow, project: Proj
     page._take_source(page._sources[0])
     qtbot.waitUntil(lambda: bool(page._sets) and page._sets[0].given == 5, timeout=20_000)
     qtbot.waitUntil(lambda: page._sources == [], timeout=20_000)
+
+
+def test_the_newest_model_that_answers_gives_the_answers_unless_somebody_chose() -> None:
+    plan = PairPlan()
+    plan.places = [Place("project", "This project", running=True, models=(ModelChoice("project:model-3", "tuned"),
+                                                                         ModelChoice("project:model-1", "base")))]
+    plan.suggest()
+    assert plan.values["first"] == "project:model-3"
+    plan.choose("first", "project:model-1")
+    plan.suggest()
+    assert plan.values["first"] == "project:model-1"
 
 
 def test_the_plan_says_what_is_in_the_way() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractScrollArea
 
 from desktop.context import AppContext
 from desktop.models import reward_report
 from desktop.models.pairs_look import Labelled, look
 from desktop.models.reward_plan import REWARD, RewardPlan
-from desktop.models.reward_report import RewardReport
+from desktop.models.reward_report import RewardReport, outcome_words
 from desktop.models.tuning_choice import StartModel
 from desktop.pages.reward import RewardPage
 from desktop.pages.reward.wizard import Wizard
@@ -80,6 +81,13 @@ def test_few_labels_are_warned_of_with_how_many_are_usual(plan: RewardPlan) -> N
     assert plan.warning() is None
 
 
+def test_labels_that_are_all_ties_do_not_go_on(plan: RewardPlan) -> None:
+    counted(plan, pairs=0, ties=12)
+    assert [p.field for p in plan.further_problems()] == ["pairs"] and "ties" in plan.further_problems()[0].sentence
+    counted(plan, pairs=1, ties=12)
+    assert not plan.further_problems()
+
+
 def test_unlabelled_sets_cannot_be_learned_from(plan: RewardPlan) -> None:
     plan.set_values({"pairs": ("pair-set-2",)})
     assert [p.field for p in plan.problems("pairs")] == ["pairs"] and not plan.can_go("method") and plan.plan is None
@@ -124,6 +132,18 @@ def test_an_accuracy_that_may_be_chance_is_said_so() -> None:
     assert "wrong often" in report(0.6, 0.55, 0.65).accuracy_words()
     assert "turned round" in report(0.3, 0.2, 0.4).accuracy_words()
     assert "surer than it should" in report().calibration_words()
+
+
+def test_of_few_held_out_pairs_nothing_is_said_but_that_they_are_few() -> None:
+    few = report()
+    raw = {**few.raw, "accuracy": {**few.raw["accuracy"], "share": 1.0, "low": 0.2, "high": 1.0, "count": 1},
+           "calibration": {"error": 0.4, "predicted": 0.52, "bins": []}}
+    raw["length"] = {**raw["length"], "longer_wins": {k: {**v, "count": 1} for k, v in raw["length"]["longer_wins"].items()}}
+    few = RewardReport(raw)
+    assert "too few" in few.calibration_words() and few.length_words()[0].startswith("Too few")
+    said = outcome_words({"accuracy": 1.0, "accuracy_low": 0.2, "accuracy_high": 1.0, "seconds": 1.0})
+    assert "guessing" in said
+    assert "guessing" not in outcome_words({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "seconds": 1.0})
 
 
 def test_a_liking_for_length_is_a_warning_only_where_people_do_not_share_it() -> None:
@@ -257,6 +277,9 @@ def test_a_real_reward_model_from_the_wizard_to_its_report(thanks: Project, cont
     side = page.run_side
     assert side.follower.status == "done", side.follower.log_tail(20)
     qtbot.waitUntil(lambda: side._report is not None and side._report.loaded is not None, timeout=8000)
+    page.resize(1056, 800)
+    qtbot.waitUntil(lambda: page.scroll.verticalScrollBar().maximum() > 0, timeout=8000)  # the page scrolls as a whole
+    assert not [s for s in side._report.findChildren(QAbstractScrollArea) if s.isVisible() and s.verticalScrollBar().maximum() > 0]
     made = thanks.artifacts.list("reward_model")[-1]
     assert made.title == "Reward of Small" and "agrees with" in side.banner.note.accessibleName()
     asked: list[tuple[str, dict]] = []

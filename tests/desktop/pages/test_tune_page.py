@@ -81,6 +81,13 @@ def test_label_smoothing_that_a_loss_has_not_is_said_on_the_step_of_the_loss(pla
     assert [p.field for p in plan.problems("data")] == ["label_smoothing"] and not plan.can_go("method")
 
 
+def test_what_ppo_hides_is_its_own_to_decide_and_counts_as_no_change(plan: TunePlan) -> None:
+    plan.set_goal("ppo")
+    assert plan.values["compile"] == "off" and "compile" not in plan.changed()
+    plan.set_goal("dpo")
+    assert plan.values["compile"] == "auto"
+
+
 def test_ppo_counts_the_models_in_memory_and_shares_the_reference_with_lora(plan: TunePlan) -> None:
     plan.set_goal(PPO)
     policy, reference, reward, value = plan.in_memory()

@@ -231,6 +231,11 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(project):
         attempt(project, little(max_seq_len=400)).run()
     with pytest.raises(InputError, match="longer than 16 tokens"):
         attempt(project, little(max_seq_len=16)).run()
+    pairs = project.library.pairs
+    alike = pairs.create_set("alike")
+    pairs.add(alike.id, [taste(n, "tie") for n in range(5000, 5012)])
+    with pytest.raises(InputError, match="are ties"):
+        attempt(project, little(pairs=(alike.id,))).run()
 
 
 def test_with_nothing_held_out_it_is_trained_and_says_that_it_does_not_know_how_good_it_is(project):
