@@ -7,9 +7,9 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog
 
 from desktop.context import AppContext
-from desktop.jobs.inquiry import Inquiry
-from desktop.models import instruct_found, instruct_recipes
-from desktop.models.instruct_plan import STEPS, InstructPlan, ModelChoice, Place, RecipeChoice, step_title
+from desktop.models import instruct_recipes
+from desktop.models.instruct_plan import STEPS, InstructPlan, RecipeChoice, step_title
+from desktop.models.model_finder import ModelFinder
 from desktop.pages.instruct.amount_body import AmountBody
 from desktop.pages.instruct.bodies import Body
 from desktop.pages.instruct.models_body import ModelsBody
@@ -26,8 +26,7 @@ from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project import layout
 
-FIND_MODULE = "engine.generators.find"
-SERVERS, FILES, TRUSTED = "instruct.servers", "instruct.files", "instruct.trusted"
+TRUSTED = "instruct.trusted"
 
 
 class Wizard(DraftWizard):
@@ -38,8 +37,9 @@ class Wizard(DraftWizard):
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(context, InstructPlan(), STEPS, step_title)
-        self._find = Inquiry(self)
-        self._found: list[Place] = []
+        self.finder = ModelFinder(context, self)
+        self.finder.found.connect(self._found)
+        self.finder.failed.connect(self._not_found)
         self.frame(PageHeader(tr("Instruction data"), tr("A local model writes examples; you look them through.")),
                    Button(self.theme, tr("Start without a preview"), on_click=self._start))
         context.survey_changed.connect(self._survey_changed)
@@ -76,19 +76,18 @@ class Wizard(DraftWizard):
     # the draft --------------------------------------------------------------------------------------------------------
 
     def restore(self) -> None:
-        kept = self.context.settings.get(SERVERS, [])
-        self.plan.confirmed = {str(s[1]) for s in kept if isinstance(s, list) and len(s) == 3 and s[1]} if isinstance(kept, list) else set()
+        self.plan.confirmed = self.finder.confirmed
         super().restore()
 
     def rest(self) -> None:
         """Nobody looks."""
-        self._find.stop()
+        self.finder.stop()
 
     # what there is ----------------------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
         """Models, recipes and sets, as they are now."""
-        if not self._find.busy:
+        if not self.finder.busy:
             self.look()
         self.read_recipes()
         self.read_sets()
@@ -101,35 +100,21 @@ class Wizard(DraftWizard):
             models = self._built["models"]
             assert isinstance(models, ModelsBody)
             models.notes.clear()
-        self.plan.places = None if not self._found else self.plan.places
-        self._find.ask(FIND_MODULE, str(self.context.project.dir), {}, self._models_found, self._not_found)
+        self.plan.places = self.plan.places or None
+        self.finder.look(anew=True)
         self.refresh()
 
-    def _models_found(self, answer: Any) -> None:
-        self._found = instruct_found.places(answer if isinstance(answer, list) else answer.get("found", []))
-        self._take_places()
-
-    def _take_places(self) -> None:
-        servers = self.context.settings.get(SERVERS, [])
-        places = list(self._found)
-        for each in servers if isinstance(servers, list) else []:
-            address, host, names = str(each[0]), str(each[1]), [str(n) for n in each[2]]
-            if all(p.address != address or not p.running for p in places):
-                models = tuple(ModelChoice(instruct_found.setting_name("openai", address, n), n) for n in names)
-                places = [p for p in places if p.address != address]
-                places.append(Place("openai", host or tr("Server"), address, True, models, added=True))
-        files = self.context.settings.get(FILES, [])
-        there = [str(f) for f in files if Path(str(f)).is_file()] if isinstance(files, list) else []
-        self.plan.places = instruct_found.with_files(places, there, tr("Chosen files"))
+    def _found(self) -> None:
+        self.plan.places = self.finder.places
         self.plan.suggest()
         self._reload_body("models")
         self.refresh()
 
     def _not_found(self, wrong: FledgeError) -> None:
-        self.plan.places = self.plan.places or []
+        self.plan.places = self.finder.places
         models = self.body("models")
         assert isinstance(models, ModelsBody)
-        models.show_error(FledgeError(tr("This machine could not be looked at for models."), wrong.remedy, code=wrong.code))
+        models.show_error(wrong)
         self.refresh()
 
     def read_recipes(self) -> None:
@@ -176,20 +161,14 @@ class Wizard(DraftWizard):
 
     def server_found(self, address: str, host: str, models: list[dict[str, Any]]) -> None:
         """A server that the person typed answered: it is kept among the places."""
-        kept = self.context.settings.get(SERVERS, [])
-        others = [s for s in kept if s[0] != address] if isinstance(kept, list) else []
-        self.context.remember(SERVERS, [*others, [address, host, [str(m["name"]) for m in models]]])
         if host:
             self.plan.confirmed.add(host)
-        self._take_places()
+        self.finder.add_server(address, host, models)
 
     def add_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, tr("A GGUF file"), str(Path.home()), tr("GGUF (*.gguf)"))
         if name:
-            kept = self.context.settings.get(FILES, [])
-            self.context.remember(FILES, [*(f for f in kept if f != name), name] if isinstance(kept, list) else [name])
-            self._take_places()
-            self.plan.choose("responder", f"gguf:{name}")
+            self.plan.choose("responder", self.finder.add_file(name))
             self._edited()
             self._reload_body("models")
 
