@@ -8,12 +8,13 @@ import pytest
 from desktop.jobs.process import RunProcess
 from desktop.jobs.run_follow import RunFollower
 from desktop.theme.theme import Theme
-from desktop.widgets.run_panel import Line, Number, RunPanel, RunView, clock
+from desktop.widgets.run_panel import Line, Number, PhaseSteps, RunPanel, RunView, clock
 from engine.contract import events as ev
 from engine.project import layout
 from engine.project.event_log import EventWriter
 from engine.project.locks import FileLock
 from engine.project.project import Project
+from engine.project.run_state import RunState, apply
 from engine.stages.pretrain.spec import PretrainSpec
 
 VIEW = RunView((Number("Step", lambda state, status: (str(state.step), "of many")),), Line("loss", "Loss", "nats"),
@@ -156,6 +157,28 @@ def test_phases_tell_their_time_and_where_it_stands(stage: Stage) -> None:
     stage.writer.write(ev.Progress(done=41, total=100, unit="steps"))
     stage.wait(lambda: "41" in stage.panel.phases.accessibleName())
     assert stage.panel.phases.accessibleName().startswith("Phases: Load")
+
+
+def test_in_a_narrow_window_phases_that_are_over_are_counted_not_left_nameless(theme: Theme, qtbot) -> None:
+    names = ["Load", "Read the prompts", "Ask the reference", "Prepare", "Train", "Evaluate", "Save"]
+    state = RunState()
+    for event in (ev.Started(stage="dpo", device="cpu"), ev.Phases(phases=[[n.lower(), n] for n in names]),
+                  *(ev.Phase(id=n.lower(), title=n, time=100.0 + i) for i, n in enumerate(names[:5]))):
+        apply(state, event)
+    phases = PhaseSteps(theme)
+    qtbot.addWidget(phases)
+    phases.show()
+    counts = []
+    for width in (1200, 560, 420):
+        phases.resize(width, 24)
+        phases.set(state, "running")
+        told = [name.words() for place, (_, name, _) in zip(phases._places, phases._cells, strict=True) if not place.isHidden()]
+        gone = [n for n in names[:4] if n not in told]
+        assert "Train" in told and phases._row is not None and phases._row.sizeHint().width() <= width
+        assert phases._before.toolTip() == ", ".join(gone) and phases._before.isHidden() == (not gone)
+        assert gone == names[:len(gone)] and (not gone or phases._gone.words().startswith(f"{len(gone)} phase"))
+        counts.append(len(gone))
+    assert counts[0] == 0 < counts[1] < counts[2]
 
 
 def test_the_log_follows_and_finds(stage: Stage) -> None:
