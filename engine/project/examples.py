@@ -17,6 +17,7 @@ import orjson
 from engine.contract.errors import InputError, NotFound, SettingError
 from engine.contract.rows import Example, Message
 from engine.contract.words import tr
+from engine.project.run_sets import RunSets
 
 Status = Literal["new", "accepted", "rejected"]
 STATUSES: tuple[Status, ...] = ("new", "accepted", "rejected")
@@ -117,8 +118,10 @@ Read = Callable[[str, Sequence[Any] | Mapping[str, Any]], list[tuple[Any, ...]]]
 Write = Callable[[], Any]
 
 
-class Examples:
+class Examples(RunSets[Example]):
     """`Library.examples`: on the library's connection, safe in several threads and processes."""
+
+    runs_table = "example_runs"
 
     def __init__(self, read: Read, write: Write) -> None:
         self._rows, self._write = read, write
@@ -186,34 +189,16 @@ class Examples:
                 added += _insert(db, number, chunk, author, flagged)
         return added
 
-    # runs that fill a set (ingest.py)
+    # runs that fill a set (run_sets.py)
 
-    def set_of_run(self, run: str, title: str) -> str | None:
-        """The set that a run fills, made at the first call; None when a person has deleted it."""
-        with self._write() as db:
-            db.execute("begin immediate")
-            found = db.execute("select set_number from example_runs where run = ?", (run,)).fetchone()
-            if found is None:
-                number = _new_set(db, title, f"run:{run}", run)
-                db.execute("insert into example_runs (run, set_number) values (?, ?)", (run, number))
-                return _name(number)
-            return None if found[0] is None else _name(found[0])
+    def _made(self, db: sqlite3.Connection, title: str, origin: str, run: str) -> int:
+        return _new_set(db, title, origin, run)
 
-    def taken_of_run(self, run: str) -> int:
-        """Bytes of the run's rows that are in the library."""
-        found = self._rows("select taken from example_runs where run = ?", [run])
-        return int(found[0][0]) if found else 0
+    def _named(self, number: int) -> str:
+        return _name(number)
 
-    def ingest_of_run(self, run: str, rows: Sequence[Example], taken: int) -> int:
-        """Rows of a run and how far its file has been read with them, in one transaction; 0 when its set was deleted."""
-        with self._write() as db:
-            db.execute("begin immediate")
-            found = db.execute("select set_number from example_runs where run = ?", (run,)).fetchone()
-            if found is None or found[0] is None:
-                return 0
-            added = _insert(db, found[0], rows, "", REJECTED)
-            db.execute("update example_runs set taken = ? where run = ?", (taken, run))
-        return added
+    def _put(self, db: sqlite3.Connection, number: int, rows: Sequence[Example]) -> int:
+        return _insert(db, number, rows, "", REJECTED)
 
     # reading
 

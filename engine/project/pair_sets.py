@@ -17,6 +17,7 @@ from engine.contract.errors import NotFound
 from engine.contract.rows import Answer, Message, Pair
 from engine.contract.words import tr
 from engine.project.examples import packed, unpacked
+from engine.project.run_sets import RunSets
 
 CHUNK = 4_000
 """Rows of one transaction of `add`."""
@@ -54,8 +55,10 @@ class PairSet:
     given: int
 
 
-class PairSets:
+class PairSets(RunSets[Pair]):
     """The part of `Library.pairs` that holds pairs and sets."""
+
+    runs_table = "pair_runs"
 
     def __init__(self, read: Read, write: Write) -> None:
         self._rows, self._write = read, write
@@ -113,34 +116,16 @@ class PairSets:
                 added += insert(db, number, chunk, author)
         return added
 
-    # runs that fill a set (ingest.py)
+    # runs that fill a set (run_sets.py)
 
-    def set_of_run(self, run: str, title: str) -> str | None:
-        """The set that a run fills, made at the first call; None when a person has deleted it."""
-        with self._write() as db:
-            db.execute("begin immediate")
-            found = db.execute("select set_number from pair_runs where run = ?", (run,)).fetchone()
-            if found is None:
-                number = new_set(db, title, f"run:{run}", run)
-                db.execute("insert into pair_runs (run, set_number) values (?, ?)", (run, number))
-                return set_name(number)
-            return None if found[0] is None else set_name(found[0])
+    def _made(self, db: sqlite3.Connection, title: str, origin: str, run: str) -> int:
+        return new_set(db, title, origin, run)
 
-    def taken_of_run(self, run: str) -> int:
-        """Bytes of the run's rows that are in the library."""
-        found = self._rows("select taken from pair_runs where run = ?", [run])
-        return int(found[0][0]) if found else 0
+    def _named(self, number: int) -> str:
+        return set_name(number)
 
-    def ingest_of_run(self, run: str, rows: Sequence[Pair], taken: int) -> int:
-        """Rows of a run and how far its file has been read with them, in one transaction; 0 when its set was deleted."""
-        with self._write() as db:
-            db.execute("begin immediate")
-            found = db.execute("select set_number from pair_runs where run = ?", (run,)).fetchone()
-            if found is None or found[0] is None:
-                return 0
-            added = insert(db, found[0], rows, "")
-            db.execute("update pair_runs set taken = ? where run = ?", (taken, run))
-        return added
+    def _put(self, db: sqlite3.Connection, number: int, rows: Sequence[Pair]) -> int:
+        return insert(db, number, rows, "")
 
     # reading
 
