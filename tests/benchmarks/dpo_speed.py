@@ -13,17 +13,27 @@ the pairs of a step at random. What a reference takes before training is in no f
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.sft_speed import LORA, Turns, _answer
+from tests.benchmarks.sides import (
+    CONTEXT,
+    LORA,
+    VOCAB,
+    Turns,
+    our_model,
+    rates,
+    take_turns,
+    their_lora,
+    their_model,
+    their_settings,
+    their_words,
+    use_processors,
+)
 
-CONTEXT, VOCAB, PAIRS = 512, 8192, 64
-WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
+PAIRS = 64
 BATCH = 8
 SIDES = ("ours", "TRL", "TRL, precomputed", "TRL, precomputed, by length")
 WANTED = 1.3
@@ -49,8 +59,6 @@ def ours(kind, method):
 
     from engine.contract.context import RunContext
     from engine.contract.events import Metrics
-    from engine.model.config import ModelConfig
-    from engine.model.decoder import Decoder
     from engine.model.lora import LoraSettings, add_lora, lora_parameters
     from engine.stages.dpo.objective import Objective
     from engine.stages.dpo.rows import DpoRows, Reference, part_of
@@ -65,9 +73,7 @@ def ours(kind, method):
     from engine.training.schedule import Schedule
 
     keep_memory()
-    model = Decoder(ModelConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
-                                head_dim=WIDTH // HEADS, intermediate_size=MIDDLE, max_seq_len=CONTEXT), seed=0)
-    model.compute_dtype = torch.bfloat16
+    model = our_model()
     parts = [one for pair in pairs(kind) for one in pair]
     none = np.zeros(PAIRS, np.int64)
     encoded = EncodedPairs(np.concatenate(parts).astype(np.uint32), np.concatenate([[0], np.cumsum([len(p) for p in parts])]),
@@ -98,9 +104,7 @@ def ours(kind, method):
 
 def trl(side, kind, method):
     import datasets
-    import tokenizers
     import transformers
-    from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer
 
     turns = Turns(2)
@@ -113,41 +117,24 @@ def trl(side, kind, method):
         def _prepare_dataset(self, dataset, *rest, **more):
             return dataset
 
-    def model():
-        return transformers.LlamaForCausalLM(transformers.LlamaConfig(
-            vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
-            intermediate_size=MIDDLE, max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False, bos_token_id=1,
-            eos_token_id=2, pad_token_id=0))
-
-    vocabulary = {f"t{i}": i for i in range(VOCAB)}
-    words = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, "t3")),
-                                                 pad_token="t0", bos_token="t1", eos_token="t2")
     data = datasets.Dataset.from_list([{"prompt_ids": p.tolist(), "chosen_ids": c.tolist(), "rejected_ids": r.tolist(),
                                         "length": len(p) + max(len(c), len(r))} for p, c, r in pairs(kind)])
     more = {"precompute_ref_log_probs": True} if "precomputed" in side else {}
     if "by length" in side:
         more.update(train_sampling_strategy="group_by_length", length_column_name="length", remove_unused_columns=False)
-    lora = LoraConfig(r=LORA["rank"], lora_alpha=LORA["alpha"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
-    policy = model()
+    policy = their_model()
     reference = None
     if method == "full":
-        reference = model()
+        reference = their_model()
         reference.load_state_dict(policy.state_dict())
     with tempfile.TemporaryDirectory() as folder:
-        settings = DPOConfig(output_dir=folder, per_device_train_batch_size=BATCH, max_steps=10**6, learning_rate=1e-5, bf16=True,
-                             use_cpu=True, optim="adamw_torch_fused", report_to=[], save_strategy="no", logging_steps=10**5,
-                             dataloader_num_workers=0, disable_tqdm=True, lr_scheduler_type="constant", max_grad_norm=1.0,
-                             gradient_checkpointing=False, max_length=CONTEXT, **more)
-        Given(model=policy, ref_model=reference, args=settings, train_dataset=data, processing_class=words, callbacks=[Told()],
-              peft_config=lora if method == "lora" else None).train()
+        settings = DPOConfig(**their_settings(folder, BATCH, 1e-5), max_length=CONTEXT, **more)
+        Given(model=policy, ref_model=reference, args=settings, train_dataset=data, processing_class=their_words(), callbacks=[Told()],
+              peft_config=their_lora() if method == "lora" else None).train()
 
 
 def run_side(side, kind, method):
-    import torch
-
-    from engine.training.devices import usable_processors
-    torch.set_num_threads(usable_processors())
-    torch.manual_seed(0)
+    use_processors()
     if side == "ours":
         ours(kind, method)
     else:
@@ -156,26 +143,9 @@ def run_side(side, kind, method):
 
 def compare(kind, method, rounds, steps):
     """{side: pairs a second}: processes start one after the other, then take turns."""
-    processes, done = {}, {}
-    for side in SIDES:
-        command = [sys.executable, "-m", "tests.benchmarks.dpo_speed", "--side", side, "--prompts", kind, "--methods", method]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env={**os.environ, "TQDM_DISABLE": "1"})
-        if _answer(process) is None:
-            print(f"  {side}: does not run here ({process.stderr.read().strip().splitlines()[-1:]})")
-            continue
-        processes[side], done[side] = process, []
-        process.stderr.close()
-    for _ in range(rounds):
-        for side, process in processes.items():
-            process.stdin.write(f"{steps}\n")
-            process.stdin.flush()
-            done[side] += _answer(process)["steps"]
-    for process in processes.values():
-        process.stdin.write("0\n")
-        process.stdin.close()
-        process.wait(timeout=60)
-    return {side: sum(t for t, _ in steps) / sum(s for _, s in steps) for side, steps in done.items()}
+    commands = {side: [sys.executable, "-m", "tests.benchmarks.dpo_speed", "--side", side, "--prompts", kind, "--methods", method]
+                for side in SIDES}
+    return rates(take_turns(commands, rounds, steps, TQDM_DISABLE="1"))
 
 
 def main(arguments=None):

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.sft_speed import Turns, _answer
+from tests.benchmarks.sides import Turns, take_turns
 
 TRL = "1.10.0"
 VOCAB, STOP, PAD = 4096, 2, 0
@@ -295,26 +295,9 @@ def check(python):
 def compare(python, size, varied, rounds):
     """{side: seconds of a round}: processes start one after the other, then take turns."""
     sides = {**dict.fromkeys(OURS, sys.executable), **(dict.fromkeys(THEIRS, str(python)) if python else {})}
-    processes, done = {}, {}
-    for side, interpreter in sides.items():
-        command = [interpreter, "-m", "tests.benchmarks.ppo_speed", "--side", side, "--sizes", size, "--lengths",
-                   "varied" if varied else "limit"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})
-        if _answer(process) is None:
-            print(f"  {side}: does not run here ({process.stderr.read().strip().splitlines()[-1:]})")
-            continue
-        processes[side], done[side] = process, []
-        process.stderr.close()
-    for _ in range(rounds):
-        for side, process in processes.items():
-            process.stdin.write("1\n")
-            process.stdin.flush()
-            done[side] += _answer(process)["steps"]
-    for process in processes.values():
-        process.stdin.write("0\n")
-        process.stdin.close()
-        process.wait(timeout=60)
+    commands = {side: [interpreter, "-m", "tests.benchmarks.ppo_speed", "--side", side, "--sizes", size, "--lengths",
+                       "varied" if varied else "limit"] for side, interpreter in sides.items()}
+    done = take_turns(commands, rounds, 1, OMP_WAIT_POLICY="PASSIVE")
     lengths = [told for told, _ in done.get("ours", [])]
     print(f"  ours answered with {sum(lengths) / max(1, len(lengths)):.1f} tokens on average")
     return {side: sum(seconds for _, seconds in steps) / len(steps) for side, steps in done.items()}

@@ -13,22 +13,32 @@ and with "wrapped" (examples cut, and not kept apart). The best of each counts.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-CONTEXT, VOCAB, EXAMPLES = 512, 8192, 1024
-WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
+from tests.benchmarks.sides import (
+    CONTEXT,
+    LORA,
+    VOCAB,
+    Turns,
+    our_model,
+    rates,
+    take_turns,
+    their_lora,
+    their_model,
+    their_settings,
+    their_words,
+    use_processors,
+)
+
+EXAMPLES = 1024
 BATCH = 8
 PACKED_ROWS = 1
 """Rows of a packed step: about four examples each."""
 SIDES = {"unpacked": ("ours", "TRL", "TRL, by length", "TRL, padding-free"), "packed": ("ours", "TRL, bfd", "TRL, wrapped")}
 WANTED = {"unpacked": 1.3, "packed": 1.1}
-LORA = {"rank": 16, "alpha": 32.0}
 
 
 def conversations():
@@ -47,36 +57,12 @@ def packed_batch(lengths):
     return max(1, round(PACKED_ROWS * CONTEXT / statistics.mean(lengths)))
 
 
-class Turns:
-    """Steps between two lines on stdin, so that sides alternate: each line gives the number of steps to do."""
-
-    def __init__(self, warm):
-        self.left, self.done, self.warm, self.started = warm, [], True, time.perf_counter()
-        self.began = None
-
-    def step_done(self, tokens):
-        now = time.perf_counter()
-        if not self.warm:
-            self.done.append((tokens, now - self.began))
-        self.left -= 1
-        if self.left <= 0:
-            print(json.dumps({"ready": True, "seconds": now - self.started, "steps": self.done}), flush=True)
-            self.done, self.warm = [], False
-            line = sys.stdin.readline()
-            self.left = int(line or 0)
-            if not self.left:
-                sys.exit(0)
-        self.began = time.perf_counter()
-
-
 def ours(mode, method):
     import numpy as np
     import torch
 
     from engine.contract.context import RunContext
     from engine.contract.events import Metrics
-    from engine.model.config import ModelConfig
-    from engine.model.decoder import Decoder
     from engine.model.lora import LoraSettings, add_lora, lora_parameters
     from engine.training.allocator import keep_memory
     from engine.training.checkpoints import Checkpoints
@@ -86,9 +72,7 @@ def ours(mode, method):
     from engine.training.schedule import Schedule
 
     keep_memory()
-    model = Decoder(ModelConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_layers=LAYERS, num_heads=HEADS, num_kv_heads=HEADS,
-                                head_dim=WIDTH // HEADS, intermediate_size=MIDDLE, max_seq_len=CONTEXT), seed=0)
-    model.compute_dtype = torch.bfloat16
+    model = our_model()
     if method == "lora":
         add_lora(model, LoraSettings(LORA["rank"], LORA["alpha"]), 0, frozen_dtype=torch.bfloat16)
     made = conversations()
@@ -119,9 +103,7 @@ def ours(mode, method):
 
 def trl(side, mode, method):
     import datasets
-    import tokenizers
     import transformers
-    from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
     turns = Turns(4)
@@ -137,13 +119,7 @@ def trl(side, mode, method):
             seen[0] += int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else inputs["input_ids"].numel()
             return super().training_step(model, inputs, *rest, **more)
 
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
-        vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
-        intermediate_size=MIDDLE, max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False, bos_token_id=1,
-        eos_token_id=2, pad_token_id=0))
-    vocabulary = {f"t{i}": i for i in range(VOCAB)}
-    words = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, "t3")),
-                                                 pad_token="t0", bos_token="t1", eos_token="t2")
+    model = their_model()
     data = datasets.Dataset.from_list([{"input_ids": ids.tolist(), "labels": [-100] * masked + ids[masked:].tolist()}
                                        for ids, masked in conversations()])
     more = {}
@@ -153,22 +129,14 @@ def trl(side, mode, method):
         more.update(padding_free=True, max_length=None)
     if mode == "packed":
         more.update(packing=True, packing_strategy="bfd" if side == "TRL, bfd" else "wrapped")
-    lora = LoraConfig(r=LORA["rank"], lora_alpha=LORA["alpha"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     with tempfile.TemporaryDirectory() as folder:
-        settings = SFTConfig(output_dir=folder, per_device_train_batch_size=PACKED_ROWS if mode == "packed" else BATCH, max_steps=10**6,
-                             learning_rate=1e-4, bf16=True, use_cpu=True, optim="adamw_torch_fused", report_to=[], save_strategy="no",
-                             logging_steps=10**5, dataloader_num_workers=0, disable_tqdm=True, lr_scheduler_type="constant",
-                             max_grad_norm=1.0, gradient_checkpointing=False, **{"max_length": CONTEXT, **more})
-        Counted(model=model, args=settings, train_dataset=data, processing_class=words, callbacks=[Told()],
-                peft_config=lora if method == "lora" else None).train()
+        settings = SFTConfig(**their_settings(folder, PACKED_ROWS if mode == "packed" else BATCH, 1e-4), **{"max_length": CONTEXT, **more})
+        Counted(model=model, args=settings, train_dataset=data, processing_class=their_words(), callbacks=[Told()],
+                peft_config=their_lora() if method == "lora" else None).train()
 
 
 def run_side(side, mode, method):
-    import torch
-
-    from engine.training.devices import usable_processors
-    torch.set_num_threads(usable_processors())
-    torch.manual_seed(0)
+    use_processors()
     if side == "ours":
         ours(mode, method)
     else:
@@ -177,32 +145,9 @@ def run_side(side, mode, method):
 
 def compare(mode, method, rounds, steps):
     """{side: tokens a second}: processes start one after the other, then take turns."""
-    processes, done = {}, {}
-    for side in SIDES[mode]:
-        command = [sys.executable, "-m", "tests.benchmarks.sft_speed", "--side", side, "--modes", mode, "--methods", method]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if _answer(process) is None:
-            print(f"  {side}: does not run here ({process.stderr.read().strip().splitlines()[-1:]})")
-            continue
-        processes[side], done[side] = process, []
-        process.stderr.close()
-    for _ in range(rounds):
-        for side, process in processes.items():
-            process.stdin.write(f"{steps}\n")
-            process.stdin.flush()
-            done[side] += _answer(process)["steps"]
-    for process in processes.values():
-        process.stdin.write("0\n")
-        process.stdin.close()
-        process.wait(timeout=60)
-    return {side: sum(t for t, _ in steps) / sum(s for _, s in steps) for side, steps in done.items()}
-
-
-def _answer(process):
-    while line := process.stdout.readline():
-        if line.startswith('{"ready"'):
-            return json.loads(line)
-    return None
+    commands = {side: [sys.executable, "-m", "tests.benchmarks.sft_speed", "--side", side, "--modes", mode, "--methods", method]
+                for side in SIDES[mode]}
+    return rates(take_turns(commands, rounds, steps))
 
 
 def main(arguments=None):
