@@ -1,6 +1,7 @@
 """What GRPO asks: the problems of the run, which are examples with a known answer, and which of them a round takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from engine.stages.grpo.spec import GrpoSpec
 from engine.training.tuning import Start
 from engine.verifiers.api import Verifier
 
+CHECKED_AT_ONCE = 256
 NAMED = 5
 """Of the problems left out, how many are named."""
 FIRST_SHARE, WHOLE_AT = 0.2, 0.5
@@ -48,23 +50,30 @@ class Problems(prompts.Prompts):
 
 def _asked(context: RunContext, verifier: Verifier, left_out: list[tuple[str, str]]) -> Iterator[Asked]:
     """The turns before the last answer of each example, with the known answer of its facts, else that last answer itself."""
-    some = False
-    for example in snapshots.rows(context.run_dir, "examples"):
-        last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
-        if not last or example.messages[last - 1].role == "system":
-            continue
-        known = example.facts.get("answer")
-        if known is None and last < len(example.messages):
-            known = example.messages[last].content
-        reason = tr("There is none.") if known is None else verifier.check_answer(known)
-        if reason:
-            left_out.append((example.messages[last - 1].content, reason))
-        else:
-            some = True
-            yield Asked(example.messages[:last], known, {key: value for key, value in example.facts.items() if key != "answer"})
+    some, rows = False, _known(context)
+    while batch := list(islice(rows, CHECKED_AT_ONCE)):
+        known = [one for one in batch if one.answer is not None]
+        reasons = iter(verifier.check_answers([one.answer for one in known]))
+        for one in batch:
+            reason = tr("There is none.") if one.answer is None else next(reasons)
+            if reason:
+                left_out.append((one.messages[-1].content, reason))
+            else:
+                some = True
+                yield one
     if left_out and not some:
         raise InputError(tr("None of these problems has an answer that can be compared with: {reason}", reason=left_out[0][1]),
                          tr("Choose problems with known answers."), code="no_answers", field="examples")
+
+
+def _known(context: RunContext) -> Iterator[Asked]:
+    """`answer` None where there is none."""
+    for example in snapshots.rows(context.run_dir, "examples"):
+        last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
+        if last and example.messages[last - 1].role != "system":
+            said = example.messages[last].content if last < len(example.messages) else None
+            yield Asked(example.messages[:last], example.facts.get("answer", said),
+                        {key: value for key, value in example.facts.items() if key != "answer"})
 
 
 class Choosing:

@@ -41,8 +41,8 @@ class Even:
         made = [self.of(attempt.completion) for attempt in attempts]
         return [one if isinstance(one, Verdict) else Verdict(one, {"even": one}) for one in made]
 
-    def check_answer(self, answer):
-        return ""
+    def check_answers(self, answers):
+        return [""] * len(answers)
 
 
 def model_of(seed=0):

@@ -1,4 +1,4 @@
-"""GRPO from a model that answers and a verifier to a model that is right more often: what it learns, what is written, what a resume gives."""
+"""GRPO from a model that answers and a verifier to one that is right more often: what it learns, what is written, what a resume gives."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import torch
 from test_sft import COLOURS, FORMS, THINGS, add, attempt_of, make_project, talk
 from test_sft import spec_of as sft_spec
 
-from engine.contract.errors import InputError, Mismatch, SettingError, Stopped
+from engine.contract.errors import InputError, Mismatch, Missing, SettingError, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
 from engine.contract.machine import DeviceFacts
 from engine.model import memory
@@ -20,11 +20,14 @@ from engine.stages.grpo.measure import prepared
 from engine.stages.grpo.spec import PRESETS, GrpoSpec
 from engine.training import devices, tuning_measure
 from engine.training.tuning_plan import learning_rate
+from engine.verifiers.api import Attempt as Attempted
 from engine.verifiers.api import Verdict, failed
+from engine.verifiers.builtin import Weighted
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
 
 COLUMNS = {"loss", "reward", "reward_std", "frac_reward_zero_std", "completions_clipped", "length", "entropy", "clip_share_low",
            "clip_share_high", "clip_share", "sampler_gap", "verifier_errors", "sampling_seconds", "verifying_seconds", "learning_seconds"}
+REALLY_OPENED = verifying.opened
 VERIFIER = json.dumps([{"name": "colour", "weight": 0.5}, {"name": "colour"}])
 
 
@@ -38,8 +41,8 @@ class Colour:
                 Verdict(float(f" is {attempt.answer}" in attempt.completion), {"named": float(attempt.answer in attempt.completion)})
                 for attempt in attempts]
 
-    def check_answer(self, answer):
-        return "" if answer in COLOURS else "no colour"
+    def check_answers(self, answers):
+        return ["" if answer in COLOURS else "no colour" for answer in answers]
 
 
 class opened:
@@ -47,7 +50,7 @@ class opened:
         pass
 
     def __enter__(self):
-        return verifying.Sum([("a", 0.5, Colour()), ("b", 0.5, Colour())])
+        return Weighted([("a", 0.5, Colour()), ("b", 0.5, Colour())])
 
     def __exit__(self, *wrong):
         pass
@@ -125,7 +128,7 @@ def test_rollouts_lie_beside_the_run_with_their_parts(project, learned):
         rows = list(rollouts.rows(run_dir, step))
         assert len(rows) == 64 and sum(row.reward for row in rows) / 64 == pytest.approx(columns(learned, "reward")[step], abs=1e-6)
         for row in rows:
-            assert row.parts.keys() == {"a", "b", "a.named", "b.named"}
+            assert row.parts.keys() == {"a", "b"}
             assert row.reward == pytest.approx(0.5 * row.parts["a"] + 0.5 * row.parts["b"])
             assert (row.reward == 1) == (f" is {row.facts['answer']}" in row.completion)
         for group in range(8):
@@ -177,7 +180,8 @@ def test_problems_whose_answers_cannot_be_read_are_left_out_and_named(project):
     done = run_of(project, spec_of(project, title="some", rollouts=1, prompts=1, validation_percent=0)).run()
     said = next(e for e in done.of(Notice) if e.code == "left_out_answers")
     assert "the fog" in said.text and "no colour" in said.text and "And the apple" in said.text and "river" not in said.text
-    assert {row.prompt[-1].content for row in rollouts.rows(layout.run(project.dir, done.context.run_id), 0)} == {"What colour is the river?"}
+    rows = rollouts.rows(layout.run(project.dir, done.context.run_id), 0)
+    assert {row.prompt[-1].content for row in rows} == {"What colour is the river?"}
     add(project, "none", [talk("What colour is the fog?", "Hm.", facts={"answer": "fog"})])
     with pytest.raises(InputError) as caught:
         run_of(project, spec_of(project, title="none")).run()
@@ -227,30 +231,26 @@ def test_presets_fill_what_is_left_open_and_nothing_else():
         assert (kept.beta, kept.resample, kept.mean) == (0.7, 5, "token")
 
 
-def test_a_verifier_nobody_knows_is_refused(project, monkeypatch):
-    monkeypatch.undo()
-    with pytest.raises(SettingError), verifying.opened(spec_of(project, verifier='[{"name": "nobody"}]')):
-        pass
+def test_a_verifier_is_composed_of_parts_with_names_of_their_own(project):
+    verifier = json.dumps([{"name": "number"}, {"name": "number", "weight": 0.5, "settings": {"tolerance": 3, "title": "near"}},
+                           {"name": "number", "weight": 0.25, "settings": {"tolerance": 3, "title": "near"}}])
+    with REALLY_OPENED(spec_of(project, verifier=verifier)) as made:
+        right, near, wrong = made.score([Attempted([], text, "12") for text in ("So 12.", "14", "no")])
+    assert (right.score, near.score, wrong.score) == (1.75, 0.75, 0.0) and near.parts == {"number": 0.0, "near": 1.0, "near #2": 1.0}
+    for parts in ([{"name": "nobody"}], [{"name": "number", "settings": {"size": 3}}]):
+        with pytest.raises(SettingError), REALLY_OPENED(spec_of(project, verifier=json.dumps(parts))):
+            pass
 
 
-def test_a_sum_says_what_went_wrong_in_its_parts():
-    class Says:
-        def __init__(self, verdict):
-            self.verdict = verdict
-
-        def score(self, attempts, check=None):
-            return [self.verdict for _ in attempts]
-
-        def check_answer(self, answer):
-            return ""
-    right, late, lost = Says(Verdict(0.5, {"x": 1.0}, seconds=1.0)), Says(failed("timeout")), Says(failed("raised", "oh", line=2))
-    both, = verifying.Sum([("a", 2.0, right), ("b", 1.0, right)]).score([None])
-    assert both == Verdict(1.5, {"a": 0.5, "a.x": 1.0, "b": 0.5, "b.x": 1.0}, seconds=2.0)
-    one, = verifying.Sum([("a", 2.0, right), ("b", 1.0, late)]).score([None])
-    assert (one.score, one.error) == (1.0, "timeout")
-    none, = verifying.Sum([("a", 2.0, late), ("b", 1.0, lost)]).score([None])
-    assert (none.score, none.error, none.line, none.message) == (None, "raised", 2, "oh")
-    assert verifying.Sum([("a", 4e6, right)]).score([None])[0].error == "out_of_range"
+def test_a_persons_own_verifier_scores_in_the_sandbox(project):
+    source = "def verify(prompt, completion, answer):\n    return 1.0 if completion == answer else 1 / 0"
+    spec = spec_of(project, verifier=json.dumps([{"name": "python", "settings": {"source": source}}]))
+    try:
+        with REALLY_OPENED(spec) as made:
+            right, wrong = made.score([Attempted([], "5", "5"), Attempted([], "6", "5")])
+    except Missing as refused:
+        pytest.skip(refused.sentence)
+    assert right.score == 1 and wrong.score is None and wrong.line == 2 and "ZeroDivisionError" in wrong.message
 
 
 def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
