@@ -4,6 +4,7 @@ decides which answers are learned from."""
 import math
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -158,6 +159,33 @@ def test_loss_and_gradients_equal_trls(tmp_path, settings, micro):
     assert told["reward"] == pytest.approx(rewards.mean().item(), abs=1e-6)
     assert told["reward_std"] == pytest.approx(rewards.std(correction=0).item(), abs=1e-5)
     assert told["length"] == sum(len(a.ids) for a in answers) / 12 and told["sampler_gap"] < 1e-4
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_tokens_are_weighted_where_the_sampler_is_far_from_the_trainer(tmp_path, monkeypatch, passes):
+    """As TRL does it for a sampler of its own (vLLM): truncated importance sampling, old log-probabilities the trainer's."""
+    ask, draw = rollouts.ask, torch.Generator().manual_seed(6)
+
+    def far(*given, **more):
+        return [replace(a, sampled=tuple((torch.tensor(a.sampled) + 0.5 * torch.randn(len(a.ids), generator=draw)).tolist()))
+                for a in ask(*given, **more)]
+    monkeypatch.setattr(rollouts, "ask", far)
+    rounds, module, told, _ = rounds_of(tmp_path, preset="dapo", resample=0, passes=passes, cut="keep")
+    batches = rounds.batches(0, 4)
+    answers = rounds.sampled(0).answers
+    got = sum(rounds.loss(module, batch) for batch in batches) / sum(batch.weight for batch in batches)
+    got.backward()
+    model, mask = model_of(), rollouts.mask_of(answers)
+    new = plain_logprobs(model, answers, 1.0)
+    weights = (new.detach() - rollouts.sampled_of(answers)).exp().clamp(max=2.0)
+    assert (weights * mask == 2.0).any() and ((weights - 1).abs() * mask).mean() > 0.1
+    rewards = torch.tensor([Even().of(a.text) for a in answers]).view(4, 3)
+    wanted, _ = trl_loss(new, new.detach(), None, trl_advantages(rewards, "group"), mask, rounds.spec, weights)
+    wanted.backward()
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    for mine, theirs in zip(module.decoder.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-5)
+    assert 0.3 < rounds.measures()["sampler_gap"] < 0.5 and [event.code for event in told] == ["sampler_gap"]
 
 
 def test_a_verifier_that_does_not_know_takes_an_answer_out_of_its_group(tmp_path):
