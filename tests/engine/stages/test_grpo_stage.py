@@ -1,7 +1,12 @@
 """GRPO from a model that answers and a verifier to one that is right more often: what it learns, what is written, what a resume gives."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -265,3 +270,65 @@ def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
     Tokenizer(tokenizer.record.replace("<|assistant|>", "<|helper|>"), plain).save(folder)
     with pytest.raises(Mismatch):
         run_of(other, spec_of(other)).run()
+
+
+TWO = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from engine.contract.context import RunContext
+from engine.stages.grpo import run as grpo, verifying
+from engine.stages.grpo.spec import GrpoSpec
+from engine.project import files, layout
+from engine.verifiers.api import Verdict
+
+class Colour:
+    def __enter__(self):
+        return self
+    def __exit__(self, *wrong):
+        pass
+    def score(self, attempts, check=None):
+        return [Verdict(float(f" is {a.answer}" in a.completion), {}) for a in attempts]
+    def check_answers(self, answers):
+        return [""] * len(answers)
+
+verifying.opened = lambda spec: Colour()
+project_dir, run_id, rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+run_dir = layout.run(project_dir, run_id)
+spec = GrpoSpec.check(files.read_json(layout.spec_file(run_dir))["spec"])
+kept = []
+grpo.run(spec, RunContext(run_dir=run_dir, project_dir=project_dir, run_id=run_id, seed=spec.seed, rank=rank, world_size=2,
+                          emitter=lambda event: kept.append(event) if rank == 0 else None))
+for name in ("reward", "frac_reward_zero_std", "loss", "grad_norm"):
+    print(name, [v for e in kept if type(e).__name__ == "Metrics" for v in e.columns[name]])
+"""
+
+
+def test_two_processes_share_the_groups(project, tmp_path):
+    spec = spec_of(project, rollouts=2, prompts=5, scale="batch", temperature=2.0, resample=1)
+    run = project.runs.create(spec)
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [subprocess.Popen([sys.executable, str(script), str(project.dir), run.id, str(rank)], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, cwd=Path(__file__).parents[3],
+                                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "MASTER_ADDR": "127.0.0.1",
+                                     "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2", "OMP_WAIT_POLICY": "PASSIVE"})
+               for rank in range(2)]
+    told = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    said = {line.partition(" ")[0]: json.loads(line.partition(" ")[2]) for line in told[0][0].splitlines() if "[" in line}
+    rows = list(rollouts.rows(layout.run(project.dir, run.id), 0))
+    first = [row for row in rows if row.facts["group"] < 5]
+    alone = run_of(project, spec_of(project, rollouts=1, prompts=5, scale="batch", temperature=2.0)).run()
+    other = list(rollouts.rows(layout.run(project.dir, alone.context.run_id), 0))
+    assert len(other) == 20 and sorted(r.completion for r in other) == sorted(r.completion for r in first)
+    assert len(said["reward"]) == 2 and said["reward"][0] == pytest.approx(sum(r.reward for r in rows) / len(rows), abs=1e-6)
+    learned = [row for row in rows if "left_out" not in row.facts]
+    spread = torch.tensor([r.reward for r in learned]).std().item()
+    for row in learned:
+        mean = [r.reward for r in learned if r.facts["group"] == row.facts["group"]]
+        assert row.facts["advantage"] == pytest.approx((row.reward - sum(mean) / len(mean)) / (spread + 1e-4), abs=1e-4)
