@@ -14,6 +14,7 @@ from engine.stages.corpus.spec import CorpusSpec
 from engine.stages.dpo.spec import DpoSpec
 from engine.stages.evaluate.spec import EvaluateSpec
 from engine.stages.export.spec import ExportSpec
+from engine.stages.grpo.spec import GrpoSpec
 from engine.stages.import_model.spec import ImportModelSpec
 from engine.stages.instruct.spec import InstructSpec
 from engine.stages.ppo.spec import PpoSpec
@@ -58,6 +59,7 @@ STAGES: dict[str, Stage] = {stage.id: stage for stage in (
           "reward_model", device=True),
     Stage("dpo", tr("Preference tuning"), tr("Tune by DPO"), DpoSpec, "engine.stages.dpo.run:run", ("model",), "model", device=True),
     Stage("ppo", "PPO", tr("Tune by PPO"), PpoSpec, "engine.stages.ppo.run:run", ("model", "reward_model"), "model", device=True),
+    Stage("grpo", tr("Reasoning"), tr("Train on problems"), GrpoSpec, "engine.stages.grpo.run:run", ("model",), "model", device=True),
     Stage("evaluate", tr("Evaluate"), tr("Evaluate"), EvaluateSpec, "engine.stages.evaluate.run:run", ("model",), "evaluation",
           device=True),
     Stage("import_model", tr("Import a model"), tr("Import"), ImportModelSpec, "engine.stages.import_model.run:run", (), "model"),

@@ -49,7 +49,7 @@ PAGES: tuple[PageEntry, ...] = (
 )
 
 
-SHOWN_ON = {"adapt": "sft", "ppo": "dpo"}
+SHOWN_ON = {"adapt": "sft", "ppo": "dpo", "grpo": "runs"}
 """Stages whose runs are shown on the page of another."""
 
 
