@@ -8,7 +8,7 @@
     the sandbox process died, and died again                       None      worker_death
 
 A score of None is no zero: the rollout leaves its group, because nobody knows whether it was right. What a run does when that happens often
-is pausing.py's. A gold answer a verifier cannot read is found by `check_answer` before training.
+is pausing.py's. A gold answer a verifier cannot read is found by `check_answers` before training.
 """
 
 import math
@@ -53,7 +53,7 @@ class Verdict:
     verifier's source. printed: what the verifier printed. seconds: its own, without waiting."""
 
     score: float | None
-    parts: Mapping[str, float] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
     error: Kind | None = None
     line: int | None = None
     message: str = ""
@@ -68,8 +68,8 @@ class Verifier(Protocol):
         """A verdict for each, in their order. It raises only where nothing at all can be verified (a FledgeError), or what `check` does."""
         ...
 
-    def check_answer(self, answer: Any) -> str:
-        """"" for a gold answer that can be compared with, else the sentence that says why not."""
+    def check_answers(self, answers: Sequence[Any]) -> list[str]:
+        """"" for each gold answer that can be compared with, else the sentence that says why not."""
         ...
 
 

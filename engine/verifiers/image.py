@@ -24,7 +24,7 @@ from filelock import FileLock
 from engine.contract.errors import MachineError, Missing
 from engine.contract.words import tr
 
-SOURCES_SHA256 = "4ee6f0fe2910db0b3a20974ebf907dc69dbaf61851493243ee8fc8ea6e73dbf3"
+SOURCES_SHA256 = "d4dbfad016ab3fe7a46dd209b8bdaed914d3a2f69be3bfa0cf493e04c7a29f6c"
 """Of everything the image is made from. A test and the building script hold it against the files."""
 IMAGE, MANIFEST = "verifier.wasm", "image.json"
 COMPILE_SECONDS = 600

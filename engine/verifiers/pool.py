@@ -239,7 +239,10 @@ class _Worker:
                     self.pool._waiting.extendleft(reversed(under_way))
             except (Cut, OSError, ValueError):
                 self._clear()
-                if not self.pool._closed:
+                if self.pool._closed:
+                    for one in under_way:
+                        one.batch.done.set()
+                else:
                     self.pool.died(under_way)
         self._clear()
 

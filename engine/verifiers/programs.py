@@ -9,18 +9,17 @@ the score is the share that passed.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.contract.words import tr
 from engine.verifiers.api import Attempt, Check, Kind, Verdict, failed, never, plain
+from engine.verifiers.finding import fenced
 from engine.verifiers.frames import Reply
 from engine.verifiers.pool import SECONDS, Job, Pool
 from engine.verifiers.values import encode, same
 
-FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\r?\n(.*?)(?:\r?\n)?```", re.DOTALL | re.IGNORECASE)
 PROGRAM_SECONDS = 3 * SECONDS
 _ENDS: dict[str, Kind] = {"timeout": "program_timeout", "memory": "program_memory", "stack": "program_crash", "crash": "program_crash",
                           "too_large": "program_crash", "worker_death": "worker_death"}
@@ -96,8 +95,8 @@ def _output(said: Any, seconds: float) -> Output:
 
 def code_of(completion: str) -> str:
     """The program in a completion: its last block between fences, else all of it."""
-    found = FENCE.findall(completion)
-    return str(found[-1]) if found else completion
+    found = fenced(completion, ("", "python", "py", "python3"))
+    return found[-1] if found else completion
 
 
 class ProgramVerifier:
@@ -113,6 +112,9 @@ class ProgramVerifier:
                     for one in attempts]
         outputs = run_programs(self.pool, programs, seconds=self.seconds, apart=self.partial, check=check)
         return [self._verdict(one.answer, given) for one, given in zip(attempts, outputs, strict=True)]
+
+    def check_answers(self, answers: Sequence[Any]) -> list[str]:
+        return [self.check_answer(answer) for answer in answers]
 
     def check_answer(self, answer: Any) -> str:
         if not isinstance(answer, Mapping) or not isinstance(answer.get("tests"), Sequence) or not answer["tests"]:

@@ -107,12 +107,8 @@ class PythonVerifier:
         jobs = [Job(self._request(attempt), self._key, self.seconds) for attempt in attempts]
         return [self._verdict(reply) for reply in self.pool.map(jobs, check)]
 
-    def check_answer(self, answer: Any) -> str:
-        try:
-            encode(answer)
-        except (TypeError, RecursionError) as wrong:
-            return tr("The answer cannot be handed to a verifier: {reason}", reason=str(wrong))
-        return ""
+    def check_answers(self, answers: Sequence[Any]) -> list[str]:
+        return [_handed_in(answer) for answer in answers]
 
     def _request(self, attempt: Attempt) -> str:
         asked = {"do": "verify", "source": self.source, "prompt": attempt.prompt, "completion": attempt.completion, "seed": 0,
@@ -148,6 +144,14 @@ class PythonVerifier:
         except (KeyError, TypeError, ValueError, AttributeError):
             return failed("crash", tr("What came out of the sandbox is no verdict."), seconds=seconds)
         return scored(score, parts, line=line, seconds=seconds, printed=printed)
+
+
+def _handed_in(answer: Any) -> str:
+    try:
+        encode(answer)
+    except (TypeError, RecursionError) as wrong:
+        return tr("The answer cannot be handed to a verifier: {reason}", reason=str(wrong))
+    return ""
 
 
 def _facts(reply: Reply) -> dict[str, Any]:
