@@ -93,8 +93,12 @@ class Order:
 
     def numbers(self, round: int, size: int) -> list[int]:
         """`size` of them for a round; over all ranks."""
+        return self.between(round * size, size)
+
+    def between(self, first: int, size: int) -> list[int]:
+        """`size` of them, after so many."""
         made = []
-        for at in range(round * size, (round + 1) * size):
+        for at in range(first, first + size):
             epoch, place = divmod(at, self.count)
             if self._kept is None or self._kept[0] != epoch:
                 self._kept = epoch, np.random.default_rng([self.seed, 31, epoch]).permutation(self.count)

@@ -84,12 +84,12 @@ class Choosing:
         self.order = Order(len(questions), spec.seed)
         self.by_difficulty = sorted(range(len(questions)), key=lambda n: (_difficulty(questions[n].facts), n))
 
-    def numbers(self, draw: int, size: int, share: float, rewards: Mapping[str, float]) -> list[int]:
-        """`size` of them for the draw of this number. `share`: how much of the run is over; `rewards`: the mean reward of each problem so
-        far, by its key."""
+    def numbers(self, asked: int, size: int, share: float, rewards: Mapping[str, float]) -> list[int]:
+        """`size` of them after so many. `share`: how much of the run is over; `rewards`: the mean reward of each problem so far, by its
+        key."""
         if self.spec.curriculum == "off":
-            return self.order.numbers(draw, size)
-        random = np.random.default_rng([self.spec.seed, 33, draw])
+            return self.order.between(asked, size)
+        random = np.random.default_rng([self.spec.seed, 33, asked])
         if self.spec.curriculum == "given":
             part = FIRST_SHARE + (1 - FIRST_SHARE) * min(1.0, share / WHOLE_AT)
             among = self.by_difficulty[:min(len(self.questions), max(size, round(part * len(self.questions))))]

@@ -13,6 +13,7 @@ P groups of G answers; N answers, T tokens of the longest; A answer tokens of a 
 
 import hashlib
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ from engine.verifiers.pausing import PAUSE_SHARE, WARN_SHARE, judge
 PROBE = 1024
 """Tokens whose log-probabilities are compared before the sampler's are taken for a whole round."""
 EPS = 1e-4
+LEAST_SIGNAL = 0.25
+"""Of groups asked anew, how many are counted on to have a signal at least."""
 MEMORY = 0.5
 """Weight of the newest group in a problem's mean reward."""
 
@@ -185,7 +188,7 @@ class Rounds:
 
     def epoch_of(self) -> float:
         """How often each problem was asked so far."""
-        return int(self.kept.get("draws", 0)) * self.spec.prompts / len(self.questions)
+        return int(self.kept.get("asked", 0)) / len(self.questions)
 
     def bind(self, policy: PolicyAndValue, reference: Reference | None) -> None:
         """The modules on the device; whose weights are trained afterwards. A reference where the KL coefficient is not 0."""
@@ -224,23 +227,26 @@ class Rounds:
     def _sample(self, round: int) -> Round:
         """Groups are tried until enough of them have a signal, or the tries are over; where none is tried again all are learned from."""
         spec, ranks = self.spec, self.ranks
-        places = range(ranks.rank, spec.prompts, ranks.world_size)
-        draws, g = int(self.kept.get("draws", 0)), spec.num_generations
-        rewards: dict[str, float] = self.kept.get("rewards", {})
+        wanted = len(range(ranks.rank, spec.prompts, ranks.world_size))
+        before, g = int(self.kept.get("asked", 0)), spec.num_generations
         tries: list[Tried] = []
-        while True:
-            chosen = self.choosing.numbers(draws, spec.prompts, round / spec.rollouts, rewards)
-            seats = [(len(tries) * spec.prompts + place) * g + n for place in places for n in range(g)]
-            tries.append(self.tried([self.questions[chosen[place]] for place in places],
-                                    rollouts.seeds(spec.seed, "rollout", round, seats), g))
-            draws += 1
+        asked, size = 0, spec.prompts
+        for _ in range(1 + (spec.resample or 0)):
+            chosen = self.choosing.numbers(before + asked, size, round / spec.rollouts, self.kept.get("rewards", {}))
+            places = range(ranks.rank, size, ranks.world_size)
+            if places:
+                seats = [(asked + place) * g + n for place in places for n in range(g)]
+                tries.append(self.tried([self.questions[chosen[place]] for place in places],
+                                        rollouts.seeds(spec.seed, "rollout", round, seats), g))
+            asked += size
             found = sum(int((~tried.silent_P).sum()) for tried in tries)
-            short, = ranks.sum(max(0, len(places) - found))
-            if not short or len(tries) > (spec.resample or 0):
+            all_found, short = ranks.sum(found, max(0, wanted - found))
+            if not short:
                 break
-        return self._learn(round, tries, len(places), draws)
+            size = min(spec.prompts, math.ceil(short / max(all_found / asked, LEAST_SIGNAL)))
+        return self._learn(round, tries, wanted, before + asked)
 
-    def _learn(self, round: int, tries: list[Tried], wanted: int, draws: int) -> Round:
+    def _learn(self, round: int, tries: list[Tried], wanted: int, asked: int) -> Round:
         spec, g = self.spec, self.spec.num_generations
         answers = [answer for tried in tries for answer in tried.answers]
         rewards_PG, kept_PG = torch.cat([tried.rewards_PG for tried in tries]), torch.cat([tried.kept_PG for tried in tries])
@@ -259,7 +265,7 @@ class Rounds:
         sampled_NT = rollouts.sampled_of(answers)
         advantages_N = advantages_PG.flatten()
         made = Round(answers, groups, advantages_N, counts_N, sampled_NT, None, None, None, None, told, verdicts, failed,
-                     {"draws": draws, "rewards": self._remembered(tries, rewards_PG, kept_PG)})
+                     {"asked": asked, "rewards": self._remembered(tries, rewards_PG, kept_PG)})
         old_NT, weights_NT, gap = self._old(made)
         reference_NT = self._read(made, self._learned(made), reference=True) if self.reference else None
         reading = time.perf_counter() - began
