@@ -136,10 +136,11 @@ class Pool:
                 item.batch.done.set()
             self._waiting.clear()
             self._changed.notify_all()
-        for worker in self._workers:
-            worker.end()
-        for worker in self._workers:
-            worker.thread.join(10)
+        deadline = time.monotonic() + 20
+        while any(worker.thread.is_alive() for worker in self._workers) and time.monotonic() < deadline:
+            for worker in self._workers:    # again and again: one may be starting its process just now
+                worker.end()
+                worker.thread.join(0.05)
 
     def _begin(self) -> None:
         if not self.command:
@@ -230,18 +231,19 @@ class _Worker:
             except _Refused as wrong:
                 failures += 1
                 self._clear()
-                if failures >= 3 or wrong.certain:
+                if self.pool._closed:
+                    _wake(under_way)
+                elif failures >= 3 or wrong.certain:
                     self.pool.refuse(refusal(str(wrong)))
-                    for one in under_way:
-                        one.batch.done.set()
+                    _wake(under_way)
                     return
-                with self.pool._changed:
-                    self.pool._waiting.extendleft(reversed(under_way))
+                else:
+                    with self.pool._changed:
+                        self.pool._waiting.extendleft(reversed(under_way))
             except (Cut, OSError, ValueError):
                 self._clear()
                 if self.pool._closed:
-                    for one in under_way:
-                        one.batch.done.set()
+                    _wake(under_way)
                 else:
                     self.pool.died(under_way)
         self._clear()
@@ -323,6 +325,12 @@ class _Worker:
         if self.errors:
             self.errors.close()
         self.process = self.errors = None
+
+
+def _wake(items: deque[_Item]) -> None:
+    """Whoever waits for these waits no more: what has no reply yet gets none."""
+    for item in items:
+        item.batch.done.set()
 
 
 class _Refused(Exception):

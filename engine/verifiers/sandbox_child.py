@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.verifiers.frames import Reply, pack_reply, read_call
 from engine.verifiers.walls import end_with_parent, raise_walls, try_walls
-from engine.verifiers.wasm import Image, Instance, Stopped, compile_image
+from engine.verifiers.wasm import Ended, Image, Instance, compile_image
 
 CALLS_OF_ONE = 5000
 """After so many calls an instance is made anew: what its interpreter caches would grow for ever."""
@@ -49,7 +49,7 @@ class Server:
             said = instance.ask(request, fuel)
             used = instance.used(fuel)
             end = "answered" if len(said) <= SAID else "too_large"
-        except Stopped as stop:
+        except Ended as stop:
             end, said = stop.kind, str(stop)
         except MemoryError:
             end, said = "memory", ""

@@ -35,7 +35,7 @@ RANDOM_AT_ONCE = 1 << 16
 START_FUEL = 10**9
 
 
-class Stopped(Exception):
+class Ended(Exception):
     """The instance ended without an answer: `kind` is timeout, stack or crash. It cannot be used again."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -60,7 +60,7 @@ class Image:
 
 
 class Instance:
-    """One interpreter, as it was when the image was built. `ask` may be called again until it raises Stopped."""
+    """One interpreter, as it was when the image was built. `ask` may be called again until it raises Ended."""
 
     def __init__(self, image: Image) -> None:
         self.store = Store(image.engine)
@@ -76,16 +76,16 @@ class Instance:
         try:
             said = self._answer(self.store, request)
         except WasmtimeError as wrong:
-            raise self._stopped(str(wrong)) from None
+            raise self._ended(str(wrong)) from None
         assert isinstance(said, str)
         return said
 
-    def _stopped(self, said: str) -> Stopped:
+    def _ended(self, said: str) -> Ended:
         """Why it ended, by what is left of the fuel and by the last line of what wasmtime says."""
         reason = said.strip().rpartition("wasm trap: ")[2].splitlines()[-1][:300] if said.strip() else ""
         if self.store.get_fuel() == 0 or "all fuel consumed" in reason:
-            return Stopped("timeout", reason)
-        return Stopped("stack" if "stack exhausted" in reason else "crash", reason)
+            return Ended("timeout", reason)
+        return Ended("stack" if "stack exhausted" in reason else "crash", reason)
 
     def used(self, fuel: int) -> int:
         """How much of the fuel given to the last call is gone."""
