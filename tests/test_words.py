@@ -25,7 +25,8 @@ spec.loader.exec_module(messages)
 # Names, not sentences: the same in every language.
 NAMES = {"torch.compile", "UTF-8", "UTF-16", "Latin-1", "Windows-1252", "Llama", "GPT-2", "LoRA", "QLoRA", "PEFT",
          "Muon + AdamW", "AdamW", "float32", "bfloat16",
-         "PPO", "IPO", "SimPO", "KTO", "Beta", "Gamma", "Lambda", "float16", "Fledge", "CUDA", "MPS", "CPU", "PNG", "CSV", "MFU", "Top-k", "Top-p", "min", "kB", "MB", "GB", "Ctrl"}
+         "PPO", "IPO", "SimPO", "KTO", "Beta", "Gamma", "Lambda", "float16", "Fledge", "CUDA", "MPS", "CPU", "PNG", "CSV", "MFU", "Top-k",
+         "Top-p", "min", "kB", "MB", "GB", "Ctrl"}
 WORD = re.compile(r"[A-Za-z]{2,}")
 
 # Which arguments a person reads: positions and keywords, by what is called.
