@@ -329,7 +329,7 @@ def _ppo_kl(look: Look) -> Finding | None:
                       "away are mostly mistakes of the reward model.", kl=significant(kl, 2)), remedy, change, look.state.step)
 
 
-@_rule("ppo", "grpo", least=24)
+@_rule("ppo", least=24)
 def _reward_by_length(look: Look) -> Finding | None:
     trend = look.trend
     longer = trend.now("length") / trend.first("length") if trend.first("length") else math.nan
@@ -401,12 +401,13 @@ def _clip_share(look: Look) -> Finding | None:
     share = look.trend.now("clip_share")
     if not look.over("clip_share", share, 0.3, 0.22):
         return None
-    passes = int(look.setting("ppo_epochs"))
+    name = "passes" if "passes" in look.spec else "ppo_epochs"
+    passes = int(look.setting(name))
     fewer = max(1, passes // 2)
     said = tr("{share} of the tokens moved as far as one round may move them, and learn nothing more.", share=percent(share))
     return Finding("clip_share", "warning", tr("Updates are too large"), said,
                    tr("Start again with fewer passes over each round: {count}.", count=fewer) if passes > 1 else _lower_rate(look),
-                   {"ppo_epochs": fewer} if passes > 1 else look.rate(0.5), look.state.step)
+                   {name: fewer} if passes > 1 else look.rate(0.5), look.state.step)
 
 
 @_rule("ppo", "grpo", least=12)
