@@ -358,13 +358,19 @@ class Tuner:
         if made is None:
             with project.artifacts.create(kind, title=self.spec.title or _untaken(project, title, kind),
                                           parents=tuple(dict.fromkeys(parents)), run=self.context.run_id,
-                                          spec=project.runs.get(self.context.run_id).spec) as writer:  # as asked, not as worked out
+                                          spec=self._asked(project)) as writer:
                 self._write_finished(writer.path, parts.model)
                 if also is not None:
                     also(writer.path)
                 made = writer.finish(**facts)
         self.context.emit(ArtifactMade(id=made.id, kind=kind))
         return made
+
+    def _asked(self, project: Project) -> dict[str, Any]:
+        """The settings as they were asked for, where this is a run of the project: a stage may have worked some out since."""
+        if layout.spec_file(self.context.run_dir).exists():
+            return project.runs.get(self.context.run_id).spec
+        return self.spec.model_dump(mode="json")
 
     def _write_finished(self, folder: Path, model: Decoder) -> None:
         if self.uses_lora:
