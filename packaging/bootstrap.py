@@ -923,14 +923,17 @@ def become(command: list[str]) -> int:
 def run_tests(environment: Environment, arguments: Sequence[str], install_seconds: float) -> int:
     """The gate: lint, types, imports, tests; the first failure's exit code. With arguments, only pytest, with those.
 
-    pytest comes last and says its counts in the last line. The times of the parts are handed to it, for its summary."""
+    Tests that measure time or fill the machine come first, one after another; the others by two processes, a file in one of them. These
+    say their counts in the last line. The times of the parts are handed to them, for their summary."""
     python = str(environment.python)
     settings = dict(os.environ, QT_QPA_PLATFORM="offscreen", PYTHONDONTWRITEBYTECODE="1")
     checks: list[tuple[str, list[str]]] = [] if arguments else [
         ("lint", [python, "-m", "ruff", "check", "--no-cache", "."]),
         ("types", [python, "-m", "mypy"]),
         ("imports", [str(environment.scripts / "lint-imports"), "--no-cache"]),
+        ("tests alone", [python, "-m", "pytest", "-m", "alone and not slow"]),
     ]
+    rest = list(arguments) or ["-n", "2", "--dist", "loadfile", "-m", "not alone and not slow"]
     first_failure, times = 0, [("install", install_seconds)]
     for name, command in checks:
         say(f"--- {name}: {' '.join(command[1:])}")
@@ -941,7 +944,7 @@ def run_tests(environment: Environment, arguments: Sequence[str], install_second
     settings["FLEDGE_GATE_TIMES"] = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times)
     if first_failure:
         settings["FLEDGE_GATE_FAILED"] = "1"
-    code = subprocess.call([python, "-m", "pytest", *arguments], cwd=ROOT, env=settings)
+    code = subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT, env=settings)
     return first_failure or code
 
 

@@ -75,4 +75,4 @@ def pytest_terminal_summary(terminalreporter) -> None:
     if times:
         terminalreporter.write_line(f"before the tests: {times}")
     if os.environ.get("FLEDGE_GATE_FAILED"):
-        terminalreporter.write_line("lint, types or import rules failed: see above", red=True)
+        terminalreporter.write_line("lint, types, import rules or the tests before failed: see above", red=True)

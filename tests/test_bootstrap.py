@@ -485,7 +485,7 @@ def test_what_it_does_not_know_goes_to_pytest() -> None:
 
 def test_the_first_failure_is_the_gates_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
-    codes = iter([0, 7, 1, 0])
+    codes = iter([0, 7, 1, 0, 0])
 
     def call(command: list[str], **settings: object) -> int:
         calls.append(command)
@@ -495,7 +495,8 @@ def test_the_first_failure_is_the_gates_exit_code(tmp_path: Path, monkeypatch: p
     environment = bootstrap.Environment(tmp_path)
     assert bootstrap.run_tests(environment, [], 1.0) == 7
     assert [any(name in " ".join(command) for command in calls) for name in ("ruff", "mypy", "lint-imports", "pytest")] == [True] * 4
-    assert calls[-1][1:3] == ["-m", "pytest"]
+    assert calls[-1][1:3] == calls[-2][1:3] == ["-m", "pytest"]
+    assert "alone and not slow" in calls[-2] and "not alone and not slow" in calls[-1], "every test runs, each once"
     codes = iter([5])
     calls.clear()
     assert bootstrap.run_tests(environment, ["-k", "x"], 1.0) == 5 and len(calls) == 1

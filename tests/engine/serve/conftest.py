@@ -8,7 +8,7 @@ import pytest
 from tests.serving import ServerProcess, make_project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     made = ServerProcess(make_project(tmp_path_factory.mktemp("protocols") / "project").dir)
     yield made

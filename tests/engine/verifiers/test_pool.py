@@ -170,7 +170,8 @@ def test_every_end_has_a_place_in_the_frame() -> None:
 def test_a_killed_sandbox_costs_nothing(pool: Pool) -> None:
     """Its processes killed in the midst of a batch: every call is judged all the same."""
     verifier = PythonVerifier("def verify(prompt, completion, answer):\n    return sum(range(200_000)) > 0 and completion == answer", pool)
-    victims = psutil.Process().children(recursive=True)
+    victims = [one for one in psutil.Process().children(recursive=True) if any("sandbox_child" in part for part in one.cmdline())]
+    assert victims
 
     def kill() -> None:
         time.sleep(0.2)
