@@ -1,6 +1,7 @@
 """The rows that pass between stages, files and the library."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from json.encoder import encode_basestring as quoted
 from typing import Any
@@ -82,6 +83,22 @@ class PreferencePair(Row):
     by: str = ""
 
 
+class Problem(Row):
+    """What a verifier can judge an answer to. `prompt` ends with the user's turn. `answer` is the known answer: a text, or JSON such as
+    {"entry": .., "tests": ..} for programs. `held_out` problems only measure, and are never learned from. `difficulty` rises, None where
+    nobody said. `origin` is "import:FILE", "generator:NAME@LEVEL", "examples:SET" or "person". `id` is `problem_id` of what it says.
+
+    facts: what a verifier may ask for (`inputs`), `solution` (a worked one), columns of a file that were kept, `example` (its id)."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    answer: Any = ""
+    held_out: bool = False
+    difficulty: float | None = None
+    origin: str = ""
+    facts: dict[str, Any] = {}
+
+
 class Rollout(Row):
     """A completion a policy was trained on at `step`, with its reward; one line of a run's rollouts. `parts` are what the reward is the sum
     of, before weights; facts: `kl`, `tokens`, `finish`, `advantage`, `answer`, `group`."""
@@ -99,4 +116,11 @@ def pair_id(prompt: Sequence[Message], first: str, second: str) -> str:
     """SHA-256, 32 hex digits, of roles and texts as JSON (put together here, since a million are told in one go). The two answers in either
     order give one id."""
     said = [f"[{quoted(m.role)}, {quoted(m.content)}]" for m in prompt] + [quoted(text) for text in sorted((first, second))]
+    return hashlib.sha256(f"[{', '.join(said)}]".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def problem_id(prompt: Sequence[Message], answer: Any) -> str:
+    """SHA-256, 32 hex digits, of roles, texts and the answer as JSON with sorted keys."""
+    said = [f"[{quoted(m.role)}, {quoted(m.content)}]" for m in prompt]
+    said.append(quoted(answer) if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, sort_keys=True))
     return hashlib.sha256(f"[{', '.join(said)}]".encode("utf-8", "surrogatepass")).hexdigest()[:32]

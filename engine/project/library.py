@@ -1,7 +1,7 @@
 """library.sqlite: what people curate. Written only here, by whichever process has the project open; every call is on disk when it returns.
 
 It keeps chats, decisions about documents of corpora, labels of harmful texts, examples (examples.py), votes (votes.py) and pairs with their
-labels (pairs.py). Problems and verifiers join by further migrations.
+labels (pairs.py), problems (problems.py) and verifiers (verifiers.py).
 """
 
 import errno
@@ -24,6 +24,8 @@ from engine.contract.words import tr
 from engine.project import files, layout, migrations
 from engine.project.examples import Examples
 from engine.project.pairs import Pairs
+from engine.project.problems import Problems
+from engine.project.verifiers import Verifiers
 from engine.project.votes import Votes
 
 
@@ -120,6 +122,8 @@ class Library:
             self.examples = Examples(self._rows, self._write)
             self.votes = Votes(self._rows, self._write)
             self.pairs = Pairs(self._rows, self._write)
+            self.problems = Problems(self._rows, self._write)
+            self.verifiers = Verifiers(self._rows, self._write, project)
             opening.pop_all()  # open from here on; a library that was refused is not left open
 
     def close(self) -> None:

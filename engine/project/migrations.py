@@ -124,12 +124,57 @@ def _fourth(db: sqlite_utils.Database) -> None:
                " made real not null)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third, _fourth)
+def _fifth(db: sqlite_utils.Database) -> None:
+    """Sets of problems: small columns in one table, texts in another. The history keeps what every step found and left."""
+    # complete: 0 while its problems come in, and nobody sees it; what a kill leaves is removed later, by the age of `touched`.
+    db.execute("create table problem_sets (number integer primary key autoincrement, title text not null, created real not null,"
+               " origin text not null, run text not null, author text not null, source text not null, complete integer not null default 0,"
+               " touched real not null, problems integer not null default 0, held_out integer not null default 0,"
+               " difficulties text not null default '[]')")
+    # prompt_key: the upper 63 bits of a hash of the prompt. gone: removed, until undo brings it back.
+    db.execute("create table problems (number integer primary key autoincrement, id text not null, set_number integer not null,"
+               " prompt_key integer not null, held_out integer not null check (held_out in (0, 1)), difficulty real, origin text not null,"
+               " gone integer not null default 0 check (gone in (0, 1)))")
+    db.execute("create unique index problems_by_id on problems (set_number, id) where gone = 0")
+    db.execute("create index problems_by_place on problems (set_number, gone, number, held_out)")
+    db.execute("create index problems_by_difficulty on problems (set_number, gone, difficulty, number)")
+    db.execute("create index problems_by_prompt on problems (set_number, prompt_key)")
+    db.execute("create index problems_of_id on problems (id)")
+    db.execute("create table problem_texts (number integer primary key, prompt text not null, answer text not null, facts text not null)")
+    # undone as in example_changes
+    db.execute("create table problem_steps (number integer primary key autoincrement, made real not null, author text not null,"
+               " what text not null, problems integer not null, undone integer not null default 0)")
+    db.execute("create index problem_steps_undone on problem_steps (undone, number)")
+    # Nulls of prompt and answer: not touched by the step.
+    sides = ", ".join(f"{side}_id text not null, {side}_prompt_key integer not null, {side}_held_out integer not null,"
+                      f" {side}_gone integer not null, {side}_prompt text, {side}_answer text" for side in ("before", "after"))
+    db.execute(f"create table problem_changed (step integer not null references problem_steps(number) on delete cascade,"
+               f" problem integer not null, {sides}, primary key (step, problem)) without rowid")
+    db.execute("create index problem_changed_by_problem on problem_changed (problem)")
+    # By the id of a problem, so that what was edited since was not looked for. source: a corpus or a set of examples. quote: "" where it
+    # was looked for and not found.
+    db.execute("create table problem_seen (problem text not null, source text not null, quote text not null, facts text not null,"
+               " made real not null, primary key (problem, source)) without rowid")
+    db.execute("create table problem_clock (ticks integer not null)")
+    db.execute("insert into problem_clock values (0)")
+
+
+def _sixth(db: sqlite_utils.Database) -> None:
+    """Verifiers, and their versions, which never change. `draft`: what was typed since the newest of them."""
+    db.execute("create table verifiers (number integer primary key autoincrement, title text not null,"
+               " kind text not null check (kind in ('python', 'parts')), created real not null, updated real not null,"
+               " origin text not null, draft text, removed integer not null default 0)")
+    db.execute("create table verifier_versions (verifier integer not null references verifiers(number), number integer not null,"
+               " body text not null, author text not null, made real not null, note text not null, primary key (verifier, number))")
+
+
+MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third, _fourth, _fifth, _sixth)
 
 
 LARGE = 200_000_000
 """Bytes of a library from which on the tables in BULK are not checked at opening."""
-BULK = ("examples", "example_texts", "example_changed", "pairs", "pair_texts", "pair_members", "pair_scores")
+BULK = ("examples", "example_texts", "example_changed", "pairs", "pair_texts", "pair_members", "pair_scores", "problems",
+        "problem_texts", "problem_changed", "problem_seen")
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
