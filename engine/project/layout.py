@@ -177,6 +177,11 @@ def settings_file() -> Path:
     return user_state() / "settings.json"
 
 
+def trust_file() -> Path:
+    """Hashes of the sources this person trusts (engine/project/trust.py)."""
+    return user_state() / "trust.json"
+
+
 def machine_file() -> Path:
     """Measurements of this machine (matrix-product peak, tokens a second by size), reused by estimates."""
     return user_state() / "machine.json"
