@@ -123,6 +123,11 @@ def suites(project: Path) -> Path:
     return project / "suites"
 
 
+def trials(project: Path) -> Path:
+    """Completions of a model to problems, for the workbench of verifiers (engine/project/trials.py): can be deleted at any time."""
+    return project / "trials"
+
+
 def demo_file(project: Path) -> Path:
     """What the guided demo was asked for and how long its stages took."""
     return project / "demo.json"

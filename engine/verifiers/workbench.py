@@ -1,0 +1,600 @@
+"""What the workbench finds out about a verifier: what it says to completions whose worth is known beforehand, what its scores of a model's
+own completions look like, and whether GRPO could learn from them. Arithmetic and probes only: no file, no process, no window.
+
+    report = run_checks(verifier, problems)             # gold answers must score full, nonsense must not
+    pass_at_k(8, 3, 4)                                  # chance that 4 of 8 completions, 3 of them right, hold a right one
+    found = signal([[0.0, 1.0], [0.0, 0.0]])            # found.sentence: "There is signal: in 1 of 2 groups ..."
+
+A problem's gold answer is a number or a word; how a completion has to give it is the verifier's matter. It is therefore handed in in each
+of the usual forms (bare, in tags, in a box, ...), and the one that scores is the form in which the other probes are made as well.
+"""
+
+import json
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from engine.contract.rows import Problem
+from engine.contract.units import percent
+from engine.contract.words import tr, trn
+from engine.verifiers.api import Attempt, Check, Verdict, Verifier, never
+
+Level = Literal["ok", "warning", "failure", "skipped"]
+Told = Callable[[int, int], None]
+PROBES = ("gold", "empty", "prompt_again", "every_number", "gold_in_prose", "megabyte", "nul")
+MEGABYTE = 1_000_000
+ODD, LONG = 32, 3
+"""Problems whose nonsense is tried, and those with a megabyte of it: what happens to some happens to all."""
+TWICE = 8
+NAMED = 50
+CLOSE = 1e-9
+BARS, BINS = 8, 12
+"""Up to so many different scores get a bar each; more are counted in bins."""
+LITTLE = 0.1
+"""A share of mixed groups under this is little to learn from."""
+SLOW_MS = 100.0
+
+
+def titles() -> dict[str, str]:
+    """Of the probes, as the list of checks has them."""
+    return {"gold": tr("Gold answer"), "empty": tr("Empty"), "prompt_again": tr("Prompt again"), "every_number": tr("Every number"),
+            "gold_in_prose": tr("Gold in prose"), "megabyte": tr("One megabyte"), "nul": tr("NUL bytes")}
+
+
+def helps() -> dict[str, str]:
+    """What each probe hands in, and why."""
+    return {"gold": tr("The known answer itself, in the form that scores best. Whatever is right must get the full reward."),
+            "empty": tr("Nothing at all."),
+            "prompt_again": tr("The question, repeated word for word."),
+            "every_number": tr("A list of all numbers up to 100, the right one among them."),
+            "gold_in_prose": tr("The right answer in the middle of a text that says it does not know. Where this scores, a model that "
+                                "mentions many answers can score, too."),
+            "megabyte": tr("A million characters: what a model that never ends may write."),
+            "nul": tr("NUL bytes and other control characters.")}
+
+
+# ------------------------------------------------------------------------------------------------------------------ probes
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to give an answer. `pattern` holds {answer}."""
+
+    name: str
+    pattern: str
+
+    def of(self, answer: str) -> str:
+        return self.pattern.replace("{answer}", answer)
+
+
+PLAIN = Form("plain", "{answer}")
+FORMS = (PLAIN, Form("answer_tags", "<answer>{answer}</answer>"),
+         Form("think_answer_tags", "<think>The answer has to be found first.</think>\n<answer>{answer}</answer>"),
+         Form("boxed", "\\boxed{{answer}}"), Form("hashes", "#### {answer}"), Form("sentence", "The answer is {answer}."),
+         Form("fenced", "```python\n{answer}\n```"), Form("json_fence", "```json\n{answer}\n```"))
+SOLUTION = Form("solution", "{answer}")
+
+
+def form_title(name: str) -> str:
+    return {"plain": tr("as it is"), "answer_tags": tr("in <answer> tags"), "think_answer_tags": tr("in <think> and <answer> tags"),
+            "boxed": tr("in \\boxed{…}"), "hashes": tr("after ####"), "sentence": tr("after “The answer is”"),
+            "fenced": tr("between ``` fences"), "json_fence": tr("between ```json fences"),
+            "solution": tr("as the problem's own solution")}[name]
+
+
+def golds(problem: Problem) -> list[tuple[Form, str]]:
+    """Completions that are right if anything is, likeliest first; none for a program without a solution."""
+    found: list[tuple[Form, str]] = []
+    solution = problem.facts.get("solution")
+    if isinstance(solution, str) and solution.strip():
+        found.append((SOLUTION, solution))
+    if isinstance(problem.answer, Mapping) and "tests" in problem.answer:
+        return [*found, *((form, form.of(text)) for form, text in [(form, solution) for form in FORMS if form.name == "fenced"] if text)]
+    answer = problem.answer if isinstance(problem.answer, str) else json.dumps(problem.answer, ensure_ascii=False)
+    return [*((form, form.of(answer)) for form in FORMS), *found] if answer.strip() else found
+
+
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def every_number(problem: Problem) -> str:
+    """All that could be meant at once: neither the first nor the last of it is right. Letters where the answer is one."""
+    answer = str(problem.answer).strip()
+    if re.fullmatch(r"[A-Za-z]", answer):
+        letters = [letter for letter in "ABCDEFGHIJ" if letter != answer.upper()]
+        return ", ".join([*letters[:4], answer.upper(), *letters[4:]])
+    own = [found[0].rstrip(".,") for found in NUMBER.finditer(answer)]
+    asked = [found[0].rstrip(".,") for found in NUMBER.finditer(_last_turn(problem))][:100]
+    numbers = [str(n) for n in range(101) if str(n) not in own]
+    unit = answer[answer.rfind(own[-1]) + len(own[-1]):] if own else ""
+    middle = [f"{number}{unit if number == own[-1] else ''}" for number in own]
+    return ", ".join([*numbers[:50], *(n for n in asked if n not in own), *middle, *numbers[50:]])
+
+
+def in_prose(answer: str) -> str:
+    return (f"I am not sure about this one. Somebody said it could be {answer} or perhaps something else, but there are many ways to look "
+            "at it, and I cannot tell which of them is meant.")
+
+
+def _last_turn(problem: Problem) -> str:
+    return next((message.content for message in reversed(problem.prompt) if message.role == "user"), "")
+
+
+def completion_of(probe: str, problem: Problem, form: Form) -> list[str]:
+    """What a probe hands in for a problem, one or several; gold is another matter (`golds`)."""
+    if probe == "empty":
+        return [""]
+    if probe == "prompt_again":
+        return [_last_turn(problem)]
+    if probe == "every_number":
+        said = every_number(problem)
+        return [said] if form in (PLAIN, SOLUTION) or form.name in ("fenced", "json_fence") else [said, form.of(said)]
+    if probe == "gold_in_prose":
+        return [in_prose(str(problem.answer) if isinstance(problem.answer, str) else json.dumps(problem.answer))]
+    if probe == "megabyte":
+        return [("so on and on and on, 1 2 3 <answer> ((((" + " " * 8) * (MEGABYTE // 50 + 1)][:1]
+    assert probe == "nul"
+    return ["\x00\x00\x00 \x1b[2J\x07 \x00"]
+
+
+def attempt_of(problem: Problem, completion: str) -> Attempt:
+    """A completion to a problem as a verifier sees it, as in a run."""
+    return Attempt([message.model_dump() for message in problem.prompt], completion, problem.answer, problem.facts)
+
+
+# ------------------------------------------------------------------------------------------------------------------ checks
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A problem where a probe got what was not wanted."""
+
+    problem: str
+    asked: str
+    completion: str
+    got: float | None
+    error: str = ""
+    line: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """A probe over all its problems. wanted: at least this for gold, at most this for the rest; None where nothing is wanted. got: the
+    worst of all, None where the verifier could not say (`error`, `line`, `message`). missed of tried: problems; `misses` some of them.
+    `form`: how gold answers were given."""
+
+    id: str
+    wanted: float | None
+    got: float | None
+    level: Level
+    tried: int = 0
+    missed: int = 0
+    sentence: str = ""
+    error: str = ""
+    line: int | None = None
+    message: str = ""
+    form: str = ""
+    misses: tuple[Miss, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.level in ("ok", "skipped")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the checks found. unusable: gold answers the verifier cannot compare with, as (problem id, what is asked, why). unstable: what
+    it said differently the second time, and whether in an interpreter that had served before or in a new one. ms: a call, without waiting
+    where the verifier says so. problems: whose gold answers were tried."""
+
+    rows: tuple[CheckRow, ...]
+    full: float
+    problems: int
+    ms: float
+    stable: bool = True
+    unstable: str = ""
+    unusable: tuple[tuple[str, str, str], ...] = ()
+    sentence: str = ""
+
+    @property
+    def failing(self) -> int:
+        return sum(not row.ok for row in self.rows) + (not self.stable)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "failing": self.failing}
+
+
+class _Calls:
+    """A verifier whose calls are counted and timed."""
+
+    def __init__(self, verifier: Verifier, check: Check, told: Told, of: int) -> None:
+        self.verifier, self.check, self.told, self.of = verifier, check, told, of
+        self.done = 0
+        self.calls, self.seconds, self.waited = 0, 0.0, 0.0
+
+    def score(self, attempts: Sequence[Attempt], timed: bool = True) -> list[Verdict]:
+        made: list[Verdict] = []
+        for start in range(0, len(attempts), 64):
+            some = attempts[start:start + 64]
+            began = time.perf_counter()
+            verdicts = self.verifier.score(some, self.check)
+            self.check()
+            if timed:
+                self.waited += time.perf_counter() - began
+                self.calls += len(some)
+                self.seconds += sum(one.seconds for one in verdicts)
+            self.done = min(self.of, self.done + len(some))
+            self.told(self.done, self.of)
+            made += verdicts
+        return made
+
+    @property
+    def ms(self) -> float:
+        """Its own seconds where it tells them; else how long it took."""
+        return 1000 * (self.seconds or self.waited) / max(1, self.calls)
+
+
+def _nothing(done: int, of: int) -> None:
+    pass
+
+
+def run_checks(verifier: Verifier, problems: Sequence[Problem], *, full: float = 1.0, reads_answer: bool = True,
+               fresh: Verifier | None = None, check: Check = never, told: Told = _nothing) -> Report:
+    """Every probe on these problems: gold on all, nonsense on some of them, spread evenly. full: what a right answer gets at least.
+    reads_answer: whether any part compares with the answer; where none does, nothing is wanted of gold. fresh: the same verifier with an
+    interpreter of its own for each call. Raises what the verifier raises where it cannot work at all, and what `check` does."""
+    assert problems
+    unusable = tuple((p.id, _last_turn(p)[:200], why) for p, why in zip(problems, verifier.check_answers([p.answer for p in problems]),
+                                                                         strict=True) if why)
+    bad = {id for id, _, _ in unusable}
+    usable = [p for p in problems if p.id not in bad]
+    odd, long = _spread(usable or problems, ODD), _spread(usable or problems, LONG)
+    calls = _Calls(verifier, check, told, len(usable) + 4 * len(odd) + len(long) + 3 * TWICE)
+    gold, form = _gold(calls, usable, full, reads_answer)
+    rows = [gold]
+    for probe in PROBES[1:]:
+        rows.append(_odd_row(calls, probe, long if probe == "megabyte" else odd, form, full, reads_answer))
+    unstable = _unstable(calls, fresh, _spread(usable or problems, TWICE), form)
+    told(calls.of, calls.of)
+    made = Report(tuple(rows), full, len(usable), calls.ms, not unstable, unstable, unusable[:NAMED])
+    return Report(made.rows, full, len(usable), calls.ms, not unstable, unstable, made.unusable, _summary(made, len(unusable)))
+
+
+def _spread(problems: Sequence[Problem], count: int) -> list[Problem]:
+    if len(problems) <= count:
+        return list(problems)
+    return [problems[i * len(problems) // count] for i in range(count)]
+
+
+def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer: bool) -> tuple[CheckRow, Form]:
+    """The row of gold answers, and the form most of them scored in."""
+    if not reads_answer:
+        return CheckRow("gold", None, None, "skipped", sentence=tr("No part of this verifier looks at the answer.")), PLAIN
+    forms = {p.id: golds(p) for p in problems}
+    asked = [p for p in problems if forms[p.id]]
+    if not asked:
+        return CheckRow("gold", None, None, "skipped", sentence=tr(
+            "There is nothing right to hand in: programs need a worked solution beside their tests.") if problems else tr(
+            "No gold answer can be compared with.")), PLAIN
+    form = _best_form(calls, _spread(asked, TWICE), forms, full)
+    best: dict[str, tuple[Verdict, Form, str]] = {}
+    left, first = list(asked), True
+    while left:
+        tries = [(p, *pair) for p in left for pair in _of_form(forms[p.id], form, first)]
+        for (p, used, completion), verdict in zip(tries, calls.score([attempt_of(p, text) for p, _, text in tries]), strict=True):
+            if p.id not in best or _higher(verdict.score, best[p.id][0].score):
+                best[p.id] = (verdict, used, completion)
+        if not first:
+            break
+        left, first = [p for p in left if not _full(best[p.id][0].score, full)], False
+    used_forms = Counter(best[p.id][1] for p in asked if _full(best[p.id][0].score, full))
+    form = used_forms.most_common(1)[0][0] if used_forms else form
+    missed = [p for p in asked if not _full(best[p.id][0].score, full)]
+    misses = tuple(_miss(p, best[p.id][2], best[p.id][0]) for p in missed[:NAMED])
+    worst = min((best[p.id][0] for p in asked), key=lambda v: (-math.inf if v.score is None else v.score))
+    sentence = trn("{count} of {total} gold answer does not get the full reward.",
+                   "{count} of {total} gold answers do not get the full reward.", len(missed), total=f"{len(asked):,}") if missed else ""
+    return CheckRow("gold", full, worst.score, "failure" if missed else "ok", len(asked), len(missed), sentence, worst.error or "",
+                    worst.line, worst.message, form.name, misses), form
+
+
+def _best_form(calls: _Calls, some: Sequence[Problem], forms: Mapping[str, list[tuple[Form, str]]], full: float) -> Form:
+    """In which form these few score most; the first of equals."""
+    tries = [(form, text, p) for p in some for form, text in forms[p.id]]
+    sums: Counter[Form] = Counter()
+    for (form, _, _), verdict in zip(tries, calls.score([attempt_of(p, text) for _, text, p in tries], timed=False), strict=True):
+        sums[form] += min(verdict.score if verdict.score is not None else 0.0, full) if full > 0 else (verdict.score or 0.0)
+    ordered = list(dict.fromkeys(form for form, _, _ in tries))
+    return max(ordered, key=lambda form: (round(sums[form], 6), -ordered.index(form)))
+
+
+def _of_form(pairs: Sequence[tuple[Form, str]], form: Form, alone: bool) -> list[tuple[Form, str]]:
+    """The completion in a form (the first where it has none), or all in the others."""
+    own = [pair for pair in pairs if pair[0] == form] or list(pairs[:1])
+    return own if alone else [pair for pair in pairs if pair not in own]
+
+
+def _higher(one: float | None, other: float | None) -> bool:
+    return one is not None and (other is None or one > other)
+
+
+def _full(score: float | None, full: float) -> bool:
+    return score is not None and score >= full - CLOSE
+
+
+def _miss(problem: Problem, completion: str, verdict: Verdict) -> Miss:
+    return Miss(problem.id, _last_turn(problem)[:200], completion[:500], verdict.score, verdict.error or "", verdict.line, verdict.message)
+
+
+def _odd_row(calls: _Calls, probe: str, problems: Sequence[Problem], form: Form, full: float, reads_answer: bool) -> CheckRow:
+    if probe in ("every_number", "gold_in_prose") and (not reads_answer or any(isinstance(p.answer, Mapping) for p in problems)):
+        return CheckRow(probe, None, None, "skipped", sentence=tr("The answers of these problems are no numbers or words.") if reads_answer
+                        else tr("No part of this verifier looks at the answer."))
+    if not reads_answer and probe != "megabyte":    # what it rewards is form alone, and these may have it
+        return _quiet_row(calls, probe, problems, form)
+    tries = [(p, text) for p in problems for text in completion_of(probe, p, form)]
+    verdicts = calls.score([attempt_of(p, text) for p, text in tries], timed=probe != "megabyte")
+    worst: dict[str, tuple[float, Verdict, Problem, str]] = {}
+    for (p, text), verdict in zip(tries, verdicts, strict=True):
+        weight = math.inf if verdict.score is None else verdict.score
+        if p.id not in worst or weight > worst[p.id][0]:
+            worst[p.id] = (weight, verdict, p, text)
+    found = list(worst.values())
+    top = max(found, key=lambda one: one[0])[1]
+    missed = [one for one in found if one[0] > CLOSE]
+    unsaid = [one for one in missed if one[1].score is None]
+    level, sentence = _level(probe, [one[1] for one in found], missed, unsaid, full)
+    slow = next((v for v in verdicts if v.error in ("timeout", "program_timeout")), None)
+    if level == "ok" and slow is not None:
+        level, sentence = "warning", tr("It does not come to an end in time on this; that counts as 0.")
+    shown = slow if top.score is not None and slow is not None and not missed else top
+    return CheckRow(probe, 0.0, top.score, level, len(found), len(missed), sentence, shown.error or "", shown.line, shown.message,
+                    form.name if probe == "every_number" else "", tuple(_miss(p, text, v) for _, v, p, text in missed[:NAMED]))
+
+
+def _level(probe: str, verdicts: Sequence[Verdict], missed: Sequence[tuple[float, Verdict, Problem, str]],
+           unsaid: Sequence[Any], full: float) -> tuple[Level, str]:
+    """What a miss is: a failure where a run would pause or nonsense gets the full reward, else something to look at."""
+    if not missed:
+        return "ok", ""
+    if unsaid:
+        return "failure", trn("The verifier cannot judge {count} of {total} completion; a run would pause.",
+                              "The verifier cannot judge {count} of {total} completions; a run would pause.", len(unsaid),
+                              total=len(verdicts))
+    if probe == "gold_in_prose":
+        return "warning", trn("In {count} of {total} problem any prose with the right answer in it scores.",
+                              "In {count} of {total} problems any prose with the right answer in it scores.", len(missed),
+                              total=len(verdicts))
+    if probe == "prompt_again" and all(_stands_in_prompt(p) for _, _, p, _ in missed):
+        return "warning", trn("The question of {count} problem holds its answer, so repeating it scores.",
+                              "The questions of {count} problems hold their answer, so repeating them scores.", len(missed))
+    if all(weight < full - CLOSE for weight, _, _, _ in missed):
+        return "warning", trn("In {count} of {total} problem this gets part of the reward.",
+                              "In {count} of {total} problems this gets part of the reward.", len(missed), total=len(verdicts))
+    return "failure", trn("In {count} of {total} problem this gets the full reward.",
+                          "In {count} of {total} problems this gets the full reward.",
+                          sum(weight >= full - CLOSE for weight, _, _, _ in missed), total=len(verdicts))
+
+
+def _quiet_row(calls: _Calls, probe: str, problems: Sequence[Problem], form: Form) -> CheckRow:
+    """Of a verifier of form alone nothing is wanted but that it says something."""
+    tries = [(p, text) for p in problems for text in completion_of(probe, p, form)]
+    verdicts = calls.score([attempt_of(p, text) for p, text in tries])
+    unsaid = [(p, text, v) for (p, text), v in zip(tries, verdicts, strict=True) if v.score is None]
+    top = unsaid[0][2] if unsaid else max(verdicts, key=lambda v: v.score or 0.0)
+    return CheckRow(probe, None, top.score, "failure" if unsaid else "ok", len(problems), len(unsaid), tr(
+        "The verifier cannot judge this; a run would pause.") if unsaid else "", top.error or "", top.line, top.message, "",
+        tuple(_miss(p, text, v) for p, text, v in unsaid[:NAMED]))
+
+
+def _stands_in_prompt(problem: Problem) -> bool:
+    answer = str(problem.answer).strip()
+    numbers = [found[0] for found in NUMBER.finditer(answer)]
+    asked = _last_turn(problem)
+    return bool(answer) and (answer in asked or bool(numbers) and numbers[-1] in NUMBER.findall(asked))
+
+
+def _unstable(calls: _Calls, fresh: Verifier | None, problems: Sequence[Problem], form: Form) -> str:
+    """"" where it says the same of the same completion every time, in a used interpreter and in new ones."""
+    tries = [(p, text) for p in problems for text in ([pair[1] for pair in golds(p) if pair[0] == form][:1] or [""])
+             + completion_of("gold_in_prose", p, form) + ["7"]][:3 * TWICE]
+    attempts = [attempt_of(p, text) for p, text in tries]
+    first, second = calls.score(attempts), calls.score(attempts)
+    others = fresh.score(attempts, calls.check) if fresh is not None else second
+    for once, again, alone in zip(first, second, others, strict=True):
+        if _said(once) != _said(again):
+            return tr("It scores the same completion differently when it is asked again: {first}, then {second}.", first=_shown(once),
+                      second=_shown(again))
+        if _said(once) != _said(alone):
+            return tr("It scores the same completion differently in a new interpreter: {first}, then {second}.", first=_shown(once),
+                      second=_shown(alone))
+    return ""
+
+
+def _said(verdict: Verdict) -> tuple[Any, ...]:
+    return verdict.score, verdict.error, tuple(sorted(verdict.parts.items()))
+
+
+def _shown(verdict: Verdict) -> str:
+    return f"{verdict.score:g}" if verdict.score is not None else tr("an error")
+
+
+def _summary(report: Report, unusable: int) -> str:
+    failures = sum(row.level == "failure" for row in report.rows)
+    gold = report.rows[0]
+    if gold.level == "failure":
+        return gold.sentence
+    if not report.stable:
+        return report.unstable
+    if failures:
+        return trn("{count} check fails: look before you train.", "{count} checks fail: look before you train.", failures)
+    if report.failing:
+        return trn("{count} check is worth a look.", "{count} checks are worth a look.", report.failing)
+    if unusable:
+        return trn("All checks pass, but {count} gold answer cannot be compared with.",
+                   "All checks pass, but {count} gold answers cannot be compared with.", unusable)
+    if report.ms > SLOW_MS:
+        return tr("All checks pass. Each call takes {ms} ms, so training will wait for it.", ms=f"{report.ms:,.0f}")
+    return tr("All checks pass.")
+
+
+# ------------------------------------------------------------------------------------------------------------------ scores
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that at least one of k completions is right, estimated without bias from n of which c are: 1 - C(n - c, k) / C(n, k).
+    Chen et al. 2021 (arXiv 2107.03374), equation 1, as their numerically stable product. 1 <= k <= n, 0 <= c <= n."""
+    assert 1 <= k <= n and 0 <= c <= n
+    if n - c < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Scores from `low` to `high` (without it, but for the last); equal where the bar is one score."""
+
+    low: float
+    high: float
+    count: int
+
+    @property
+    def label(self) -> str:
+        return _short(self.low) if self.low == self.high else f"{_short(self.low)}–{_short(self.high)}"
+
+
+def histogram(scores: Sequence[float]) -> tuple[Bar, ...]:
+    """A bar for each score where there are few different ones, else for bins of one width with round borders, empty ones too."""
+    if not scores:
+        return ()
+    counts = Counter(round(score, 6) + 0.0 for score in scores)
+    if len(counts) <= BARS:
+        return tuple(Bar(value, value, counts[value]) for value in sorted(counts))
+    low, high = min(counts), max(counts)
+    width = _round_width((high - low) / BINS)
+    first = math.floor(low / width + CLOSE)
+    last = max(first + 1, math.ceil(high / width - CLOSE))
+    made = [0] * (last - first)
+    for value, count in counts.items():
+        made[min(len(made) - 1, math.floor(value / width + CLOSE) - first)] += count
+    return tuple(Bar(round((first + n) * width, 9), round((first + n + 1) * width, 9), count) for n, count in enumerate(made))
+
+
+def _round_width(width: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= width * (1 - CLOSE))
+
+
+def _short(value: float) -> str:
+    text = f"{value:.3g}"
+    return text if "." in text or "e" in text else f"{text}.0"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Groups of completions to one problem each, by what GRPO could learn from them. mixed: not all of one score. all_right, all_wrong: one
+    score, full or less. unsaid: fewer than two were judged. level: whether to train with this."""
+
+    groups: int
+    mixed: int
+    all_right: int
+    all_wrong: int
+    unsaid: int
+    level: Level
+    sentence: str
+    remedy: str = ""
+
+
+def signal(groups: Sequence[Sequence[float | None]], full: float = 1.0) -> Signal:
+    """What there is to learn from: GRPO compares the completions of a group, and one where all score the same teaches nothing."""
+    mixed = right = wrong = unsaid = 0
+    for group in groups:
+        said = [score for score in group if score is not None]
+        if len(said) < 2:
+            unsaid += 1
+        elif max(said) - min(said) > CLOSE:
+            mixed += 1
+        elif _full(said[0], full):
+            right += 1
+        else:
+            wrong += 1
+    judged = len(groups) - unsaid
+    level, sentence, remedy = _signal_words(judged, mixed, right, wrong)
+    return Signal(len(groups), mixed, right, wrong, unsaid, level, sentence, remedy)
+
+
+def _signal_words(judged: int, mixed: int, right: int, wrong: int) -> tuple[Level, str, str]:
+    easier = tr("Choose easier problems, give more answers to each (raise k), or fine-tune the model on worked examples first.")
+    if not judged:
+        return "skipped", tr("Nothing to learn from: the verifier could not judge the answers."), tr("Mend the verifier.")
+    if right == judged:
+        return "failure", tr("No signal: every answer is right already."), tr("Choose harder problems, or go on to the next stage.")
+    if wrong == judged:
+        return "failure", tr("No signal: in no group does any answer score better than the others, and none is right."), easier
+    if not mixed:
+        return "failure", tr("No signal: no group has a mixed result; make it easier or raise k."), tr(
+            "Groups are all right or all wrong: choose problems between the two.")
+    if mixed < LITTLE * judged:
+        said = trn("Little signal: only in {count} of {total} group the answers differ in score.",
+                   "Little signal: only in {count} of {total} groups the answers differ in score.", mixed, total=judged)
+        return "warning", said, easier if wrong >= right else tr("Most problems are solved already: choose harder ones.")
+    return "ok", trn("There is signal: in {count} of {total} group some answers score and some do not. GRPO learns from these.",
+                     "There is signal: in {count} of {total} groups some answers score and some do not. GRPO learns from these.",
+                     mixed, total=judged), ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a verifier says of a model's completions. tried, right (a score of `full` or more), errors by kind; pass_at_1 and pass_at_k are
+    means over problems with that many judged completions or more (a completion that was not judged counts as wrong, as in a run's
+    measurement), None where there is none; k: the most completions a problem has. mean: of the scores that are known."""
+
+    tried: int
+    right: int
+    mean: float | None
+    k: int
+    pass_at_1: float | None
+    pass_at_k: float | None
+    bars: tuple[Bar, ...]
+    signal: Signal
+    ms: float
+    errors: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[tuple[str, int, int, float | None], ...] = ()
+    """(problem id, right, tried, mean score) of each."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "bars": [{**asdict(bar), "label": bar.label} for bar in self.bars],
+                "problems": [list(problem) for problem in self.problems]}
+
+
+def scores_of(groups: Sequence[tuple[str, Sequence[Verdict]]], full: float = 1.0) -> Scores:
+    """Of groups as (problem id, verdicts of its completions)."""
+    verdicts = [one for _, group in groups for one in group]
+    known = [one.score for one in verdicts if one.score is not None]
+    right = [sum(_full(one.score, full) for one in group) for _, group in groups]
+    k = max((len(group) for _, group in groups), default=0)
+    timed = [one.seconds for one in verdicts if one.seconds > 0]
+    firsts = [pass_at_k(len(group), c, 1) for (_, group), c in zip(groups, right, strict=True) if group]
+    alls = [pass_at_k(len(group), c, k) for (_, group), c in zip(groups, right, strict=True) if k and len(group) >= k]
+    return Scores(
+        tried=len(verdicts), right=sum(right), mean=sum(known) / len(known) if known else None, k=k,
+        pass_at_1=sum(firsts) / len(firsts) if firsts else None, pass_at_k=sum(alls) / len(alls) if alls else None,
+        bars=histogram(known), signal=signal([[one.score for one in group] for _, group in groups], full),
+        ms=1000 * sum(timed) / len(timed) if timed else 0.0, errors=dict(Counter(one.error for one in verdicts if one.error)),
+        problems=tuple((id, c, len(group), _mean([one.score for one in group])) for (id, group), c in zip(groups, right, strict=True)))
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def headline(scores: Scores) -> str:
+    """26 % right before training."""
+    return "" if scores.pass_at_1 is None else tr("{share} right before training", share=percent(scores.pass_at_1))
