@@ -21,7 +21,7 @@ from desktop.widgets.painted import Painted
 from desktop.widgets.panel import rule
 from desktop.widgets.text import Icon, Text, small
 from engine.contract.errors import SettingError
-from engine.contract.spec import Problem, Spec
+from engine.contract.spec import Problem, Settings
 from engine.contract.words import tr, trn
 
 CONTROL, UNIT, UNDO = 176, 76, 28
@@ -113,7 +113,7 @@ class Rows(Mapping[str, SettingRow]):
 class SpecForm(QWidget):
     """`fields` or `groups` choose what of the spec it shows (hidden options never); other fields keep what was loaded.
 
-    spec_class   the Spec whose option() metadata makes the rows
+    spec_class   the Settings (a Spec, mostly) whose option() metadata makes the rows
     artifacts    called with a kind, gives [(id, words)] of the project's artifacts
     advanced     whether it opens in Advanced
     bare         rows alone, all of them: no heading, no Simple and Advanced (for a few fields inside something else)
@@ -122,7 +122,7 @@ class SpecForm(QWidget):
     changed = Signal()
     advanced_changed = Signal(bool)
 
-    def __init__(self, theme: Theme, spec_class: type[Spec], *, groups: Iterable[str] | None = None, fields: Sequence[str] | None = None,
+    def __init__(self, theme: Theme, spec_class: type[Settings], *, groups: Iterable[str] | None = None, fields: Sequence[str] | None = None,
                  exclude: Iterable[str] = (), artifacts: Callable[[str], Sequence[tuple[str, str]]] | None = None, title: str = "",
                  advanced: bool = False, bare: bool = False) -> None:
         super().__init__()
@@ -166,9 +166,9 @@ class SpecForm(QWidget):
 
     # loading and reading ----------------------------------------------------------------------------------------------
 
-    def load(self, values: Spec | Mapping[str, Any]) -> None:
+    def load(self, values: Settings | Mapping[str, Any]) -> None:
         """Fill the form from a spec or plain values (what is missing takes its default). Not an edit."""
-        given = {n: getattr(values, n) for n in type(values).model_fields} if isinstance(values, Spec) else dict(values)
+        given = {n: getattr(values, n) for n in type(values).model_fields} if isinstance(values, Settings) else dict(values)
         self._base = {**self._defaults, **given}
         for name, line in self.rows.made.items():
             line.control.set(self._base[name])
@@ -192,7 +192,7 @@ class SpecForm(QWidget):
                 self.rows[name].control.set(value)
             self._edited()
 
-    def spec(self) -> Spec:
+    def spec(self) -> Settings:
         """The frozen spec; a SettingError names the first field that cannot be."""
         for name in self.names:
             if words := self._unreadable(name):

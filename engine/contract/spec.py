@@ -1,5 +1,5 @@
-"""The base of every stage's settings. Declared once, with label, help, unit and range beside the field: the window's form, the
-command line, the docs and the checks all read that. No torch here, and no knowledge of any stage.
+"""The base of every stage's settings, and of those of a verifier's parts. Declared once, with label, help, unit and range beside the
+field: the window's form, the command line, the docs and the checks all read that. No torch here, and no knowledge of any stage.
 """
 
 import json
@@ -48,17 +48,10 @@ def option(default: Any = ..., *, label: str, help: str, unit: str = "", advance
     return Field(default, ge=ge, le=le, gt=gt, lt=lt, title=label, description=help, json_schema_extra={"option": shown})  # type: ignore[dict-item]
 
 
-class Spec(BaseModel):
-    """Frozen settings of one run. Unknown keys are refused. `seed` and `device` are common to all stages."""
+class Settings(BaseModel):
+    """Frozen values of fields made by option(). Unknown keys are refused. A stage's are a Spec; a part of a verifier has some of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    stage: ClassVar[str] = ""
-    rows: ClassVar[tuple[str, ...]] = ()
-    """What of the library is copied into a run's inputs when it is made (engine/project/snapshots.py)."""
-
-    seed: int = option(42, label=tr("Seed"), help=tr("The same seed, settings and device give the same result."), ge=0, le=2**31 - 1,
-                       advanced=True)
 
     @classmethod
     def option_of(cls, name: str) -> Option:
@@ -106,11 +99,6 @@ class Spec(BaseModel):
                 found.append(self._explain({"loc": (name,), "type": "choice", "input": value, "msg": ""}))
         return found
 
-    def frozen(self, project_dir: Path) -> Self:
-        """With what lies outside of it filled in (the text of a file, say), so that a run that waits does not change when that does. Called
-        once, when a run is made."""
-        return self
-
     def problems(self) -> list[Problem]:
         """What the fields alone cannot tell: combinations that cannot work. Stages override this."""
         return []
@@ -121,7 +109,7 @@ class Spec(BaseModel):
         field: FieldInfo | None = cls.model_fields.get(name)
         if field is None:
             known = ", ".join(sorted(cls.model_fields))
-            return SettingError(tr("There is no setting called {name}.", name=name), tr("Settings of this stage: {known}.", known=known),
+            return SettingError(tr("There is no setting called {name}.", name=name), tr("Known settings: {known}.", known=known),
                                 code="unknown_setting", field=name)
         label = cls.option_of(name).label
         if error["type"] == "missing":
@@ -183,3 +171,19 @@ class Spec(BaseModel):
         """The settings that differ from their defaults."""
         return {name: getattr(self, name) for name, field in type(self).model_fields.items()
                 if not field.is_required() and getattr(self, name) != field.get_default(call_default_factory=True)}
+
+
+class Spec(Settings):
+    """Frozen settings of one run. `seed` is common to all stages."""
+
+    stage: ClassVar[str] = ""
+    rows: ClassVar[tuple[str, ...]] = ()
+    """What of the library is copied into a run's inputs when it is made (engine/project/snapshots.py)."""
+
+    seed: int = option(42, label=tr("Seed"), help=tr("The same seed, settings and device give the same result."), ge=0, le=2**31 - 1,
+                       advanced=True)
+
+    def frozen(self, project_dir: Path) -> Self:
+        """With what lies outside of it filled in (the text of a file, say), so that a run that waits does not change when that does. Called
+        once, when a run is made."""
+        return self
