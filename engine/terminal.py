@@ -31,7 +31,7 @@ from engine.project.taken_sets import told
 
 PLAIN_SECONDS = 5.0
 DOCTOR_SECONDS = 5.0
-ANSWERING = ("sft", "dpo", "ppo")
+ANSWERING = ("sft", "dpo", "ppo", "grpo")
 """Stages whose samples are answers to questions, not texts that go on."""
 SAMPLE = 160
 """Characters of a line that shows what the model writes."""
@@ -152,7 +152,7 @@ class RunProgress:
         if state.stage == "reward" and result.get("artifact"):
             for line in _scores(result):
                 tell(out, line)
-        if state.stage in ("sft", "adapt", "dpo", "ppo") and result.get("artifact"):
+        if state.stage in ("sft", "adapt", "dpo", "ppo", "grpo") and result.get("artifact"):
             for line in _tuned(result, state.stage) if state.stage in ("sft", "adapt") else _preferred(result, state.stage):
                 tell(out, line)
             tell(out, tr("Try it: fledge chat {project} --checkpoint {model}", project=str(self.run.dir.parent.parent),
@@ -345,7 +345,9 @@ def _scores(report: dict[str, Any]) -> list[str]:
 
 
 def _preferred(report: dict[str, Any], stage: str) -> list[str]:
-    """What tuning by DPO or PPO came to: what it learned from, before and after, how far it moved."""
+    """What tuning by DPO, PPO or GRPO came to: what it learned from, before and after, how far it moved."""
+    if stage == "grpo":
+        return _solved(report)
     if stage == "ppo":
         before, after = report.get("val_reward_before"), report.get("val_reward_after")
         lines = [trn("{count} round of {answers} answers.", "{count} rounds of {answers} answers each.", report["rounds"],
@@ -363,6 +365,22 @@ def _preferred(report: dict[str, Any], stage: str) -> list[str]:
                              report["held_out"], share=units.percent(report["accuracy_after"], 1)))
     if report.get("kl") is not None:
         lines.append(tr("It moved {kl} nats an answer from the model it started from.", kl=units.significant(report["kl"], 3)))
+    return lines + _kept_weights(report)
+
+
+def _solved(report: dict[str, Any]) -> list[str]:
+    """What GRPO came to: the share of held-out problems it solves, one sampled answer to each."""
+    lines = [trn("{count} round of {answers} answers.", "{count} rounds of {answers} answers each.", report["rounds"],
+                 answers=units.number(report["answers"]))]
+    if report["left_out"]:
+        lines[0] += " " + trn("{count} problem was left out.", "{count} problems were left out.", report["left_out"])
+    before, after = report.get("pass_at_1_before"), report.get("pass_at_1_after")
+    if before is not None and after is not None:
+        lines.append(trn("Of {count} held-out problem, {after} are solved in one sampled answer, {before} before.",
+                         "Of {count} held-out problems, {after} are solved in one sampled answer, {before} before.", report["held_out"],
+                         before=units.percent(before, 1), after=units.percent(after, 1)))
+    else:
+        lines.append(tr("No problem was held out: how many it solves is not known."))
     return lines + _kept_weights(report)
 
 

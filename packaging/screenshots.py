@@ -479,7 +479,7 @@ def prefer(page_id: str, goal: str, step: str, **values: Any) -> Callable[["App"
 
 def with_rewards(app: "App") -> None:
     """PPO's last answers in its report, with what the reward model makes of them."""
-    from desktop.pages.tune.report import Report
+    from desktop.widgets.tuning.report import Report
     page: Any = app.window.pages["dpo"]
     wait_for(app, lambda: bool(page.findChildren(Report)))
     report = page.findChildren(Report)[-1]

@@ -19,6 +19,7 @@ from engine.project.lineage import CHECKPOINT, RUN, DiskUsage, Lineage, Node, Ro
 from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import RESUMABLE
+from engine.stages.grpo.spec import PRESETS
 
 BOX_HEIGHT, BOX_GAP = 56.0, 22.0
 BESIDE = {"tokens": "pretrain", "import_model": "pretrain"}
@@ -171,6 +172,11 @@ def _line(node: Node) -> str:
     if node.kind == "model" and node.stage == "ppo":
         rounds = int(facts.get("rounds") or 0)
         return ", ".join(filter(None, ("PPO", trn("{count} round", "{count} rounds", rounds) if rounds else "")))
+    if node.kind == "model" and node.stage == "grpo":
+        preset = PRESETS.get(str(facts.get("preset") or node.spec.get("preset") or ""))
+        solved = facts.get("pass_at_1_after")
+        return ", ".join(filter(None, (preset.title if preset is not None else "GRPO",
+                                       tr("{share} solved", share=percent(solved)) if solved is not None else "")))
     if node.kind == "reward_model":
         right = facts.get("accuracy")
         return ", ".join(filter(None, (pairs_words(facts.get("pairs")),
@@ -219,7 +225,8 @@ def kind_words(node: Node) -> str:
     if node.kind == "model":
         return {"pretrain": tr("base model"), "import_model": tr("imported model"), "sft": tr("model tuned on conversations"),
                 "adapt": tr("model tuned on a domain"), "dpo": tr("model tuned on labelled pairs"),
-                "ppo": tr("model tuned by a reward model")}.get(node.stage) or \
+                "ppo": tr("model tuned by a reward model"),
+                "grpo": tr("model that learned from problems")}.get(node.stage) or \
             (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
             RUN: tr("run without a result"), "export": tr("export"), "examples": tr("generated examples"),

@@ -18,7 +18,7 @@ from engine.training.tuning_plan import Load
 FEW, USUAL, MANY = 100, 300, 1_000
 """Labels under which a reward model is mostly luck; with which first ones are made; from which it gets good."""
 LETTERS_A_TOKEN = 4.0
-PREFERRED = ("dpo", "ppo")
+PREFERRED = ("dpo", "ppo", "grpo")
 LOOKED_AT = ("pairs", "annotators", "least_strength")
 
 

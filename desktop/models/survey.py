@@ -28,7 +28,7 @@ ACTIVE = ("running", "waiting", "starting")
 BROKEN = ("failed", "crashed", "interrupted")
 
 
-TUNING = {"sft": ("sft", "adapt"), "dpo": ("dpo", "ppo")}
+TUNING = {"sft": ("sft", "adapt"), "dpo": ("dpo", "ppo"), "grpo": ("grpo",)}
 """Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
 LABELLED = "preference"
 """The stage whose work is people's."""

@@ -1,61 +1,29 @@
 """What came of preference tuning, from a run's state: what was measured before and after, in words and numbers. No Qt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from engine.contract.units import count, duration, number, percent, significant
+from desktop.models.moved import FAR, Measure, ending_facts, moved
+from engine.contract.units import duration, number, percent, significant
 from engine.contract.words import tr, trn
 from engine.project.run_state import RunState
 
-FAR = 20.0
-"""Nats of a whole answer beyond which a policy is said to have moved far."""
 LONGER = 1.5
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Something before and after. `good`: it went where it should, None where neither way is good by itself. `share`: shown in per cent."""
-
-    title: str
-    what: str
-    before: float
-    after: float
-    good: bool | None = None
-    share: bool = False
-    unit: str = ""
-    key: str = ""
-
-    def words(self, value: float) -> str:
-        return percent(value, 1) if self.share else significant(value, 3) if abs(value) >= 5e-4 else "0"
-
-    @property
-    def change(self) -> str:
-        moved = self.after - self.before
-        if self.share:
-            return tr("{points} points", points=f"{100 * moved:+.{0 if abs(moved) >= 0.1 else 1}f}".replace("-", "−"))
-        return f"{moved:+.3g}".replace("-", "−")
 
 
 def measures(stage: str, outcome: Mapping[str, Any]) -> list[Measure]:
     """What can be compared, the most important first."""
-    found: list[Measure] = []
-
-    def add(title: str, what: str, key: str, better: int, share: bool = False, unit: str = "") -> None:
-        before, after = outcome.get(f"{key}_before"), outcome.get(f"{key}_after")
-        if before is not None and after is not None:
-            good = None if not better or before == after else (after > before) == (better > 0)
-            found.append(Measure(title, what, float(before), float(after), good, share, unit, key))
     if stage == "ppo":
-        add(tr("Reward"), tr("standard deviations"), "val_reward", 1)
-        add(tr("Length"), tr("tokens an answer"), "val_length", 0)
+        found = [*moved(outcome, tr("Reward"), tr("standard deviations"), "val_reward", 1),
+                 *moved(outcome, tr("Length"), tr("tokens an answer"), "val_length", 0)]
     else:
         simpo = outcome.get("loss") == "simpo"
-        add(tr("Better is likelier") if simpo else tr("Right direction"), tr("in held-out pairs"), "accuracy", 1, share=True)
-        add(tr("Difference"), tr("of rewards, held out"), "margin", 1)
-        add(tr("Loss"), tr("in held-out pairs"), "val_loss", -1)
-    add(tr("General text"), tr("held-out text of the replay corpus"), "general_bpb", -1, unit=tr("bits per byte"))
-    return found
+        found = [*moved(outcome, tr("Better is likelier") if simpo else tr("Right direction"), tr("in held-out pairs"), "accuracy", 1,
+                        True),
+                 *moved(outcome, tr("Difference"), tr("of rewards, held out"), "margin", 1),
+                 *moved(outcome, tr("Loss"), tr("in held-out pairs"), "val_loss", -1)]
+    return [*found, *moved(outcome, tr("General text"), tr("held-out text of the replay corpus"), "general_bpb", -1,
+                           unit=tr("bits per byte"))]
 
 
 def sentence(stage: str, outcome: Mapping[str, Any]) -> str:
@@ -96,7 +64,6 @@ def facts(stage: str, outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The rest as names and values."""
     if not outcome:
         return []
-    method = {"full": tr("Full training"), "lora": "LoRA", "qlora": "QLoRA"}.get(str(outcome.get("method")), "–")
     found: list[tuple[str, str]] = []
     if stage == "ppo":
         if outcome.get("reward_title"):
@@ -112,17 +79,7 @@ def facts(stage: str, outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
         names = {"sigmoid": tr("DPO (sigmoid)"), "ipo": "IPO", "hinge": tr("Hinge (SLiC)"), "simpo": "SimPO", "kto": "KTO"}
         found += [(tr("Loss"), names.get(str(outcome.get("loss")), "–")), ("Beta", f"{float(outcome.get('beta') or 0):.3g}"),
                   (tr("Pairs"), number(int(outcome.get("pairs") or 0))), (tr("Held out"), number(int(outcome.get("held_out") or 0)))]
-    if outcome.get("left_out"):
-        found.append((tr("Left out"), number(int(outcome["left_out"]))))
-    found += [(tr("Method"), method), (tr("Trained parameters"), count(float(outcome.get("trainable") or 0)))]
-    best, steps = outcome.get("best_step"), int(outcome.get("steps") or 0)
-    if best:
-        found.append((tr("Best step"), tr("{step} of {steps}", step=number(int(best)), steps=number(steps))))
-    found += [(tr("Its weights are"), tr("of the best step") if outcome.get("weights") == "best" else tr("of the last step")),
-              (tr("Epochs"), significant(float(outcome.get("epochs") or 0), 2)),
-              (tr("Learning rate"), f"{float(outcome.get('learning_rate') or 0):.2g}"),
-              (tr("Time"), duration(float(outcome.get("seconds") or 0)))]
-    return found
+    return [*found, *ending_facts(outcome)]
 
 
 def kl_now(state: RunState) -> float | None:

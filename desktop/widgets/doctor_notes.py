@@ -6,7 +6,7 @@ numbers.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.jobs.run_follow import RunFollower
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
-from desktop.widgets.layout import clear, col, row, show_if
+from desktop.widgets.layout import Item, clear, col, row, show_if
 from desktop.widgets.notes import Note
 from engine.contract.words import tr, trn
 from engine.project.run_doctor import Finding, rules
@@ -36,7 +36,7 @@ class _FindingNote(Note):
         if notes.can_change(finding):
             self.again = Button(theme, tr("Start again with this change"),
                                 on_click=lambda: notes.change_wanted.emit(dict(self.finding.change or {})))
-        self.set_actions(*([self.again] if self.again is not None else []), self.away)
+        self.set_actions(*([self.again] if self.again is not None else []), *notes.further(finding), self.away)
         self.tell(finding)
 
     def tell(self, finding: Finding) -> None:
@@ -46,14 +46,14 @@ class _FindingNote(Note):
 
 class DoctorNotes(QWidget):
     """`offers_changes`: whether who shows this can start a run with other settings; then `change_wanted(settings)` asks for it. `dismissed`
-    are codes that are not shown; `put_away_one(code)` tells of another one."""
+    are codes that are not shown; `put_away_one(code)` tells of another one. `further` gives more buttons of a finding."""
 
     change_wanted = Signal(dict)
     put_away_one = Signal(str)
 
-    def __init__(self, theme: Theme, follower: RunFollower) -> None:
+    def __init__(self, theme: Theme, follower: RunFollower, further: Callable[[Finding], Sequence[Item]] = lambda finding: ()) -> None:
         super().__init__()
-        self.theme, self.follower = theme, follower
+        self.theme, self.follower, self.further = theme, follower, further
         self.offers_changes = False
         self.dismissed: set[str] = set()
         self.findings: list[Finding] = []

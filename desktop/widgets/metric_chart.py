@@ -160,7 +160,9 @@ class MetricChart(QWidget):
     def _legend_lines(self) -> list[tuple[str, str, bool]]:
         lines: list[tuple[str, str, bool]] = []
         for curve in self.plot.curves:
-            if curve.series is not None and curve.raw:
+            if curve.series is not None and curve.spread:
+                lines.append((curve.name, curve.tone, False))
+            elif curve.series is not None and curve.raw:
                 lines.append((tr("each step"), "raw" if curve.tone == "accent" else curve.tone, False))
                 lines.append((tr("smoothed {beta}", beta=f"{self.plot.smoothing:.2f}"), curve.tone, False))
             else:

@@ -46,6 +46,7 @@ class Curve:
     """One line. Either `series` and `key` (a growing column; drawn raw and smoothed) or `points` [(step, value)] (drawn with dots).
 
     `tone` is a token of the palette; `raw` whether each value is drawn behind the smoothed line; `at` turns a step into the axis's x.
+    `spread` is a column drawn as a band so far to both sides of the line, in place of each value.
     """
 
     name: str
@@ -59,7 +60,9 @@ class Curve:
     raw: bool = True
     unit: str = ""
     steps: Series | None = None
+    spread: str = ""
     pyramid: Pyramid = field(default_factory=Pyramid)
+    wide: Pyramid = field(default_factory=Pyramid)
     cuts: int = 0
 
 
@@ -79,6 +82,7 @@ class _Drawn:
     curve: Curve
     x: Numbers
     y: Numbers
+    spread: Numbers | None = None
 
 
 class Plot(KeyboardRing, QWidget):
@@ -226,13 +230,14 @@ class Plot(KeyboardRing, QWidget):
                 continue
             if curve.cuts != curve.series.cuts:
                 curve.pyramid.reset()
+                curve.wide.reset()
                 curve.cuts = curve.series.cuts
-            values = curve.series.column(curve.key)
-            before = curve.pyramid.length
-            done = curve.pyramid.update(values, max(1, room))
-            room -= curve.pyramid.length - before
-            if not done:
-                return False
+            for key, pyramid in ((curve.key, curve.pyramid), *(((curve.spread, curve.wide),) if curve.spread else ())):
+                before = pyramid.length
+                done = pyramid.update(curve.series.column(key), max(1, room))
+                room -= pyramid.length - before
+                if not done:
+                    return False
         return True
 
     def _whole(self) -> tuple[float, float]:
@@ -279,12 +284,16 @@ class Plot(KeyboardRing, QWidget):
                 continue
             length = min(x.size, curve.pyramid.length)
             x, y = x[:length], y[:length]
-            if curve.raw:
+            if curve.raw and not curve.spread:
                 self._raws.append((curve, chart_data.reduced(x, y, curve.pyramid, edges)))
             start, end = int(np.searchsorted(x, edges[0])), int(np.searchsorted(x, edges[-1], "right"))
             at, line = chart_data.smoothed(y, curve.pyramid, max(0, start - 1), min(length, end + 1), self.smoothing,
                                               150 if curve.dashed or curve.dotted else 1000)
-            self._drawn.append(_Drawn(curve, x[at], line))
+            band = None
+            if curve.spread and curve.wide.length >= length:
+                values = curve.series.column(curve.spread)[:length]
+                band = chart_data.smoothed(values, curve.wide, max(0, start - 1), min(length, end + 1), self.smoothing)[1]
+            self._drawn.append(_Drawn(curve, x[at], line, band if band is not None and band.size == line.size else None))
         self._y = self._y_range()
         self.room = self._label_room()
         if max(self.room, self.min_left) != self._left:
@@ -293,6 +302,7 @@ class Plot(KeyboardRing, QWidget):
 
     def _y_range(self) -> tuple[float, float]:
         parts = [bins.y for _, bins in self._raws] + [_inside(d.x, d.y, self._x, self.log_x) for d in self._drawn]
+        parts += [_inside(d.x, d.y + side * d.spread, self._x, self.log_x) for d in self._drawn if d.spread is not None for side in (-1, 1)]
         values = np.concatenate(parts) if parts else np.empty(0)
         if self.log_y:
             values = np.log10(values[values > 0])
@@ -400,6 +410,9 @@ class Plot(KeyboardRing, QWidget):
             painter.setPen(QPen(ink, 1))
             self._polylines(painter, bins.x, bins.y)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for drawn in self._drawn:
+            if drawn.spread is not None:
+                self._band(painter, drawn)
         for drawn in sorted(self._drawn, key=lambda d: not d.curve.dashed):
             curve = drawn.curve
             style = Qt.PenStyle.DashLine if curve.dashed else Qt.PenStyle.DotLine if curve.dotted else Qt.PenStyle.SolidLine
@@ -415,6 +428,18 @@ class Plot(KeyboardRing, QWidget):
                     if math.isfinite(y):
                         painter.drawEllipse(QPointF(x, y), 3, 3)
                 painter.setBrush(Qt.BrushStyle.NoBrush)
+
+    def _band(self, painter: QPainter, drawn: _Drawn) -> None:
+        assert drawn.spread is not None
+        known = np.isfinite(drawn.y) & np.isfinite(drawn.spread)
+        places = np.clip(self._places(drawn.x[known]), -5000.0, 20000.0).tolist()
+        edges = [np.clip(self._heights(drawn.y[known] + side * drawn.spread[known]), -5000.0, 9000.0).tolist() for side in (1, -1)]
+        ink = self.theme.colour(drawn.curve.tone)
+        ink.setAlphaF(0.16)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(ink)
+        painter.drawPolygon([*map(QPointF, places, edges[0]), *map(QPointF, reversed(places), reversed(edges[1]))])
+        painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def _polylines(self, painter: QPainter, x: Numbers, y: Numbers) -> None:
         """A line that breaks where y is missing; far-off values are brought near, so that no pixel is computed outside."""

@@ -34,6 +34,7 @@ from engine.contract.events import Notice, Sample
 from engine.contract.units import duration, number, percent, significant
 from engine.contract.words import tr, trn
 from engine.project import layout
+from engine.project.run_doctor import Finding
 from engine.project.run_state import RunState, Series
 
 SIDE = 328
@@ -56,7 +57,8 @@ class Number:
 class Line:
     """A curve: the column (or the evaluation's value) it shows, its title and its unit in words. `name` is what the line is called where
     the chart's title would not do, `beside` are further columns in the same chart: (column, name, tone). `held` is a value of the
-    evaluations whose points are drawn with it."""
+    evaluations whose points are drawn with it. `spread` is a column drawn as a band about the line. `measured`: `key` itself is a value of
+    the evaluations. `note` says what it means, at its right."""
 
     key: str
     title: str
@@ -64,6 +66,9 @@ class Line:
     name: str = ""
     beside: tuple[tuple[str, str, str], ...] = ()
     held: str = ""
+    spread: str = ""
+    measured: bool = False
+    note: Callable[[RunState], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class RunView:
 
     more     further lines, one of which takes the place of `curve` when it is chosen above the chart
     second   a column in a chart of its own below, where there is no `held_out`
+    below    lines of which one is shown in the chart below, chosen above it, where there is neither
+    browser  what is shown whole in place of the charts when it is chosen: (its name, how it is made)
+    findings further buttons of what the run doctor finds
     counts   the curve is a count that only grows: it is drawn as it is, and no earlier run beside it
     heard    what stands beside the charts in place of the samples: made once, then `refresh(state)` is called with each look
     """
@@ -88,6 +96,9 @@ class RunView:
     second: Line | None = None
     heard: "Callable[[RunFollower], Heard] | None" = None
     counts: bool = False
+    below: tuple[Line, ...] = ()
+    browser: "tuple[str, Callable[[RunFollower], Heard]] | None" = None
+    findings: Callable[[Finding], Sequence[Item]] = field(default=lambda finding: ())
 
 
 class Heard(QWidget):
@@ -281,7 +292,7 @@ class RunPanel(QWidget):
         self._build_progress()
         self._build_charts()
         self._side_notes = col(gap=8)
-        self.doctor = DoctorNotes(theme, follower)
+        self.doctor = DoctorNotes(theme, follower, view.findings)
         self._build_body()
         follower.changed.connect(self._changed)
         follower.status_changed.connect(self.status_changed)
@@ -316,7 +327,8 @@ class RunPanel(QWidget):
         for stat in self.stats:
             stat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         report = (("report", tr("Report")),) if self.view.reports else ()
-        self.what = Segments(self.theme, (*report, ("charts", tr("Charts")), ("log", tr("Log"))), "charts",
+        browser = (("browser", self.view.browser[0]),) if self.view.browser is not None else ()
+        self.what = Segments(self.theme, (*report, ("charts", tr("Charts")), *browser, ("log", tr("Log"))), "charts",
                              name=tr("What to show of the run"), on_change=self._show_part)
         if report:
             self.what.set_enabled("report", False, tr("It is there when the run is done."))
@@ -328,7 +340,7 @@ class RunPanel(QWidget):
         self.lines = {line.key: line for line in (view.curve, *view.more)}
         self.which = Segments(theme, [(key, line.title) for key, line in self.lines.items()], view.curve.key,
                               name=tr("What the chart shows"), on_change=self._show_line) if view.more else None
-        alone = view.held_out is None and view.second is None
+        alone = view.held_out is None and view.second is None and not view.below
         self.chart = MetricChart(theme, view.curve.title, unit=view.curve.unit, show_x=alone, lead=QWidget() if view.more else None)
         self._line = view.curve
         self.main_curve = self._curves_of(view.curve)
@@ -351,6 +363,17 @@ class RunPanel(QWidget):
             self.held_out.set_curves([self.held_curve])
             self.chart.linked(self.held_out)
             parts.append((self.held_out, 2))
+        self.below: MetricChart | None = None
+        if view.below:
+            self._below_line = view.below[0]
+            self.which_below = Segments(theme, [(line.key, line.title) for line in view.below], view.below[0].key,
+                                        name=tr("What the lower chart shows"), on_change=self._show_below_line)
+            self.below = MetricChart(theme, tr("Measures"), unit=view.below[0].unit, controls=False, lead=QWidget())
+            self.below.plot.show_now_word = False
+            self._below_curves = self._lines_of(view.below[0], "series2")
+            self.below.set_curves(self._below_curves)
+            self.chart.linked(self.below)
+            parts += [row(self.which_below, "+"), (self.below, 2)]
         if view.counts:
             self.chart.set_smoothing(0.0)
         self.charts_panel = Panel(*parts, pad=(16, 8, 12, 6), gap=8)
@@ -358,13 +381,29 @@ class RunPanel(QWidget):
     def _curves_of(self, line: Line) -> Curve:
         """Put a line and what belongs to it into the main chart; gives back the line itself."""
         series = self.follower.state.metrics
-        main = Curve(line.name or line.title, series=series, key=line.key, unit=line.unit, raw=not self.view.counts)
+        main = Curve(line.name or line.title, series=series, key=line.key, unit=line.unit, raw=not self.view.counts, spread=line.spread)
         self._beside = [Curve(name, tone, series=series, key=key, unit=line.unit) for key, name, tone in line.beside]
         self._held_points = Curve(tr("on what was held out"), "series2", points=[], dots=True, unit=line.unit, steps=series) \
             if line.held else None
         others = [] if line is not self.view.curve else self._others
         self.chart.set_curves([*others, *self._beside, main, *([self._held_points] if self._held_points else [])])
         return main
+
+    def _lines_of(self, line: Line, tone: str) -> list[Curve]:
+        """A line of the lower chart, and what belongs to it."""
+        series = self.follower.state.metrics
+        if line.measured:
+            return [Curve(line.name or line.unit or line.title, tone, points=[], dots=True, unit=line.unit, steps=series)]
+        main = Curve(line.name or line.title, tone, series=series, key=line.key, unit=line.unit, raw=False, spread=line.spread)
+        return [*(Curve(name, ink, series=series, key=key, unit=line.unit, raw=False) for key, name, ink in line.beside), main]
+
+    def _show_below_line(self, key: str) -> None:
+        assert self.below is not None
+        self._below_line = next(line for line in self.view.below if line.key == key)
+        self.below.plot.unit = self._below_line.unit
+        self._below_curves = self._lines_of(self._below_line, "series2")
+        self.below.set_curves(self._below_curves)
+        self._show_charts(self.follower.state)
 
     def _show_line(self, key: str) -> None:
         self._line = self.lines[key]
@@ -391,6 +430,10 @@ class RunPanel(QWidget):
         self._parts = body.parts
         self._parts.addWidget(charts)
         self._parts.addWidget(log)
+        self._browser: Heard | None = None
+        self._browsing = Panel(pad=(16, 12, 16, 12))
+        self._part_of: dict[str, QWidget] = {"charts": charts, "log": log, "browser": self._browsing}
+        self._parts.addWidget(self._browsing)
         self._reported: QWidget | None = None
         col(self.question, self.waiting, self.progress_panel, self.doctor, (body, 1), gap=12, host=self)
 
@@ -407,6 +450,7 @@ class RunPanel(QWidget):
         assert self._reported is None and self.view.reports
         self._reported = report
         self._parts.addWidget(report)
+        self._part_of["report"] = report
         self.what.set_enabled("report", True)
         self.what.set("report")
         self._show_part("report")
@@ -465,6 +509,8 @@ class RunPanel(QWidget):
             self.samples.refresh(state)
         else:
             self.samples.set(state.samples)
+        if self._browser is not None and self.what.value() == "browser":
+            self._browser.refresh(state)
         every = int(state.facts.get("sample_every") or (state.facts.get("plan") or {}).get("sample_every") or 0)
         self.samples_note.set(trn("every {count} step", "every {count} steps", every) if every else "")
         self._show_notices(state)
@@ -492,6 +538,8 @@ class RunPanel(QWidget):
             self.second.set_marks([Mark(c.step, "best" if c.best else "checkpoint", tr("checkpoint")) for c in state.checkpoints
                                    if c.step > 0])
             self.second.refresh()
+        if self.below is not None:
+            self._show_below(state, steps, now)
         if self.held_out is not None and self.view.held_out is not None:
             key = self.view.held_out.key
             points = [(float(e.step), value) for e in state.evaluations if (value := e.values.get(key)) is not None]
@@ -501,6 +549,20 @@ class RunPanel(QWidget):
                                      if c.step > 0])
             self.held_out.set_note(self._best_words(points, state))
             self.held_out.refresh()
+
+    def _show_below(self, state: RunState, steps: float, now: float | None) -> None:
+        assert self.below is not None
+        line = self._below_line
+        for curve in self._below_curves:
+            if line.measured:
+                curve.points = [(float(e.step), value) for e in state.evaluations if (value := e.values.get(line.key)) is not None]
+                curve.steps = state.metrics
+            else:
+                curve.series = state.metrics
+        self.below.set_end(steps, now)
+        self.below.set_marks([Mark(c.step, "best" if c.best else "checkpoint", tr("checkpoint")) for c in state.checkpoints if c.step > 0])
+        self.below.set_note(line.note(state) if line.note is not None else "")
+        self.below.refresh()
 
     def _best_words(self, points: Sequence[tuple[float, float]], state: RunState) -> str:
         if not points:
@@ -571,7 +633,12 @@ class RunPanel(QWidget):
             self.stop.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _show_part(self, part: str) -> None:
-        self._parts.setCurrentIndex(("charts", "log", "report").index(part))
+        if part == "browser" and self._browser is None:  # made when somebody first looks
+            assert self.view.browser is not None
+            self._browser = self.view.browser[1](self.follower)
+            self._browsing.box.addWidget(self._browser, 1)
+            self._browser.refresh(self.follower.state)
+        self._parts.setCurrentWidget(self._part_of[part])
 
 
 def clock(moment: float) -> str:

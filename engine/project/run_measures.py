@@ -23,7 +23,7 @@ class Measure:
 
 LOSS = Measure("loss", ("bpb", "val_loss"))
 MEASURES = {"reward": Measure("accuracy", ("val_accuracy", "val_loss")), "dpo": Measure("accuracy", ("val_accuracy", "val_loss")),
-            "ppo": Measure("reward", ("val_reward",))}
+            "ppo": Measure("reward", ("val_reward",)), "grpo": Measure("reward", ("pass_at_1", "val_reward"))}
 """By stage; LOSS for all others."""
 
 
@@ -37,6 +37,8 @@ def held_words(name: str, value: float) -> str:
         return tr("{value} bits per byte", value=number(value, 3))
     if name == "val_accuracy":
         return tr("{share} right", share=percent(value, 1))
+    if name == "pass_at_1":
+        return tr("{share} solved", share=percent(value, 1))
     if name == "val_reward":
         return tr("reward {value}", value=significant(value, 3))
     return tr("loss {loss}", loss=significant(value, 4))

@@ -18,7 +18,7 @@ from engine.contract.units import duration, number, significant, size
 from engine.contract.words import tr, trn
 from engine.project.runs import Run
 
-HIGHER = {"reward", "dpo", "ppo"}
+HIGHER = {"reward", "dpo", "ppo", "grpo"}
 """Stages whose number is better when it is higher."""
 
 

@@ -8,12 +8,12 @@ from desktop.models.finetune_report import outcome_of
 from desktop.models.run_rows import went_in
 from desktop.models.trouble import StageWords
 from desktop.models.tune_plan import PPO
-from desktop.models.tune_report import kl_now, sentence
-from desktop.pages.tune.report import Report
-from desktop.pages.tune.rollouts import Rollouts
+from desktop.models.tune_report import facts, kl_now, measures, sentence
 from desktop.widgets import run_numbers
 from desktop.widgets.run_panel import Line, Number, RunView
 from desktop.widgets.run_side import StageView
+from desktop.widgets.tuning.report import Report
+from desktop.widgets.tuning.rollouts import Rollouts
 from engine.contract.units import number, percent, significant
 from engine.contract.words import tr, trn
 from engine.project.run_state import RunState
@@ -124,7 +124,9 @@ def stage_view(context: "AppContext", stage: str) -> StageView:
             held_out=Line("val_accuracy", tr("Held-out pairs"), tr("share right")), lower_is_better=False, compare=True, reports=True)
 
     def report(run: Run, state: RunState) -> QWidget:
-        return Report(context.theme, stage, state, Rollouts(context, run.dir, lambda: False, whole=True) if ppo else None)
+        made = outcome_of(state)
+        return Report(context.theme, state, measures(stage, made), facts(stage, made), kl=made.get("kl"),
+                      rollouts=Rollouts(context, run.dir, lambda: False, whole=True) if ppo else None)
     return StageView(
         stage=stage, going=lambda name: tr("Tuning {name}", name=name), gone=lambda name: tr("Tuned {name}", name=name),
         unnamed=lambda number: tr("run {number}", number=number), run=shown, goes_in=goes_in, happens=happens, came_out=came_out,

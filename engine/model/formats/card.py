@@ -17,9 +17,10 @@ from engine.project.project import Project
 
 IMPORT = "import_model"
 """The stage that takes in other people's models."""
-TUNING = ("sft", "adapt", "dpo", "ppo")
+TUNING = ("sft", "adapt", "dpo", "ppo", "grpo")
 """Stages that make a model of a model."""
-WHAT = {"adapt": "text of a domain", "dpo": "labelled pairs of answers", "ppo": "answers of its own, scored by a reward model,"}
+WHAT = {"adapt": "text of a domain", "dpo": "labelled pairs of answers", "ppo": "answers of its own, scored by a reward model,",
+        "grpo": "answers of its own to problems, checked by a verifier,"}
 METHODS = {"full": "training every weight", "lora": "LoRA", "qlora": "QLoRA"}
 PLAIN_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}")
 """An identifier of the hub; any other text goes into the card's body."""
@@ -142,8 +143,13 @@ def _tuned(project: Project, ref: ModelRef, comes_from: list[Ancestor]) -> list[
 
 
 def _losses(facts: dict[str, Any]) -> list[str]:
-    rows = (("bpb", "Bits per byte, held-out text", 4), ("val_loss", "Loss in nats a token, held out", 4),
-            ("val_loss_before", "The same before tuning", 4),
+    rewarded = any(facts.get(key) is not None for key in ("val_reward", "val_reward_before", "pass_at_1", "pass_at_1_before"))
+    losses = () if rewarded else (("val_loss", "Loss in nats a token, held out", 4), ("val_loss_before", "The same before tuning", 4))
+    rows = (("bpb", "Bits per byte, held-out text", 4), *losses,
+            ("pass_at_1_after", "Share of held-out problems solved in one sampled answer", 3),
+            ("pass_at_1", "Share of held-out problems solved in one sampled answer", 3), ("pass_at_1_before", "The same before tuning", 3),
+            ("val_reward_after", "Reward on held-out prompts", 3), ("val_reward", "Reward on held-out prompts", 3),
+            ("val_reward_before", "The same before tuning", 3),
             ("unigram_bpb", "Bits per byte of a unigram model of the same tokens, for comparison", 4), ("step", "Step", 0),
             ("steps", "Steps", 0),
             ("tokens", "Tokens seen", 0), ("epochs", "Passes over the text", 2), ("seconds", "Seconds of training", 0))

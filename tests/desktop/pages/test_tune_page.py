@@ -16,9 +16,9 @@ from desktop.models.rollout_rows import Round
 from desktop.models.tune_plan import DPO, PPO, TunePlan
 from desktop.models.tuning_choice import StartModel
 from desktop.pages.tune import TunePage
-from desktop.pages.tune.rollouts import PAGE, Rollouts
 from desktop.pages.tune.wizard import Wizard
 from desktop.widgets.buttons import Button
+from desktop.widgets.tuning.rollouts import PAGE, Rollouts
 from engine.contract.machine import DeviceFacts, MachineFacts
 from engine.contract.rows import Message, Rollout
 from engine.model.config import ModelConfig

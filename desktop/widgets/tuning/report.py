@@ -1,12 +1,13 @@
-"""The report of a finished preference tuning: what was measured before and after, the same questions before and after, and the facts; of
-PPO also its last answers with their rewards."""
+"""The report of a finished tuning: what was measured before and after, the same questions before and after, and the facts; where it learned
+from answers of its own also the last of these with their rewards."""
+
+from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
-from desktop.models.finetune_report import outcome_of
-from desktop.models.tune_report import FAR, Measure, facts, measures
+from desktop.models.moved import FAR, Measure
 from desktop.theme.theme import Theme
 from desktop.widgets.before_now import BeforeNow
 from desktop.widgets.buttons import Segments
@@ -74,19 +75,20 @@ class Moved(Painted):
 
 
 class Report(QWidget):
-    """Of a run that is done. What was not measured is not shown. `rollouts` are PPO's answers with their rewards."""
+    """Of a run that is done. What was not measured is not shown. `told`: the rest as names and values; `kl`: nats an answer from where it
+    started; `how`: how it was measured, below the measures; `rollouts`: its own answers with their rewards."""
 
-    def __init__(self, theme: Theme, stage: str, state: RunState, rollouts: Heard | None = None) -> None:
+    def __init__(self, theme: Theme, state: RunState, measures: Sequence[Measure], told: Sequence[tuple[str, str]], *,
+                 kl: float | None = None, how: str = "", rollouts: Heard | None = None) -> None:
         super().__init__()
-        outcome = outcome_of(state)
-        kl = outcome.get("kl")
-        self.measures = measures(stage, outcome)
+        self.measures = list(measures)
         cells = [self._cell(theme, m) for m in self._most(kl is not None)]
         if kl is not None:
             tone = "warn" if float(kl) >= FAR else ""
             cells.append(col(Text("KL", "section"), row(Text(significant(float(kl), 2), "title", tone), small(tr("nats")), "+", gap=6), "+",
                              small(tr("an answer, from where it started"), "text3", elide=True), gap=2))
-        heads = Panel(row(*[(c, 1) for c in cells], gap=24), pad=(16, 12, 16, 10)) if cells else None
+        heads = Panel(row(*[(c, 1) for c in cells], gap=24), small(how, "text3", wrap=True) if how else None, pad=(16, 12, 16, 10),
+                      gap=6) if cells else None
         self.answers = BeforeNow(theme, beside=True, finished=True, whole=True)
         self.answers.set(state.samples)
         title = Text(tr("The same questions before and after"), "section")
@@ -102,9 +104,8 @@ class Report(QWidget):
         self._title = title
         heard = Panel(head, (body, 1), pad=(16, 12, 8, 12), gap=8)
         heard.setMinimumHeight(theme.px(150))
-        told = Panel(Text(tr("What was trained"), "section"), Facts(facts(stage, outcome), gap=6, elide=True), "+", pad=(16, 12, 16, 12),
-                     gap=8)
-        col((Beside(theme, col(heads, (heard, 1), gap=12), told, side_width=SIDE, least=260), 1), gap=0, host=self)
+        side = Panel(Text(tr("What was trained"), "section"), Facts(list(told), gap=6, elide=True), "+", pad=(16, 12, 16, 12), gap=8)
+        col((Beside(theme, col(heads, (heard, 1), gap=12), side, side_width=SIDE, least=260), 1), gap=0, host=self)
 
     def _most(self, beside: bool) -> list[Measure]:
         """Those there is room for: what was learned, then what may have been forgotten."""
