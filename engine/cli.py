@@ -114,7 +114,7 @@ def new(project: Path, name: str, as_json: bool) -> None:
               help=tr("Replay a recipe.toml instead of a STAGE: each of its runs that is not there yet."))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
 @click.option("--input", "inputs", multiple=True, metavar="ID",
-              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples or of pairs; its kind decides where."))
+              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples, pairs or problems; its kind decides where."))
 @click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path),
               help=tr("A file or folder to import; with --recipe NAME=PATH, where a source lies here."))
 @click.option("--executor", default="", metavar="NAME",
@@ -626,7 +626,7 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
     filled = dict(values)
 
     def fill(name: str, id: str) -> None:
-        filled[name] = (*filled.get(name, ()), id) if name in ("models", "examples", "seeds", "pairs") else id
+        filled[name] = (*filled.get(name, ()), id) if name in ("models", "examples", "seeds", "pairs", "problem_sets") else id
     taking = next((name for name in ("examples", "seeds") if name in kind.spec.model_fields), "")
     for id in inputs:
         if re.fullmatch(r"set-[0-9]+", id) and taking:
@@ -634,6 +634,9 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
             continue
         if re.fullmatch(r"pair-set-[0-9]+", id) and "pairs" in kind.spec.model_fields:
             fill("pairs", project.library.pairs.get_set(id).id)
+            continue
+        if re.fullmatch(r"problems-[0-9]+", id) and "problem_sets" in kind.spec.model_fields:
+            fill("problem_sets", project.library.problems.set_of(id).id)
             continue
         if "@" in id and "model" in fields:
             from engine.project.models import list_reward_models, resolve, resolve_reward

@@ -201,18 +201,18 @@ class Problems:
             raise _unknown(id)
         return problem_of(found[0])
 
-    def rows(self, set_ids: Sequence[str], held_out: bool | None = None) -> Iterator[Problem]:
-        """All problems of these sets, each once, in the order of the sets and of adding. Streams; NotFound for an unknown set before the
-        first."""
+    def rows(self, set_ids: Sequence[str], held_out: bool | None = None, beside: Sequence[str] = ()) -> Iterator[Problem]:
+        """All problems of these sets, each once, in the order of the sets and of adding; those of the sets `beside` are passed over.
+        Streams; NotFound for an unknown set before the first."""
         numbers = [self._number(id) for id in dict.fromkeys(set_ids)]
-        return self._stream(numbers, held_out)
+        return self._stream(numbers, held_out, [self._number(id) for id in beside])
 
-    def _stream(self, numbers: Sequence[int], held_out: bool | None) -> Iterator[Problem]:
+    def _stream(self, numbers: Sequence[int], held_out: bool | None, beside: Sequence[int]) -> Iterator[Problem]:
         side = "" if held_out is None else f" and p.held_out = {int(held_out)}"
         for n, number in enumerate(numbers):
-            after = 0
+            after, others = 0, ", ".join(map(str, (*beside, *numbers[:n])))
             earlier = f" and not exists (select 1 from problems o where o.id = p.id and o.gone = 0 and o.set_number in" \
-                f" ({', '.join(map(str, numbers[:n]))}){side.replace('p.', 'o.')})" if n else ""
+                f" ({others}){side.replace('p.', 'o.')})" if others else ""
             while True:
                 found = self._rows(f"select {_COLUMNS}, p.number from problems p{_TEXTS} where p.set_number = ? and p.gone = 0"
                                    f" and p.number > ?{side}{earlier} order by p.number limit ?", [number, after, PAGE])

@@ -9,13 +9,15 @@ A recipe.toml holds
     [[source]] a file or folder from outside: name, path, kind, bytes, and sha256 where it is not too large to be read for it
     [[examples]] a set of examples that went in: name, and the file of its rows beside the recipe, with its hash
     [[pairs]]  the same of a set of pairs: a line is what was learned of a labelled pair, or a pair whose prompt alone was asked
+    [[problems]] the same of a set of problems, held-out ones too
     [[step]]   a run: name, stage, what it ran on, settings that differ from their defaults and the seed, inputs by the name of an earlier
                step, rows of the library that went into it, and of each result the hashes of those files that come out the same each time
 
-A setting that names a source reads "{source:NAME}", one that names a set "{examples:NAME}" or "{pairs:NAME}". A model that was tuned takes
-its examples and labelled pairs along as they were, whoever wrote them: making them again is a step only in the recipe of generated examples
-or pairs themselves, and gives others each time. Of labels goes along what was learned of them, not each one with its history: those travel
-in label files. What a person has confirmed (an address beyond this machine, a recipe that is a program) is confirmed anew.
+A setting that names a source reads "{source:NAME}", one that names a set "{examples:NAME}", "{pairs:NAME}" or "{problems:NAME}". A model
+that was tuned takes its examples, labelled pairs and problems along as they were, whoever wrote them: making them again is a step only in
+the recipe of generated examples or pairs themselves, and gives others each time. Of labels goes along what was learned of them, not each
+one with its history: those travel in label files. What a person has confirmed (an address beyond this machine, a recipe that is a program)
+is confirmed anew.
 
 `replay` takes a finished artifact with the same settings and inputs for a step that is done, goes on with a run that was stopped or killed,
 and starts the rest. It changes nothing that is there, and downloads nothing.
@@ -44,7 +46,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine import __version__
 from engine.contract.errors import FledgeError, FormatError, InputError, Mismatch, NotFound, SettingError, Stopped, TooNew
 from engine.contract.events import Started
-from engine.contract.rows import Answer, Example, Pair, PreferencePair, pair_id
+from engine.contract.rows import Answer, Example, Pair, PreferencePair, Problem, pair_id
 from engine.contract.spec import Spec
 from engine.contract.units import size
 from engine.contract.words import tr
@@ -60,8 +62,8 @@ from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import Run
 
-FORMAT = 3
-"""1 had no examples, 2 no pairs: recipes without any are still written so, for older versions."""
+FORMAT = 4
+"""1 had no examples, 2 no pairs, 3 no problems: recipes without any are still written so, for older versions."""
 LARGEST_FILE = 64_000_000
 """Bytes of a recipe.toml at most: decisions on a million documents fit."""
 HASHED = 512_000_000
@@ -80,9 +82,11 @@ COMPARED = ("corpus", "tokenizer", "tokens", "model", "reward_model")
 ADDRESS = re.compile(r"[a-z]{2,}:")
 """How something begins that is no path of this machine, as hub:owner/name. One letter is a drive of Windows."""
 TOKEN = re.compile(r"\{source:([^{}]+)\}")
-SETS = re.compile(r"\{(examples|pairs):([^{}]+)\}")
-SET = re.compile(r"(?:pair-)?set-[0-9]+")
-EXAMPLES, PAIRS = "examples", "pairs"
+SETS = re.compile(r"\{(examples|pairs|problems):([^{}]+)\}")
+SET = re.compile(r"(?:(?:pair-)?set|problems)-[0-9]+")
+EXAMPLES, PAIRS, PROBLEMS = "examples", "pairs", "problems"
+NOWHERE = {EXAMPLES: "set-0", PAIRS: "pair-set-0", PROBLEMS: "problems-0"}
+"""Ids of sets for settings that are only looked at."""
 
 HEAD = """\
 # {title}
@@ -176,6 +180,7 @@ class Recipe(_Part):
     source: tuple[Source, ...] = ()
     examples: tuple[RowFile, ...] = ()
     pairs: tuple[RowFile, ...] = ()
+    problems: tuple[RowFile, ...] = ()
     step: tuple[Step, ...] = Field(min_length=1)
 
 
@@ -192,11 +197,11 @@ def _make(made: "_Maker", id: str) -> Recipe:
     last = made.add(id)
     run = last.partition("@")[0]
     now = datetime.now().astimezone().replace(microsecond=0)
-    listed = {kind: tuple(entry for (of, _), (entry, _) in made.files.items() if of == kind) for kind in (EXAMPLES, PAIRS)}
-    head = Head(format=FORMAT if listed[PAIRS] else 2 if listed[EXAMPLES] else 1, title=made.titles.get(id, id), makes=run,
-                engine_version=__version__, created=now)
+    listed = {kind: tuple(entry for (of, _), (entry, _) in made.files.items() if of == kind) for kind in NOWHERE}
+    head = Head(format=FORMAT if listed[PROBLEMS] else 3 if listed[PAIRS] else 2 if listed[EXAMPLES] else 1, makes=run,
+                title=made.titles.get(id, id), engine_version=__version__, created=now)
     return Recipe(recipe=head, source=tuple(made.sources.values()), examples=listed[EXAMPLES], pairs=listed[PAIRS],
-                  step=tuple(made.steps.values()))
+                  problems=listed[PROBLEMS], step=tuple(made.steps.values()))
 
 
 def write(project: Project, id: str, target: Path, stages: Stages) -> Recipe:
@@ -333,7 +338,7 @@ class _Maker:
         """{setting: {set of the library: how a recipe names its rows}}."""
         found: dict[str, dict[str, str]] = {}
         for setting, streams in _streams(kind).items():
-            of_pairs = setting == PAIRS
+            of = _kind_of(streams[0])
             ids = [id for id in dict.fromkeys(spec.get(setting) or ()) if SET.fullmatch(id)]
             if not ids:
                 continue
@@ -342,7 +347,8 @@ class _Maker:
             for stream in streams:
                 path = layout.input_rows(run.dir, stream) if run is not None else None
                 if run is None or path is None or not path.is_file():
-                    raise InputError(tr("The pairs that {run} was made with are not there any more.", run=name) if of_pairs else
+                    raise InputError(tr("The pairs that {run} was made with are not there any more.", run=name) if of == PAIRS else
+                                     tr("The problems that {run} was made with are not there any more.", run=name) if of == PROBLEMS else
                                      tr("The examples that {run} was made with are not there any more.", run=name),
                                      tr("They went with the run's folder: restore it from a backup."), code="chain")
                 places, sets = _whose(path, run, stream, ids)
@@ -352,8 +358,9 @@ class _Maker:
             found[setting] = {}
             for id, places_of in rows.items():
                 title, origin = (known[id].title, known[id].origin) if id in known else (
-                    tr("Pairs of run {id}", id=name) if of_pairs else tr("Examples of run {id}", id=name), "")
-                found[setting][id] = self._row_file(PAIRS if of_pairs else EXAMPLES, title, origin, _Rows(tuple(places_of)))
+                    tr("Pairs of run {id}", id=name) if of == PAIRS else tr("Problems of run {id}", id=name) if of == PROBLEMS else
+                    tr("Examples of run {id}", id=name), "")
+                found[setting][id] = self._row_file(of, title, origin, _Rows(tuple(places_of)))
         return found
 
     def _row_file(self, kind: str, title: str, origin: str, rows: _Rows) -> str:
@@ -439,6 +446,10 @@ def _streams(kind: type[Spec]) -> dict[str, list[str]]:
         if stream in taken_sets.FIELDS and not (stream == "unlabelled" and "score_unlabelled" in kind.model_fields):
             found.setdefault(taken_sets.FIELDS[stream], []).append(stream)
     return found
+
+
+def _kind_of(stream: str) -> str:
+    return PAIRS if stream in taken_sets.OF_PAIRS else PROBLEMS if stream in taken_sets.OF_PROBLEMS else EXAMPLES
 
 
 def _whose(path: Path, run: Run, stream: str, ids: Sequence[str]) -> tuple[dict[str, tuple[int, int]], dict[str, taken_sets.TakenSet]]:
@@ -639,23 +650,26 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
 
 
 _Named = tuple[str, str]
-"""Rows that a recipe brings: ("examples" or "pairs", name)."""
+"""Rows that a recipe brings: ("examples", "pairs" or "problems", name)."""
 Sets = Callable[[Sequence[_Named]], Mapping[_Named, str]]
 
 
 class _Given:
-    """The examples and pairs that a recipe brings: files beside it, looked at before anything runs, and made sets of the library when a
-    step needs them. Raises NotFound, Mismatch."""
+    """The examples, pairs and problems that a recipe brings: files beside it, looked at before anything runs, and made sets of the library
+    when a step needs them. Raises NotFound, Mismatch."""
 
     def __init__(self, project: Project, recipe: Recipe, folder: Path | None) -> None:
         self.project, self.files = project, dict[_Named, Path]()
-        self.known = {(kind, entry.name): entry for kind, entries in ((EXAMPLES, recipe.examples), (PAIRS, recipe.pairs))
+        self.known = {(kind, entry.name): entry for kind, entries in ((EXAMPLES, recipe.examples), (PAIRS, recipe.pairs),
+                                                                              (PROBLEMS, recipe.problems))
                       for entry in entries}
         for (kind, name), entry in self.known.items():
             path = (folder or Path()) / entry.file
             if folder is None or not path.is_file():
                 raise NotFound(tr("{file}, the examples “{name}” of the recipe, is not beside it.", file=entry.file, name=name)
                                if kind == EXAMPLES else
+                               tr("{file}, the problems “{name}” of the recipe, is not beside it.", file=entry.file, name=name)
+                               if kind == PROBLEMS else
                                tr("{file}, the pairs “{name}” of the recipe, is not beside it.", file=entry.file, name=name),
                                tr("Take the recipe along with all files that were written with it."), code=kind)
             if files.hash_file(path) != entry.sha256:
@@ -665,17 +679,19 @@ class _Given:
 
     def nowhere(self, names: Sequence[_Named]) -> dict[_Named, str]:
         """Ids for settings that are only looked at."""
-        return {(kind, name): "pair-set-0" if kind == PAIRS else "set-0" for kind, name in names}
+        return {(kind, name): NOWHERE[kind] for kind, name in names}
 
     def check(self, step: Step) -> None:
         for kind, name in _named_sets(step.settings.values()):
             if (kind, name) not in self.known:
                 raise FormatError(tr("The recipe names the examples {name}, but does not describe them.", name=name) if kind == EXAMPLES
-                                  else tr("The recipe names the pairs {name}, but does not describe them.", name=name))
+                                  else tr("The recipe names the problems {name}, but does not describe them.", name=name)
+                                  if kind == PROBLEMS else tr("The recipe names the pairs {name}, but does not describe them.", name=name))
 
     def into_library(self, names: Sequence[_Named], spec: Spec) -> dict[_Named, str]:
         """{name: set of the library}, made where there is none of these rows, so that the stage of `spec` can take them."""
         return {each: self._pairs(each, getattr(spec, "annotators", ())) if each[0] == PAIRS else
+                self._problems(each) if each[0] == PROBLEMS else
                 self._examples(each, bool(getattr(spec, "only_accepted", False))) for each in names}
 
     def _examples(self, each: _Named, accepted: bool) -> str:
@@ -700,6 +716,16 @@ class _Given:
             there = library.create_set(entry.title or entry.name, origin=origin)
         with open(self.files[each], "rb") as file:  # what an earlier replay was killed over comes in now, the rest is there
             library.add(there.id, (_pair_of(line, annotators) for line in file), "recipe")
+        return there.id
+
+    def _problems(self, each: _Named) -> str:
+        library, entry = self.project.library.problems, self.known[each]
+        origin = f"recipe:{entry.sha256[:16]}"
+        there = next((s for s in library.sets() if s.origin == origin and s.count == entry.count), None)
+        if there is None:
+            with open(self.files[each], "rb") as file:
+                there = library.take(entry.title or entry.name, (Problem.model_validate_json(line) for line in file), origin=origin,
+                                     held_out_percent=0)
         return there.id
 
     def paths(self, step: Step, kind: type[Spec]) -> dict[str, list[Path]]:
@@ -758,7 +784,7 @@ def _pair_of(line: bytes, annotators: Sequence[str]) -> Pair:
 
 
 def _named_sets(values: Iterable[Any]) -> list[_Named]:
-    """The examples and pairs that settings name, each once."""
+    """The sets that settings name, each once."""
     flat = [v for value in values for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)]
     return list(dict.fromkeys((found[1], found[2]) for v in flat if (found := SETS.fullmatch(v))))
 

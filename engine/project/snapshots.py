@@ -1,6 +1,7 @@
 """What of the library goes into a run's inputs when it is made: workers never open the library, a run stays what it was made from.
 
-Small things are one JSON value a file; examples and pairs are streamed, a JSON object a line, so that a million of them cost no memory.
+Small things are one JSON value a file; examples, pairs and problems are streamed, a JSON object a line, so that a million of them cost no
+memory.
 """
 
 import os
@@ -12,13 +13,13 @@ from pydantic import ValidationError
 
 from engine.contract.errors import Corrupt, InputError
 from engine.contract.preferring import PairsSpec
-from engine.contract.rows import Example, Pair, PreferencePair
+from engine.contract.rows import Example, Pair, PreferencePair, Problem
 from engine.contract.spec import Spec
 from engine.contract.words import tr
 from engine.project import files, layout
 from engine.project.library import Library
 from engine.project.project import Project
-from engine.project.taken_sets import FIELDS, OF_PAIRS, TakenSet, parsed, plain, told
+from engine.project.taken_sets import FIELDS, OF_PAIRS, OF_PROBLEMS, TakenSet, parsed, plain, told
 
 Made = TypeVar("Made", Pair, PreferencePair)
 
@@ -54,17 +55,20 @@ def take(project: Path, spec: Spec, folder: Path) -> list[dict[str, Any]]:
 
 def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[TakenSet]:
     """Write the rows of all sets that a setting names, one after another. Of what is held out those of the library; the rest are files,
-    which the worker reads. A pair that is in two of the sets is written once."""
+    which the worker reads. A pair or problem that is in two of the sets is written once."""
     if stream == "unlabelled" and not getattr(spec, "score_unlabelled", True):
         return []
-    examples, pairs = library.examples, library.pairs
-    known: dict[str, Any] = {one.id: one for one in (pairs.sets() if stream in OF_PAIRS else examples.sets())}
+    examples, pairs, problems = library.examples, library.pairs, library.problems
+    of: Any = pairs if stream in OF_PAIRS else problems if stream in OF_PROBLEMS else examples
+    known: dict[str, Any] = {one.id: one for one in of.sets()}
     named = list(dict.fromkeys(getattr(spec, FIELDS[stream])))
     wanted = [id for id in named if id in known] if stream == "held_out" else named
     only_accepted = stream == "examples" and bool(getattr(spec, "only_accepted", False))
-    found, mark = [], (pairs.clock(),) if stream in OF_PAIRS else examples.mark()
+    found, mark = [], examples.mark() if of is examples else (of.clock(),)
 
-    def rows(id: str, before: Sequence[str]) -> Iterable[Example | Pair | PreferencePair]:
+    def rows(id: str, before: Sequence[str]) -> Iterable[Example | Pair | PreferencePair | Problem]:
+        if stream in OF_PROBLEMS:
+            return problems.rows([id], beside=before)
         if stream == "pairs":
             return pairs.for_training([id], getattr(spec, "annotators", ()), getattr(spec, "least_strength", 0), before)
         return pairs.unlabelled([id], before) if stream == "unlabelled" else examples.for_training([id], only_accepted)
@@ -86,6 +90,8 @@ def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[Ta
     if stream == "examples" and found and not any(one.count for one in found):
         raise InputError(tr("None of these examples can be trained on."), tr("Accept some of them, or take the new ones too.")
                          if only_accepted else tr("The sets are empty, or all of their examples are rejected."), field="examples")
+    if stream in OF_PROBLEMS and found and not any(one.count for one in found):
+        raise InputError(tr("There is no problem in these sets."), tr("Choose other sets."), field=FIELDS[stream])
     if stream == "pairs" and isinstance(spec, PairsSpec) and found and not any(one.count for one in found):
         raise InputError(tr("None of these pairs has a label to learn from."),
                          tr("Label some of them, or take weaker labels and those of more people."), field="pairs")
@@ -130,7 +136,12 @@ def unlabelled(run_dir: Path) -> Iterator[Pair]:
     return _lines(run_dir, "unlabelled", Pair)
 
 
-AnyRow = TypeVar("AnyRow", Example, Pair, PreferencePair)
+def problems(run_dir: Path) -> Iterator[Problem]:
+    """The problems that this run was made with, as `rows` gives examples."""
+    return _lines(run_dir, "problems", Problem)
+
+
+AnyRow = TypeVar("AnyRow", Example, Pair, PreferencePair, Problem)
 
 
 def _lines(run_dir: Path, name: str, kind: type[AnyRow]) -> Iterator[AnyRow]:
@@ -143,5 +154,6 @@ def _lines(run_dir: Path, name: str, kind: type[AnyRow]) -> Iterator[AnyRow]:
                 yield kind.model_validate_json(line)
             except ValidationError as wrong:
                 raise Corrupt(tr("{file}, line {line}: no example.", file=path.name, line=number) if kind is Example else
+                              tr("{file}, line {line}: no problem.", file=path.name, line=number) if kind is Problem else
                               tr("{file}, line {line}: no pair.", file=path.name, line=number),
                               tr("The run's inputs were changed by something else. Start a new run.")) from wrong

@@ -22,19 +22,20 @@ from engine.contract.words import tr, trn
 from engine.project import layout
 from engine.project.examples import library_mark, own_id, packed
 from engine.project.pairs import Pairs
+from engine.project.problems import Problems
 from engine.project.runs import Run
 
 FIELDS = {"examples": "examples", "seeds": "seeds", "questions": "examples", "held_out": "held_out", "pairs": "pairs",
-          "unlabelled": "pairs"}
-"""Streams of examples and pairs that runs are made with, and the settings that name their sets."""
-OF_PAIRS = ("pairs", "unlabelled")
-"""Of those, the streams of pairs."""
+          "unlabelled": "pairs", "problems": "problem_sets"}
+"""Streams of examples, pairs and problems that runs are made with, and the settings that name their sets."""
+OF_PAIRS, OF_PROBLEMS = ("pairs", "unlabelled"), ("problems",)
+"""Of those, the streams of pairs and of problems."""
 ASKED = ("ppo",)
 """Stages that ask the prompts of pairs: what people say of the answers is nothing to them."""
-LEARNED = ("examples", "seeds", "questions", "pairs")
+LEARNED = ("examples", "seeds", "questions", "pairs", "problems")
 """What a result was made from; the rest are only looked at."""
-VERSION, PAIRS_VERSION = 3, 4
-"""Of the library that has sets, and sets of pairs."""
+VERSION, PAIRS_VERSION, PROBLEMS_VERSION = 3, 4, 5
+"""Of the library that has sets, sets of pairs, and sets of problems."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class TakenSet:
 @dataclass(frozen=True)
 class SetChange:
     """What is different in a set since a run took it: examples that would come in now, that would not any more, and that have other words;
-    or pairs that were labelled, lost their label, and were labelled otherwise. `deleted`: there is no such set now."""
+    or pairs that were labelled, lost their label, and were labelled otherwise; or problems that came in, went (an edited one does both),
+    and are held out now, or not any more. `deleted`: there is no such set now."""
 
     id: str
     title: str
@@ -63,6 +65,7 @@ class SetChange:
     edited: int = 0
     deleted: bool = False
     pairs: bool = False
+    problems: bool = False
 
     @property
     def count(self) -> int:
@@ -93,11 +96,11 @@ def parsed(said: Iterable[Mapping[str, Any]]) -> tuple[TakenSet, ...]:
 
 def told(sets: Iterable[TakenSet], stage: str = "") -> list[dict[str, Any]]:
     """What a result keeps of the sets it was made from, so that it can be said when run and library are gone: id, title, how many
-    "examples" or "pairs", the run that filled it."""
+    "examples", "pairs" or "problems", the run that filled it."""
     counts: dict[tuple[str, str], tuple[TakenSet, int]] = {}
     for one in sets:
         if one.stream in LEARNED or stage in ASKED and one.stream in OF_PAIRS:
-            what = "pairs" if one.stream in OF_PAIRS else "examples"
+            what = "pairs" if one.stream in OF_PAIRS else "problems" if one.stream in OF_PROBLEMS else "examples"
             counts[what, one.id] = one, counts.get((what, one.id), (one, 0))[1] + one.count
     return [{"id": id, "title": one.title, what: count} | ({"run": one.run} if one.run else {})
             for (what, id), (one, count) in counts.items()]
@@ -121,23 +124,29 @@ def changed(project: Path, runs: Iterable[Run]) -> dict[str, tuple[SetChange, ..
                 return {}
             now = library_mark(lambda query: db.execute(query).fetchall())
             titles = dict(db.execute("select 'set-' || number, title from example_sets"))
-            pairs = None
+            pairs, problems = None, None
             if version >= PAIRS_VERSION:
                 pairs = Pairs(lambda query, values: db.execute(query, values).fetchall(), _nothing_is_written)
                 titles |= {one.id: one.title for one in pairs.sets()}
+            if version >= PROBLEMS_VERSION:
+                problems = Problems(lambda query, values: db.execute(query, values).fetchall(), _nothing_is_written)
+                titles |= {one.id: one.title for one in problems.sets()}
             for id, (run, sets) in wanted.items():
                 changes = []
                 for n, one in enumerate(sets):
-                    of_pairs = one.stream in OF_PAIRS
+                    of_pairs, of_problems = one.stream in OF_PAIRS, one.stream in OF_PROBLEMS
+                    stands = (pairs.clock(),) if of_pairs and pairs else (problems.clock(),) if of_problems and problems else now
                     if one.id not in titles:
-                        changes.append(SetChange(one.id, one.title, deleted=True, pairs=of_pairs))
-                    elif one.mark != ((pairs.clock(),) if of_pairs and pairs else now) and (before := _of_run(run, one)) is not None:
-                        if of_pairs and pairs:
-                            earlier = [other.id for other in sets[:n] if other.stream == one.stream and other.id in titles]
+                        changes.append(SetChange(one.id, one.title, deleted=True, pairs=of_pairs, problems=of_problems))
+                    elif one.mark != stands and (before := _of_run(run, one)) is not None:
+                        earlier = [other.id for other in sets[:n] if other.stream == one.stream and other.id in titles]
+                        if of_problems and problems:
+                            there = _asked(path, problems, one.id, earlier)
+                        elif of_pairs and pairs:
                             there = _labelled(path, pairs, one.id, earlier, run.spec)
                         else:
                             there = _of_library(path, db, now, one.id, (1,) if run.spec.get("only_accepted") else (0, 1))
-                        change = _compare(SetChange(one.id, titles[one.id], pairs=of_pairs), before, there)
+                        change = _compare(SetChange(one.id, titles[one.id], pairs=of_pairs, problems=of_problems), before, there)
                         changes += [change] if change.count else []
                 if changes:
                     found[id] = tuple(changes)
@@ -151,6 +160,10 @@ def change_words(change: SetChange) -> str:
     if change.deleted:
         return tr("The set “{title}” ({id}) was deleted.", title=change.title, id=change.id)
     parts = [words for count, words in (
+        (change.added, trn("{count} problem came in", "{count} problems came in", change.added)),
+        (change.removed, trn("{count} was taken out or edited", "{count} were taken out or edited", change.removed)),
+        (change.edited, trn("{count} is held out now, or not any more", "{count} are held out now, or not any more", change.edited)))
+        if count] if change.problems else [words for count, words in (
         (change.added, trn("{count} pair was labelled", "{count} pairs were labelled", change.added)),
         (change.edited, trn("{count} was labelled otherwise", "{count} were labelled otherwise", change.edited)),
         (change.removed, trn("{count} lost its label", "{count} lost their labels", change.removed))) if count] if change.pairs else [
@@ -204,7 +217,8 @@ def _read(path: Path, stamp: int, first: int, count: int) -> _Hashes | None:
         with open(path, "rb") as file:
             for line in islice(file, first, first + count):
                 row: Mapping[str, Any] = orjson.loads(line)
-                text = packed((m["role"], m["content"]) for m in row["messages"]) if "messages" in row else _preference(row)
+                text = packed((m["role"], m["content"]) for m in row["messages"]) if "messages" in row else \
+                    _side(row) if "held_out" in row else _preference(row)
                 pairs.append((_hash(own_id(row["id"]).encode()), _hash(text.encode())))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -238,12 +252,29 @@ def _labelled(path: Path, pairs: Pairs, id: str, earlier: Sequence[str], spec: M
     return made
 
 
+def _asked(path: Path, problems: Problems, id: str, earlier: Sequence[str]) -> _Hashes:
+    """What a run would be made with of a set of problems now."""
+    key, now = (path, id, tuple(earlier)), (problems.clock(),)
+    known = _library_problems.get(key)
+    if known is not None and known[0] == now:
+        return known[1]
+    made = _sorted((_hash(row.id.encode()), _hash(_side(row.model_dump()).encode())) for row in problems.rows([id], beside=earlier))
+    _library_problems[key] = now, made
+    return made
+
+
+_library_problems: dict[tuple[Path, str, tuple[str, ...]], tuple[tuple[int, ...], _Hashes]] = {}
 _library_pairs: dict[tuple[Path, str, tuple[str, ...]], tuple[tuple[int, ...], _Hashes]] = {}
 
 
 def _preference(row: Mapping[str, Any]) -> str:
     """What is learned from a labelled pair."""
     return orjson.dumps([row[name] for name in ("chosen", "rejected", "strength", "tie", "bad")]).decode()
+
+
+def _side(row: Mapping[str, Any]) -> str:
+    """What can change of a problem without its id: all that it says is in that."""
+    return orjson.dumps([bool(row["held_out"]), row["difficulty"]]).decode()
 
 
 def _nothing_is_written() -> NoReturn:

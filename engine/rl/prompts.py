@@ -25,11 +25,13 @@ ANSWER_ROOM = 16
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt that ends with a person's turn; `answer` and `facts` where a verifier wants them."""
+    """A prompt that ends with a person's turn; `answer` and `facts` where a verifier wants them. `held_out` only measures, where whoever
+    asks says so himself."""
 
     messages: tuple[Message, ...]
     answer: Any = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class Prompts:
     refused: int = 0
 
     @classmethod
-    def of(cls, start: Start, asked: Iterable[Asked], *, template: str, system: str, validation_percent: float,
+    def of(cls, start: Start, asked: Iterable[Asked], *, template: str, system: str, validation_percent: float | None,
            validation_prompts: int) -> Self:
-        """Prompts that the model can read. Raises Mismatch (no chat template), InputError (nothing to ask)."""
+        """Prompts that the model can read; a share of them is held out, or (None) those that say so. Raises Mismatch (no chat template),
+        InputError (nothing to ask)."""
         if not template and not start.tokenizer.chat_template:
             raise Mismatch(tr("This model has no chat template, so it does not know where an answer begins and ends."),
                            tr("Fine-tune it on conversations first, or choose a chat template."), code="no_template", field="model")
@@ -54,7 +57,7 @@ class Prompts:
         start = start.with_template(chosen.source)
         room = start.config.max_seq_len - min(ANSWER_ROOM, start.config.max_seq_len // 2)
         found: dict[tuple[int, ...], Question] = {}
-        too_long, refusals = 0, list[FledgeError]()
+        too_long, refusals, held = 0, list[FledgeError](), set[tuple[int, ...]]()
         for one in asked:
             messages = one.messages
             if system and messages[0].role != "system":
@@ -69,12 +72,19 @@ class Prompts:
             else:
                 key = prompt_key(Example(id="", messages=messages))
                 found.setdefault(ids, Question(messages, ids, key, one.answer, one.facts))
+                if one.held_out:
+                    held.add(ids)
         if not found:
             if refusals:
                 raise refusals[0]
             raise InputError(tr("There is no prompt that leaves room for an answer."),
                              tr("Choose other prompts, or a model with a longer context."), code="no_prompts", field="examples")
-        train, held_out = split(tuple(found.values()), validation_percent)
+        if validation_percent is None:
+            train = tuple(q for ids, q in found.items() if ids not in held)
+            some = {q.ids for q in sorted((found[ids] for ids in held), key=lambda q: q.key)[:validation_prompts]}
+            held_out = tuple(q for ids, q in found.items() if ids in some)
+        else:
+            train, held_out = split(tuple(found.values()), validation_percent)
         return cls(start, chosen, train, held_out[:validation_prompts], too_long, len(refusals))
 
     @property

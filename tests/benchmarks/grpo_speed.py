@@ -67,7 +67,7 @@ def ours(size, varied, dtype="bfloat16"):
         def score(self, attempts, check=None):
             return [Verdict(reward([int(word) for word in attempt.completion.split()])) for attempt in attempts]
 
-    spec = GrpoSpec(model="m", examples=("e",), verifier="[]", preset="dapo", resample=0, cut="keep", prompts=GROUPS,
+    spec = GrpoSpec(model="m", problem_sets=("p",), verifier="[]", preset="dapo", resample=0, cut="keep", prompts=GROUPS,
                     num_generations=GENERATIONS, max_new_tokens=LONGEST, rollouts=10**6).filled()
     questions = [Question((Message(role="user", content=str(n)),), tuple(ids)) for n, ids in enumerate(prompts())]
     turns = Turns(2)

@@ -1,4 +1,4 @@
-"""What GRPO asks: the problems of the run, which are examples with a known answer, and which of them a round takes."""
+"""What GRPO asks: the run's own copy of the library's problems, and which of them a round takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -31,10 +31,17 @@ class Problems(prompts.Prompts):
     @classmethod
     def load(cls, spec: GrpoSpec, start: Start, verifier: Verifier, context: RunContext) -> Self:
         """From the run's own copy of the library's rows; those whose answer the verifier cannot read are left out, and named. Raises
-        Mismatch (no chat template), InputError (nothing to ask)."""
+        Mismatch (no chat template), InputError (nothing to ask, or to learn from)."""
         left_out: list[tuple[str, str]] = []
-        made = cls.of(start, _asked(context, verifier, left_out), template=spec.template, system=spec.system,
-                      validation_percent=spec.validation_percent, validation_prompts=spec.validation_prompts)
+        made = cls.of(start, _asked(context, verifier, left_out), template=spec.template, system=spec.system, validation_percent=None,
+                      validation_prompts=spec.validation_prompts)
+        if not made.train:
+            raise InputError(tr("All of these problems are held out: there is none to learn from."),
+                             tr("Choose more sets, or let fewer problems be held out."), code="all_held_out", field="problem_sets")
+        if not made.held_out and spec.validation_prompts:
+            context.emit(Notice(level="info", code="none_held_out", title=tr("No problem is held out"), step=0,
+                text=tr("How many problems are solved that were not learned from will not be measured."),
+                remedy=tr("Hold some problems out, and start again.")))
         if left_out:
             context.emit(Notice(level="warning", code="left_out_answers", title=tr("Problems were left out"), step=0,
                 text=trn("The answer of {count} problem cannot be compared with.",
@@ -49,31 +56,19 @@ class Problems(prompts.Prompts):
 
 
 def _asked(context: RunContext, verifier: Verifier, left_out: list[tuple[str, str]]) -> Iterator[Asked]:
-    """The turns before the last answer of each example, with the known answer of its facts, else that last answer itself."""
-    some, rows = False, _known(context)
+    """Problems whose answers the verifier can judge by. A prompt that is held out in one set is held out, whatever another set says."""
+    some, rows = False, snapshots.problems(context.run_dir)
     while batch := list(islice(rows, CHECKED_AT_ONCE)):
-        known = [one for one in batch if one.answer is not None]
-        reasons = iter(verifier.check_answers([one.answer for one in known]))
-        for one in batch:
-            reason = tr("There is none.") if one.answer is None else next(reasons)
+        for one, reason in zip(batch, verifier.check_answers([one.answer for one in batch]), strict=True):
             if reason:
-                left_out.append((one.messages[-1].content, reason))
+                left_out.append((one.prompt[-1].content, reason))
             else:
                 some = True
-                yield one
+                facts = one.facts if one.difficulty is None else {**one.facts, "difficulty": one.difficulty}
+                yield Asked(one.prompt, one.answer, facts, one.held_out)
     if left_out and not some:
         raise InputError(tr("None of these problems has an answer that can be compared with: {reason}", reason=left_out[0][1]),
-                         tr("Choose problems with known answers."), code="no_answers", field="examples")
-
-
-def _known(context: RunContext) -> Iterator[Asked]:
-    """`answer` None where there is none."""
-    for example in snapshots.rows(context.run_dir, "examples"):
-        last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=len(example.messages))
-        if last and example.messages[last - 1].role != "system":
-            said = example.messages[last].content if last < len(example.messages) else None
-            yield Asked(example.messages[:last], example.facts.get("answer", said),
-                        {key: value for key, value in example.facts.items() if key != "answer"})
+                         tr("Choose problems with known answers."), code="no_answers", field="problem_sets")
 
 
 class Choosing:

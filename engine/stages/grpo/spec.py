@@ -42,20 +42,16 @@ class GrpoSpec(TuningSpec):
     likelier. None means: as the preset has it."""
 
     stage: ClassVar[str] = "grpo"
-    rows: ClassVar[tuple[str, ...]] = ("examples",)
+    rows: ClassVar[tuple[str, ...]] = ("problems",)
 
-    examples: tuple[str, ...] = option((), label=tr("Problems"), group=PROBLEMS,
-        help=tr("Sets of the library whose questions are asked. Each needs a known answer."))
-    only_accepted: bool = option(False, label=tr("Only accepted problems"), advanced=True, group=PROBLEMS,
-        help=tr("Leave out what nobody has reviewed. Rejected ones are always left out."))
+    problem_sets: tuple[str, ...] = option((), label=tr("Problems"), group=PROBLEMS,
+        help=tr("Sets of problems of the library. Each problem needs an answer that the verifier can judge by."))
     template: str = option("", label=tr("Chat template"), advanced=True, group=PROBLEMS,
         help=tr("How a conversation becomes text (Jinja). Empty: the model's own."))
     system: str = option("", label=tr("System prompt"), advanced=True, group=PROBLEMS,
         help=tr("Put before conversations that have none."))
-    validation_percent: float = option(10.0, label=tr("For validation"), unit="%", ge=0, le=50, group=PROBLEMS,
-        help=tr("Problems that are only used to measure how many are solved."))
     validation_prompts: int = option(128, label=tr("Problems measured"), ge=0, le=100_000, advanced=True, group=PROBLEMS,
-        help=tr("At most so many of those kept for validation are tried at each measurement."))
+        help=tr("At most so many of the problems that are held out are tried at each measurement of how many are solved."))
     curriculum: Literal["off", "given", "measured"] = option("off", label=tr("Curriculum"), advanced=True, group=PROBLEMS,
         help=tr("Which problems come first: the easy ones by their given difficulty, harder ones joining in over the first half of the "
                 "run; or, as measured on the way, those that are solved sometimes."),
@@ -154,8 +150,8 @@ class GrpoSpec(TuningSpec):
 
     def problems(self) -> list[Problem]:
         found = super().problems()
-        if not self.examples:
-            found.append(Problem("examples", tr("There are no problems."), tr("Choose sets of problems with known answers.")))
+        if not self.problem_sets:
+            found.append(Problem("problem_sets", tr("There are no problems."), tr("Choose sets of problems with known answers.")))
         if not self.verifier:
             found.append(Problem("verifier", tr("There is no verifier."), tr("Choose one, or write one.")))
         else:

@@ -62,7 +62,7 @@ def questions():
 
 
 def rounds_of(tmp_path, verifier=None, ranks=None, **settings):
-    spec = GrpoSpec(**{"model": "m", "verifier": '[{"name": "x"}]', "examples": ("e",), "prompts": 4, "num_generations": 3,
+    spec = GrpoSpec(**{"model": "m", "verifier": '[{"name": "x"}]', "problem_sets": ("p",), "prompts": 4, "num_generations": 3,
                        "max_new_tokens": 9, "rollouts": 10, **settings}).filled()
     context = RunContext(run_dir=tmp_path, project_dir=tmp_path, run_id="1-grpo", emitter=lambda event: told.append(event))
     told = []

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_sft import COLOURS, FORMS, THINGS, add, attempt_of, make_project, talk
+from test_sft import COLOURS, FORMS, THINGS, attempt_of, make_project
 from test_sft import spec_of as sft_spec
 
 from engine.contract.errors import InputError, Mismatch, Missing, SettingError, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
 from engine.contract.machine import DeviceFacts
+from engine.contract.rows import Message, Problem, problem_id
 from engine.model import memory
-from engine.project import files, layout, rollouts, run_doctor
+from engine.project import files, layout, rollouts, run_doctor, taken_sets
 from engine.project.run_state import RunState, apply
 from engine.stages.grpo import plan, verifying
 from engine.stages.grpo import run as grpo
@@ -68,9 +69,18 @@ def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("projects") / "p")
     attempt_of(project, sft_spec(project, epochs=20)).run()
     turned = {thing: COLOURS[(n + 1) % len(COLOURS)] for n, thing in enumerate(THINGS)}
-    add(project, "problems", [talk(form.format(thing), f"The {thing} is {turned[thing]}.", facts={"answer": turned[thing]})
-                              for thing in THINGS for form in FORMS])
+    take(project, "problems", [problem(form.format(thing), turned[thing], held_out=(n + k) % 4 == 0) for n, thing in enumerate(THINGS)
+                               for k, form in enumerate(FORMS)])
     return project
+
+
+def problem(asked, answer, **more):
+    prompt = (Message(role="user", content=asked),)
+    return Problem(id=problem_id(prompt, answer), prompt=prompt, answer=answer, **more)
+
+
+def take(project, title, rows, percent=0.0):
+    return project.library.problems.take(title, rows, origin="person", held_out_percent=percent)
 
 
 @pytest.fixture(autouse=True)
@@ -80,10 +90,10 @@ def verifier(monkeypatch):
 
 
 def spec_of(project, title="problems", **more):
-    sets = tuple(s.id for s in project.library.examples.sets() if s.title == title)
-    return GrpoSpec(**{"model": "model-2", "examples": sets, "verifier": VERIFIER, "preset": "dr_grpo", "rollouts": 4, "prompts": 4,
+    sets = tuple(s.id for s in project.library.problems.sets() if s.title == title)
+    return GrpoSpec(**{"model": "model-2", "problem_sets": sets, "verifier": VERIFIER, "preset": "dr_grpo", "rollouts": 4, "prompts": 4,
                        "num_generations": 4, "max_new_tokens": 12, "dtype": "float32", "checkpoint_every_minutes": 0,
-                       "validation_percent": 20, "sample_tokens": 8, "learning_rate": 5e-4, "temperature": 1.0, **more})
+                       "sample_tokens": 8, "learning_rate": 5e-4, "temperature": 1.0, **more})
 
 
 def run_of(project, spec, **more):
@@ -180,17 +190,54 @@ def test_a_run_whose_verifier_fails_pauses_and_names_the_line(project, monkeypat
 
 
 def test_problems_whose_answers_cannot_be_read_are_left_out_and_named(project):
-    add(project, "some", [talk("What colour is the river?", "Blue.", facts={"answer": "blue"}),
-                          talk("What colour is the fog?", "Hm.", facts={"answer": "fog"}), talk("And the apple?")])
-    done = run_of(project, spec_of(project, title="some", rollouts=1, prompts=1, validation_percent=0)).run()
+    take(project, "some", [problem("What colour is the river?", "blue"), problem("What colour is the fog?", "fog"),
+                           problem("And the apple?", "")])
+    done = run_of(project, spec_of(project, title="some", rollouts=1, prompts=1)).run()
+    assert any(e.code == "none_held_out" for e in done.of(Notice)) and not done.of(Evaluation)
     said = next(e for e in done.of(Notice) if e.code == "left_out_answers")
     assert "the fog" in said.text and "no colour" in said.text and "And the apple" in said.text and "river" not in said.text
     rows = rollouts.rows(layout.run(project.dir, done.context.run_id), 0)
     assert {row.prompt[-1].content for row in rows} == {"What colour is the river?"}
-    add(project, "none", [talk("What colour is the fog?", "Hm.", facts={"answer": "fog"})])
+    take(project, "none", [problem("What colour is the fog?", "fog")])
     with pytest.raises(InputError) as caught:
         run_of(project, spec_of(project, title="none")).run()
     assert caught.value.code == "no_answers"
+
+
+def test_what_is_held_out_is_measured_and_never_learned_from(project):
+    kept = [problem(f"What colour is the {thing}?", COLOURS[0], held_out=n % 2 == 0) for n, thing in enumerate(THINGS)]
+    one = take(project, "one", kept)
+    take(project, "all", [problem(p.prompt[0].content, p.answer, held_out=True) for p in kept])
+    done = run_of(project, spec_of(project, title="one", rollouts=2, prompts=len(THINGS) // 2, validation_prompts=3)).run()
+    run = project.runs.get(done.context.run_id)
+    asked = {row.prompt[-1].content for step in rollouts.steps(run.dir) for row in rollouts.rows(run.dir, step)}
+    assert asked == {p.prompt[-1].content for p in kept if not p.held_out}
+    facts = made_by(project, done).facts
+    assert facts["prompts"] == one.count - one.held_out and facts["held_out"] == 3 and facts["sets"] == [
+        {"id": one.id, "title": "one", "problems": one.count}]
+    with pytest.raises(InputError) as caught:
+        run_of(project, spec_of(project, title="all")).run()
+    assert caught.value.code == "all_held_out"
+
+
+def test_a_change_of_its_problems_makes_a_run_out_of_date(project):
+    rows = [problem(f"What colour is the {thing}?", COLOURS[1]) for thing in THINGS[:4]]
+    made = take(project, "mine", rows)
+    run = project.runs.create(spec_of(project, title="mine"))
+    library = project.library.problems
+    take(project, "another", rows)
+    assert taken_sets.changed(project.dir, [run]) == {}
+    library.hold_out([rows[0].id], set_id=made.id)
+    library.edit(rows[1].id, made.id, answer=COLOURS[2])
+    library.remove([rows[2].id], set_id=made.id)
+    [change] = taken_sets.changed(project.dir, [run])[run.id]
+    assert (change.added, change.removed, change.edited) == (1, 2, 1)
+    assert "1 problem came in, 2 were taken out or edited, 1 is held out" in taken_sets.change_words(change)
+    for _ in range(3):
+        library.undo()
+    assert taken_sets.changed(project.dir, [run]) == {}
+    library.delete_set(made.id)
+    assert taken_sets.changed(project.dir, [run])[run.id][0].deleted
 
 
 def test_what_is_paid_for_in_memory_and_time(project):
@@ -221,7 +268,8 @@ def test_a_fit_measures_rounds_and_leaves_nothing_behind(project):
 @pytest.mark.parametrize(("more", "field"), [
     ({"verifier": ""}, "verifier"), ({"verifier": "{"}, "verifier"), ({"verifier": "[]"}, "verifier"), ({"verifier": "[1]"}, "verifier"),
     ({"verifier": '[{"name": "x", "weight": NaN}]'}, "verifier"), ({"verifier": '[{"name": "x", "wieght": 1}]'}, "verifier"),
-    ({"verifier": '[{"name": "x", "settings": 3}]'}, "verifier"), ({"examples": ()}, "examples"), ({"minibatches": 3}, "minibatches")])
+    ({"verifier": '[{"name": "x", "settings": 3}]'}, "verifier"), ({"problem_sets": ()}, "problem_sets"),
+    ({"minibatches": 3}, "minibatches")])
 def test_settings_that_cannot_work_are_named(project, more, field):
     assert [problem.field for problem in spec_of(project, **more).problems()] == [field]
     assert not spec_of(project).problems()
@@ -306,7 +354,7 @@ for name in ("reward", "frac_reward_zero_std", "loss", "grad_norm"):
 
 
 def test_two_processes_share_the_groups(project, tmp_path):
-    spec = spec_of(project, rollouts=2, prompts=5, scale="batch", temperature=2.0, resample=1)
+    spec = spec_of(project, rollouts=2, prompts=5, scale="batch", temperature=2.0, resample=1, seed=1)
     run = project.runs.create(spec)
     script = tmp_path / "two.py"
     script.write_text(TWO)
@@ -323,11 +371,12 @@ def test_two_processes_share_the_groups(project, tmp_path):
     said = {line.partition(" ")[0]: json.loads(line.partition(" ")[2]) for line in told[0][0].splitlines() if "[" in line}
     rows = list(rollouts.rows(layout.run(project.dir, run.id), 0))
     first = [row for row in rows if row.facts["group"] < 5]
-    alone = run_of(project, spec_of(project, rollouts=1, prompts=5, scale="batch", temperature=2.0)).run()
+    alone = run_of(project, spec_of(project, rollouts=1, prompts=5, scale="batch", temperature=2.0, seed=1)).run()
     other = list(rollouts.rows(layout.run(project.dir, alone.context.run_id), 0))
     assert len(other) == 20 and sorted(r.completion for r in other) == sorted(r.completion for r in first)
     assert len(said["reward"]) == 2 and said["reward"][0] == pytest.approx(sum(r.reward for r in rows) / len(rows), abs=1e-6)
     learned = [row for row in rows if "left_out" not in row.facts]
+    assert learned
     spread = torch.tensor([r.reward for r in learned]).std().item()
     for row in learned:
         mean = [r.reward for r in learned if r.facts["group"] == row.facts["group"]]
