@@ -163,7 +163,7 @@ def test_what_is_no_recipe_is_refused_in_words(tmp_path: Path, text: str) -> Non
 
 
 def test_a_later_format_asks_for_a_later_fledge(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text("[recipe]\nformat = 4\nnew = true\n")
+    (tmp_path / "r.toml").write_text(f"[recipe]\nformat = {recipe.FORMAT + 1}\nnew = true\n")
     with pytest.raises(TooNew):
         recipe.read(tmp_path / "r.toml")
 
