@@ -44,6 +44,7 @@ from engine.model.checkpoint import (
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.model.quantized import load_four_bit
+from engine.model.reward_model import HEAD
 from engine.project import layout
 from engine.project.artifacts import Artifact
 from engine.project.models import ModelRef, parents_of, resolve
@@ -63,7 +64,6 @@ from engine.training.schedule import Schedule
 from engine.training.tokens import border_id, maker_of, token_shards
 from engine.training.tuning_plan import TuningPlan, check_fit
 
-HEAD = "head.safetensors"
 
 __all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "corpus_of", "opened", "tokens_of"]
 
