@@ -122,9 +122,10 @@ class SpecForm(QWidget):
     changed = Signal()
     advanced_changed = Signal(bool)
 
-    def __init__(self, theme: Theme, spec_class: type[Settings], *, groups: Iterable[str] | None = None, fields: Sequence[str] | None = None,
-                 exclude: Iterable[str] = (), artifacts: Callable[[str], Sequence[tuple[str, str]]] | None = None, title: str = "",
-                 advanced: bool = False, bare: bool = False) -> None:
+    def __init__(self, theme: Theme, spec_class: type[Settings], *, groups: Iterable[str] | None = None,
+                 fields: Sequence[str] | None = None, exclude: Iterable[str] = (),
+                 artifacts: Callable[[str], Sequence[tuple[str, str]]] | None = None, title: str = "", advanced: bool = False,
+                 bare: bool = False) -> None:
         super().__init__()
         self.theme, self.spec_class, self._bare = theme, spec_class, bare
         advanced = advanced or bare

@@ -49,7 +49,7 @@ def option(default: Any = ..., *, label: str, help: str, unit: str = "", advance
 
 
 class Settings(BaseModel):
-    """Frozen values of fields made by option(). Unknown keys are refused. A stage's are a Spec; a part of a verifier has some of its own."""
+    """Frozen values of fields made by option(). Unknown keys are refused. A stage's are a Spec; a verifier's parts have some, too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 

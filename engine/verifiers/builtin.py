@@ -354,7 +354,7 @@ class Weighted:
             total = sum(score * weights[name] for name, score in scores.items())
         verdict = scored(total, scores, seconds=seconds)
         return Verdict(verdict.score, verdict.parts, verdict.error or (wrong.error if wrong else None), wrong.line if wrong else None,
-                       verdict.message or (wrong.message if wrong else ""), seconds)
+                       verdict.message or (wrong.message if wrong else ""), seconds, "\n".join(one.printed for one in row if one.printed))
 
     def check_answers(self, answers: Sequence[Any]) -> list[str]:
         columns = [verifier.check_answers(answers) for _, _, verifier in self.parts]
