@@ -64,7 +64,6 @@ from engine.training.schedule import Schedule
 from engine.training.tokens import border_id, maker_of, token_shards
 from engine.training.tuning_plan import TuningPlan, check_fit
 
-
 __all__ = ["Ending", "Parts", "Start", "Tuner", "Work", "check_fit", "corpus_of", "opened", "tokens_of"]
 
 
