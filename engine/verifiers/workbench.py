@@ -129,7 +129,9 @@ def completion_of(probe: str, problem: Problem, form: Form) -> list[str]:
     if probe == "gold_in_prose":
         return [in_prose(str(problem.answer) if isinstance(problem.answer, str) else json.dumps(problem.answer))]
     if probe == "megabyte":
-        return [("so on and on and on, 1 2 3 <answer> ((((" + " " * 8) * (MEGABYTE // 50 + 1)][:1]
+        own = NUMBER.findall(str(problem.answer))
+        line = f"and so on and on, ((({next(str(n) for n in range(7, 100) if str(n) not in own)})) it goes\n"
+        return ["<answer>" + line * (MEGABYTE // len(line) + 1)]
     assert probe == "nul"
     return ["\x00\x00\x00 \x1b[2J\x07 \x00"]
 
@@ -237,21 +239,22 @@ def _nothing(done: int, of: int) -> None:
 
 
 def run_checks(verifier: Verifier, problems: Sequence[Problem], *, full: float = 1.0, reads_answer: bool = True,
-               fresh: Verifier | None = None, check: Check = never, told: Told = _nothing) -> Report:
+               fresh: Verifier | None = None, long: int = LONG, check: Check = never, told: Told = _nothing) -> Report:
     """Every probe on these problems: gold on all, nonsense on some of them, spread evenly. full: what a right answer gets at least.
     reads_answer: whether any part compares with the answer; where none does, nothing is wanted of gold. fresh: the same verifier with an
-    interpreter of its own for each call. Raises what the verifier raises where it cannot work at all, and what `check` does."""
+    interpreter of its own for each call. long: on how many problems a megabyte is tried. Raises what the verifier raises where it cannot
+    work at all, and what `check` does."""
     assert problems
     unusable = tuple((p.id, _last_turn(p)[:200], why) for p, why in zip(problems, verifier.check_answers([p.answer for p in problems]),
                                                                          strict=True) if why)
     bad = {id for id, _, _ in unusable}
     usable = [p for p in problems if p.id not in bad]
-    odd, long = _spread(usable or problems, ODD), _spread(usable or problems, LONG)
-    calls = _Calls(verifier, check, told, len(usable) + 4 * len(odd) + len(long) + 3 * TWICE)
+    odd, some = _spread(usable or problems, ODD), _spread(usable or problems, long) if long else []
+    calls = _Calls(verifier, check, told, len(usable) + 4 * len(odd) + len(some) + 6 * TWICE)
     gold, form = _gold(calls, usable, full, reads_answer)
     rows = [gold]
     for probe in PROBES[1:]:
-        rows.append(_odd_row(calls, probe, long if probe == "megabyte" else odd, form, full, reads_answer))
+        rows.append(_odd_row(calls, probe, some if probe == "megabyte" else odd, form, full, reads_answer))
     unstable = _unstable(calls, fresh, _spread(usable or problems, TWICE), form)
     told(calls.of, calls.of)
     made = Report(tuple(rows), full, len(usable), calls.ms, not unstable, unstable, unusable[:NAMED])
@@ -325,6 +328,8 @@ def _odd_row(calls: _Calls, probe: str, problems: Sequence[Problem], form: Form,
     if probe in ("every_number", "gold_in_prose") and (not reads_answer or any(isinstance(p.answer, Mapping) for p in problems)):
         return CheckRow(probe, None, None, "skipped", sentence=tr("The answers of these problems are no numbers or words.") if reads_answer
                         else tr("No part of this verifier looks at the answer."))
+    if not problems:
+        return CheckRow(probe, None, None, "skipped")
     if not reads_answer and probe != "megabyte":    # what it rewards is form alone, and these may have it
         return _quiet_row(calls, probe, problems, form)
     tries = [(p, text) for p in problems for text in completion_of(probe, p, form)]
