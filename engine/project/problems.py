@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 
 from engine.contract.errors import InputError, NotFound, SettingError
-from engine.contract.rows import Message, Problem, problem_id
+from engine.contract.rows import Example, Message, Problem, problem_id
 from engine.contract.words import tr
-from engine.project.examples import packed, unpacked
+from engine.project.examples import Examples, packed, unpacked
 
 SET = "problems"
 CHUNK = 4_000
@@ -32,6 +32,10 @@ KEYS = 2**63
 ABANDONED = 24 * 3600.0
 """Seconds after which a set that nobody finished is taken for left behind."""
 HELD_OUT_PERCENT = 10.0
+SHORT_ANSWER = 80
+"""Characters of an example's last answer that can be compared with."""
+KEPT_FACTS = ("inputs", "document", "quote", "check", "kind", "recipe")
+"""What a problem keeps of the example it was made of."""
 SORTS = {"place": "p.number", "difficulty": "p.difficulty is null, p.difficulty, p.number",
          "answer": "x.answer collate nocase, p.number"}
 REVERSED = {"place": "p.number desc", "difficulty": "p.difficulty is null, p.difficulty desc, p.number",
@@ -151,6 +155,29 @@ class Problems:
                 _forget(db, number)
             raise
         return self.set_of(_name(target or number))
+
+    def from_examples(self, set_ids: Sequence[str], title: str = "", *, last_answers: bool = False,
+                      held_out_percent: float = HELD_OUT_PERCENT, author: str = "", into: str = "") -> ProblemSet:
+        """Make problems of the examples of these sets that have a known answer (facts["answer"]), or also of those whose last answer is
+        short enough to be compared with (`last_answers`). Rejected examples are left out. InputError where none has one."""
+        examples = Examples(self._rows, self._write)
+        sets = [examples.get_set(id) for id in dict.fromkeys(set_ids)]
+        origin = f"examples:{sets[0].id}" if len(sets) == 1 else "examples"
+
+        def rows() -> Iterator[Problem]:
+            for one in sets:
+                for example in examples.for_training([one.id]):
+                    if (made := problem_of_example(example, f"examples:{one.id}", last_answers)) is not None:
+                        yield made
+        try:
+            return self.take(title or ", ".join(one.title for one in sets), rows(), origin=origin, held_out_percent=held_out_percent,
+                             author=author, source=", ".join(one.id for one in sets), run=sets[0].run if len(sets) == 1 else "", into=into)
+        except InputError as wrong:
+            if wrong.code != "no_problems":
+                raise
+            raise InputError(tr("None of these examples has a known answer."),
+                             tr("Take their last answers where these are short, or choose other sets."), code="no_answers",
+                             field="examples") from None
 
     def _sweep(self, db: sqlite3.Connection) -> None:
         """What a kill left of an earlier `take`."""
@@ -380,6 +407,24 @@ class Problems:
 _SETS = "select number, title, created, origin, run, problems, held_out, difficulties, author, source from problem_sets where complete = 1"
 _STEPS = "select number, made, author, what, problems, undone from problem_steps"
 _TEXTS = " join problem_texts x on x.number = p.number"
+
+
+def problem_of_example(row: Example, origin: str, last_answers: bool = False) -> Problem | None:
+    """The problem in an example: what was asked before its last answer, and the known one; None where it has none."""
+    last = max((n for n, m in enumerate(row.messages) if m.role == "assistant"), default=len(row.messages))
+    prompt, said = row.messages[:last], row.messages[last].content if last < len(row.messages) else ""
+    answer = row.facts.get("answer")
+    if answer is None and last_answers and said.strip() and len(said) <= SHORT_ANSWER and "\n" not in said.strip():
+        answer = said.strip()
+    if answer is None or answer == "" or not prompt or prompt[-1].role != "user" or not prompt[-1].content.strip():
+        return None
+    facts: dict[str, Any] = {"example": row.id}
+    if said.strip() and said.strip() != answer:
+        facts["solution"] = said
+    facts |= {name: row.facts[name] for name in KEPT_FACTS if name in row.facts}
+    hard = row.facts.get("difficulty", row.facts.get("level"))
+    return Problem(id=problem_id(prompt, answer), prompt=prompt, answer=answer, origin=origin, facts=facts,
+                   difficulty=float(hard) if isinstance(hard, (int, float)) and not isinstance(hard, bool) else None)
 
 
 def prompt_key(prompt: Sequence[Message]) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-KINDS = {"conversations": "engine.text.conversations.rows", "preferences": "engine.text.preferences.rows"}
+KINDS = {"conversations": "engine.text.conversations.rows", "preferences": "engine.text.preferences.rows",
+         "problem_files": "engine.text.problem_files.rows"}
 """Modules that hold the RowKind of a name as KIND."""
 
 
