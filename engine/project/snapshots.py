@@ -32,7 +32,13 @@ def _harm_labels(library: Library, spec: Spec) -> list[dict[str, Any]]:
     return [{"document": row.document, "kind": row.kind, "harmful": row.harmful, "text": row.text} for row in library.harm_labels()]
 
 
-ROWS: dict[str, Callable[[Library, Spec], Any]] = {"decisions": _decisions, "harm_labels": _harm_labels}
+def _verifier(library: Library, spec: Spec) -> dict[str, Any] | None:
+    """With every source in it: what the library says later changes nothing in the run."""
+    given = str(getattr(spec, "verifier", ""))
+    return library.verifiers.taken(given).plain() if given else None
+
+
+ROWS: dict[str, Callable[[Library, Spec], Any]] = {"decisions": _decisions, "harm_labels": _harm_labels, "verifier": _verifier}
 """One JSON value each."""
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from engine.contract.composition import GROUP, PYTHON, Composition, Part, Piece, digest, parse, pieces, reference
-from engine.contract.errors import NotFound, SettingError
+from engine.contract.errors import Corrupt, NotFound, SettingError
 from engine.contract.words import tr
-from engine.project import trust
+from engine.project import files, layout, trust
 
 Kind = Literal["python", "parts"]
 OWN = ("person", "starter", "import", "demo")
@@ -62,6 +62,24 @@ class Version:
     made: float
     note: str
     trusted: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run was made with: nothing in it refers to the library. ref: the version, "" for a composition of its own. sha256: of the
+    source where that is all, else of the composition."""
+
+    ref: str
+    title: str
+    sha256: str
+    composition: Composition
+
+    def plain(self) -> dict[str, Any]:
+        return {"ref": self.ref, "title": self.title, "sha256": self.sha256, "composition": self.composition.plain()}
+
+    def facts(self) -> dict[str, str]:
+        """As what the run makes keeps it."""
+        return {"ref": self.ref, "title": self.title, "sha256": self.sha256}
 
 
 class Verifiers:
@@ -170,6 +188,13 @@ class Verifiers:
         found = reference(given)
         return self._of_version(given.strip(), ()) if found else self._whole(parse(given), ())
 
+    def taken(self, given: str) -> Taken:
+        """For a run. Raises as `resolved`, and SettingError (code "untrusted_verifier") where nobody here has said yes to its sources."""
+        composition, found = self.composition(given), reference(given)
+        refuse_untrusted(composition)
+        title = self.get(found[0]).title if found else composition.parts[0].title if len(composition.parts) == 1 else ""
+        return Taken(given.strip() if found else "", title, _known_by(composition), composition)
+
     def pieces(self, ref: str) -> builtins.list[Piece]:
         """What of one version needs trust, its own alone: what it refers to has its own."""
         found = self.version(ref)
@@ -273,6 +298,38 @@ def _text(body: str) -> str:
     if len(body) > LONGEST:
         raise SettingError(tr("The verifier is longer than {count} characters.", count=f"{LONGEST:,}"), tr("Shorten it."), field="source")
     return body.encode("utf-8", "replace").decode("utf-8")
+
+
+def _known_by(composition: Composition) -> str:
+    only = composition.parts[0]
+    alone = len(composition.parts) == 1 and only.weight == 1.0 and only.name == PYTHON and only.settings.keys() == {"source"}
+    return digest(only.settings["source"]) if alone else composition.sha256
+
+
+def taken(run_dir: Path) -> Taken:
+    """What this run was made with. Corrupt where that is not there or was changed; SettingError where its sources are not trusted here (the
+    run came from elsewhere)."""
+    raw = files.read_json(layout.input_file(run_dir, "verifier"))
+    try:
+        composition = parse(raw["composition"])
+        found = Taken(str(raw["ref"]), str(raw["title"]), str(raw["sha256"]), composition)
+        if found.sha256 != _known_by(composition):
+            raise ValueError("another source than its hash says")
+    except (TypeError, KeyError, ValueError, SettingError) as wrong:
+        raise Corrupt(tr("The verifier of this run cannot be read: {reason}", reason=str(wrong)),
+                      tr("The run's inputs were changed by something else. Start a new run.")) from wrong
+    refuse_untrusted(composition)
+    return found
+
+
+def refuse_untrusted(composition: Composition) -> None:
+    """SettingError (code "untrusted_verifier") where nobody here has said yes to something of it."""
+    if strange := untrusted(composition):
+        raise SettingError(tr("Nobody has looked at the verifier “{title}” on this machine, or it was changed by another program.",
+                              title=strange[0].title),
+                           tr("Read it on the Verifiers page and say that you trust it, or in a terminal: {command}.",
+                              command=f"fledge verifiers DIR trust {strange[0].sha256[:16]}"),
+                           code="untrusted_verifier", field="verifier")
 
 
 def untrusted(composition: Composition) -> list[Piece]:

@@ -6,6 +6,8 @@
     verifier: exception, memory, crash                             None      raised, memory, crash
     verifier: no number; NaN, infinite or beyond a million         None      not_a_number, out_of_range
     the sandbox process died, and died again                       None      worker_death
+    a judge's verdict that cannot be read, after some tries        None      raised
+    a judge that cannot be reached, after some patience            none at all: Away is raised, and the run pauses
 
 A score of None is no zero: the rollout leaves its group, because nobody knows whether it was right. What a run does when that happens often
 is pausing.py's. A gold answer a verifier cannot read is found by `check_answers` before training.
@@ -17,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
+from engine.contract.errors import MachineError
+
 Kind = Literal["program_timeout", "program_memory", "program_crash", "program_raised", "timeout", "raised", "memory", "crash",
                "not_a_number", "out_of_range", "worker_death"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -25,6 +29,12 @@ ZERO: frozenset[Kind] = frozenset({"program_timeout", "program_memory", "program
 LARGEST = 1e6
 MESSAGE = 500
 Check = Callable[[], None]
+
+
+class Away(MachineError):
+    """What verifies cannot be reached now, and may be later: nobody is scored. A run pauses over it."""
+
+    code = "verifier_away"
 
 
 def never() -> None:

@@ -1,6 +1,6 @@
 """A local language model as a verifier: it reads prompt, completion and a rubric, and gives 1 to 10 points, which become 0 to 1.
 
-A judge that cannot be reached is waited for; when patience is over MachineError says so, and the run pauses: nobody is scored 0 because a
+A judge that cannot be reached is waited for; when patience is over Away says so, and the run pauses: nobody is scored 0 because a
 server was away. A verdict that cannot be read after some tries is none: the score is None ("raised"), and the rollout leaves its group.
 What a completion says to the judge is text between marks; still, whoever trains against a judge trains what the judge likes.
 """
@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
-from engine.contract.errors import MachineError
 from engine.contract.words import tr
 from engine.generators import judging
 from engine.generators.asks import Ask, Reply
 from engine.generators.judging import HIGHEST, LOWEST
 from engine.generators.provider import Provider, TooLong, Unavailable
-from engine.verifiers.api import Attempt, Check, Verdict, failed, never, scored
+from engine.verifiers.api import Attempt, Away, Check, Verdict, failed, never, scored
 from engine.verifiers.finding import final_answer
 
 PATIENCE = 30.0
@@ -33,12 +32,12 @@ class JudgeVerifier:
     """`part`: as in TextVerifier. `show_answer`: the judge reads the gold answer, where there is one. `at_once`: asks under way."""
 
     def __init__(self, provider: Provider, *, rubric: str = "", show_answer: bool = True, part: Literal["whole", "answer"] = "whole",
-                 at_once: int = 4, patience: float = PATIENCE) -> None:
+                 at_once: int = 4, patience: float | None = None) -> None:
         self.provider, self.rubric, self.show_answer, self.part = provider, rubric, show_answer, part
-        self.at_once, self.patience = at_once, patience
+        self.at_once, self.patience = at_once, PATIENCE if patience is None else patience
 
     def score(self, attempts: Sequence[Attempt], check: Check = never) -> list[Verdict]:
-        """Raises MachineError (it cannot be reached), NotFound (no such model), and what `check` does."""
+        """Raises Away (it cannot be reached), NotFound (no such model), and what `check` does."""
         if not attempts:
             return []
         over = threading.Event()
@@ -84,8 +83,8 @@ class JudgeVerifier:
                     return self.provider.ask(ask)
                 except Unavailable as wrong:
                     if over.is_set() or time.monotonic() + wait_for > until:
-                        raise MachineError(tr("The judge {model} cannot be reached: {reason}", model=self.provider.name,
-                                              reason=wrong.sentence), wrong.remedy, code="no_judge") from wrong
+                        raise Away(tr("The judge {model} cannot be reached: {reason}", model=self.provider.name,
+                                      reason=wrong.sentence), wrong.remedy) from wrong
                     over.wait(max(wrong.retry_after or 0.0, wait_for * random.uniform(0.5, 1.0)))
                     wait_for = min(LONGEST_WAIT, 2 * wait_for)
         return ask

@@ -8,6 +8,7 @@ one verifier that scores. Importing this loads neither torch nor the sandbox: wh
 What a composition is: engine/contract/composition.py. Adding a kind: its settings and a function here, a test.
 """
 
+import importlib
 import json
 import threading
 from collections.abc import Callable
@@ -71,10 +72,9 @@ class Resources:
 
     def scorer(self, model: str) -> "Scorer":
         """A reward model of the project, on the device. Raises NotFound, InputError, and what loading raises."""
-        from engine.verifiers.reward import load
-
         with self._lock:
             if model not in self._scorers:
+                load = importlib.import_module("engine.verifiers.reward").load  # by name: the window reads this file, and has no torch
                 self._scorers[model] = load(self._project(), model, self.device)
             return self._scorers[model]
 
@@ -310,9 +310,9 @@ def _programs(given: ProgramsSettings, resources: Resources) -> Verifier:
 
 
 def _reward_model(given: RewardModelSettings, resources: Resources) -> Verifier:
-    from engine.verifiers.reward import RewardVerifier
-
-    return RewardVerifier(resources.scorer(given.model), form=given.form, limit=given.limit)
+    made = importlib.import_module("engine.verifiers.reward").RewardVerifier
+    verifier: Verifier = made(resources.scorer(given.model), form=given.form, limit=given.limit)
+    return verifier
 
 
 def _judge(given: JudgeSettings, resources: Resources) -> Verifier:

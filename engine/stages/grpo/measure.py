@@ -23,8 +23,8 @@ from engine.training.tuning import Start, Tuner, Work
 
 def prepared(project: Project, spec: GrpoSpec, start: Start, facts: DeviceFacts, context: RunContext, ranks: Ranks,
              tokens: Callable[[Artifact], Any]) -> tuple[Tuner, Work, dict[str, Any]]:
-    verifier = verifying.until_the_end(spec)
-    return prepare(spec, Problems.load(spec, start, verifier, context), verifier, facts, context, ranks)
+    held = verifying.until_the_end(context)
+    return prepare(spec, Problems.load(spec, start, held.verifier, context), held, facts, context, ranks)
 
 
 if __name__ == "__main__":

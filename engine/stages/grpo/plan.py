@@ -5,7 +5,8 @@ Learning rate: a quarter of what fine-tuning takes for this model (3e-4 at a wid
 collapses).
 
 Memory: the policy is counted like any trained model. A reference stands beside it only where the KL coefficient is not 0, and with LoRA it
-is the policy without its adapter. Keys and values of answers under way take the place that activations have while learning.
+is the policy without its adapter. A reward model that verifies stands there, too. Keys and values of answers under way take the place that
+activations have while learning.
 """
 
 from engine.contract.errors import SettingError
@@ -33,8 +34,9 @@ def settled(spec: GrpoSpec, config: ModelConfig) -> GrpoSpec:
 
 
 def load_of(spec: GrpoSpec, config: ModelConfig, device: DeviceFacts, *, prompts: int, mean_prompt: float, longest_prompt: int,
-            world_size: int = 1) -> Load:
-    """What the plan starts from; `spec` is settled. Answers are taken to be half as long as they may be. SettingError where the processes
+            world_size: int = 1, verifier_bytes: int = 0) -> Load:
+    """What the plan starts from; `spec` is settled. Answers are taken to be half as long as they may be.
+    `verifier_bytes`: what reward models of the verifier hold on the device. SettingError where the processes
     cannot share a round."""
     if spec.prompts // spec.minibatches < world_size:
         raise SettingError(tr("{batch} groups an update are too few for {count} processes.", batch=spec.prompts // spec.minibatches,
@@ -44,7 +46,7 @@ def load_of(spec: GrpoSpec, config: ModelConfig, device: DeviceFacts, *, prompts
     mean = min(float(config.max_seq_len), mean_prompt + spec.max_new_tokens / 2)
     return Load(steps=spec.rollouts * spec.stride, batch=batch, units=batch, seq_len=longest, tokens_per_step=batch * mean,
                 epochs=spec.rollouts * spec.prompts / max(1, prompts), unit="answers",
-                beside=beside(spec, config, device, batch=batch, longest=longest),
+                beside=beside(spec, config, device, batch=batch, longest=longest) + verifier_bytes,
                 aside=aside(spec, config, device, mean=mean) / spec.stride)
 
 

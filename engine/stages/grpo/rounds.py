@@ -43,7 +43,7 @@ from engine.stages.grpo.problems import Choosing
 from engine.stages.grpo.spec import GrpoSpec
 from engine.text.tokenizer import Tokenizer
 from engine.training.ranks import Ranks
-from engine.verifiers.api import KINDS, Verdict, Verifier
+from engine.verifiers.api import KINDS, Away, Verdict, Verifier
 from engine.verifiers.pausing import PAUSE_SHARE, WARN_SHARE, judge
 
 PROBE = 1024
@@ -461,7 +461,16 @@ class Rounds:
 
     def enough(self) -> bool:
         """Never; but the next round is sampled here, between the steps, so that the run can pause where its verifier fails."""
-        made, step = self.sampled(self.next_round), self.next_round * self.stride
+        step = self.next_round * self.stride
+        try:
+            made = self.sampled(self.next_round)
+        except Away as wrong:
+            if self.pause is None or self.ranks.world_size > 1:  # the others wait for this rank's answers
+                raise
+            self.pause.ask()
+            self.context.emit(Notice(level="problem", code="verifier_away", title=tr("The verifier is away"), text=wrong.sentence,
+                                     remedy=tr("The run pauses. {remedy} Then resume it.", remedy=wrong.remedy), step=step))
+            return False
         failed, count = made.failed
         said = judge(made.verdicts).sentence or tr("The verifier could not judge {share} of the completions.",
                                                    share=percent(failed / count))

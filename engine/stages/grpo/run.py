@@ -21,6 +21,7 @@ from engine.model.checkpoint import load_model
 from engine.model.decoder import Decoder
 from engine.project import rollouts as rollout_files
 from engine.project import snapshots
+from engine.project.models import parents_of, resolve_reward
 from engine.project.project import Project
 from engine.rl.rollouts import Reference
 from engine.rl.value_head import PolicyAndValue
@@ -29,12 +30,12 @@ from engine.stages.grpo import verifying
 from engine.stages.grpo.problems import Problems
 from engine.stages.grpo.rounds import HeldOut, Pause, Rounds
 from engine.stages.grpo.spec import PRESETS, GrpoSpec
+from engine.stages.grpo.verifying import Opened
 from engine.training import new_tokens
 from engine.training.checkpoints import resume_point
 from engine.training.ranks import Ranks
 from engine.training.tuning import Start, Tuner, Work, check_fit, opened
 from engine.training.tuning_plan import resolve
-from engine.verifiers.api import Verifier
 
 PHASES = [["load", tr("Load")], ["tokens", tr("Read the problems")], ["prepare", tr("Prepare")], ["train", tr("Train")],
           ["evaluate", tr("Evaluate")], ["save", tr("Save")]]
@@ -46,14 +47,14 @@ def run(spec: GrpoSpec, context: RunContext) -> None:
     project = Project.open(context.project_dir)
     pause = Pause(context)
     context = replace(context, reader=pause)
-    with opened(context, spec.method) as (ranks, facts), verifying.opened(spec) as verifier:
+    with opened(context, spec.method) as (ranks, facts), verifying.opened(context) as held:
         with context.phase("load", tr("Load")):
             start = Start.load(project, spec.model)
         with context.phase("tokens", tr("Read the problems")):
-            problems = Problems.load(spec, start, verifier, context)
+            problems = Problems.load(spec, start, held.verifier, context)
             problems.tell(context)
         with context.phase("prepare", tr("Prepare")):
-            tuner, work, told = prepare(spec, problems, verifier, facts, context, ranks, pause)
+            tuner, work, told = prepare(spec, problems, held, facts, context, ranks, pause)
             resumed = resume_point(context, ranks)
             if context.is_main:
                 rollout_files.forget_from(context.run_dir, resumed.step if resumed else 0)
@@ -70,7 +71,8 @@ def run(spec: GrpoSpec, context: RunContext) -> None:
         with context.phase("save", tr("Save")):
             before, after = ending.before, ending.after
             tuner.save(project, parts, tr("{model}, by {method}", model=start.ref.title, method=PRESETS[spec.preset].title), (
-                *([start.ref.id] if "@" not in start.ref.id else start.parents), *snapshots.made_from(project, context.run_dir)), {
+                *([start.ref.id] if "@" not in start.ref.id else start.parents), *snapshots.made_from(project, context.run_dir),
+                *(parent for id in held.reward_models for parent in parents_of(project, resolve_reward(project, id)))), {
                 **ending.facts(), **told, "chat": True, "epochs": rounds.epoch_of(), "rounds": ending.state.step // rounds.stride,
                 "sets": snapshots.sets(context.run_dir), "pass_at_1_before": before.get("pass_at_1"),
                 "pass_at_1_after": after.get("pass_at_1"), "val_reward_before": before.get("val_reward"),
@@ -78,17 +80,17 @@ def run(spec: GrpoSpec, context: RunContext) -> None:
                 "val_length_after": after.get("val_length")})
 
 
-def prepare(spec: GrpoSpec, problems: Problems, verifier: Verifier, facts: DeviceFacts, context: RunContext, ranks: Ranks,
+def prepare(spec: GrpoSpec, problems: Problems, held: Opened, facts: DeviceFacts, context: RunContext, ranks: Ranks,
             pause: Pause | None = None) -> tuple[Tuner, Work, dict[str, Any]]:
     """Everything up to the policy itself, and facts of the run. Raises OutOfMemory, SettingError, NotFound, Mismatch."""
     start = problems.start
     spec = plans.settled(spec, start.config)
     load = plans.load_of(spec, start.config, facts, prompts=len(problems.train), mean_prompt=problems.mean,
-                         longest_prompt=problems.longest, world_size=context.world_size)
+                         longest_prompt=problems.longest, world_size=context.world_size, verifier_bytes=held.device_bytes)
     plan = resolve(spec, start.config, load, facts, context.world_size, new_tokens.chosen(spec, start.tokenizer))
     check_fit(plan, facts)
     tuner = Tuner(spec, plan, start, facts, context, ranks)
-    rounds = Rounds(spec, problems.train, start.tokenizer, start.stop_ids, verifier, context, ranks, pause)
+    rounds = Rounds(spec, problems.train, start.tokenizer, start.stop_ids, held.verifier, context, ranks, pause)
 
     def around(decoder: Decoder) -> nn.Module:
         policy = PolicyAndValue(decoder, temperature=spec.temperature)
@@ -106,5 +108,6 @@ def prepare(spec: GrpoSpec, problems: Problems, verifier: Verifier, facts: Devic
             "longest_prompt": problems.longest, "template": problems.template.origin, "preset": spec.preset,
             "source": PRESETS[spec.preset].source, "rounds_planned": spec.rollouts, "answers": spec.answers,
             "num_generations": spec.num_generations, "updates_a_round": rounds.stride,
-            "reference": "" if not spec.beta else "base" if spec.method != "full" else "copy"}
+            "reference": "" if not spec.beta else "base" if spec.method != "full" else "copy",
+            "verifier": held.facts, "verifier_bytes": held.device_bytes}
     return tuner, work, told

@@ -1,12 +1,14 @@
 """Settings of group relative policy optimisation with verifiers. No torch."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from engine.contract.composition import parse, reference
+from engine.contract.errors import SettingError
 from engine.contract.spec import Problem, option
 from engine.contract.tuning import SCHEDULE, TuningSpec
 from engine.contract.words import tr
+from engine.verifiers.registry import problems
 
 PROBLEMS, REWARD, LOSS = "problems", "reward", "loss"
 
@@ -42,7 +44,7 @@ class GrpoSpec(TuningSpec):
     likelier. None means: as the preset has it."""
 
     stage: ClassVar[str] = "grpo"
-    rows: ClassVar[tuple[str, ...]] = ("problems",)
+    rows: ClassVar[tuple[str, ...]] = ("verifier", "problems")
 
     problem_sets: tuple[str, ...] = option((), label=tr("Problems"), group=PROBLEMS,
         help=tr("Sets of problems of the library. Each problem needs an answer that the verifier can judge by."))
@@ -58,7 +60,7 @@ class GrpoSpec(TuningSpec):
         choices=(("off", tr("None")), ("given", tr("Easy ones first")), ("measured", tr("What can be learned from"))))
 
     verifier: str = option("", label=tr("Verifier"), group=REWARD,
-        help=tr("What scores the answers: a list of parts as JSON, each with name, weight and settings; their weighted sum is the reward."))
+        help=tr("What scores the answers: a version in the library (verifier-3@4), or parts with weights as JSON."))
     full_score: float = option(1.0, label=tr("Counts as solved from"), ge=-1e6, le=1e6, advanced=True, group=REWARD,
         help=tr("An answer with this reward or more is right where problems solved are counted."))
     missing_end: float = option(-0.5, label=tr("Penalty for no end"), ge=-1000, le=0, advanced=True, group=REWARD,
@@ -131,23 +133,6 @@ class GrpoSpec(TuningSpec):
         """Updates of a round."""
         return self.passes * self.minibatches
 
-    def parts(self) -> list[dict[str, Any]]:
-        """The verifier's parts: name, weight, settings. ValueError where they cannot be read as that."""
-        made = json.loads(self.verifier)
-        if not isinstance(made, list) or not made:
-            raise ValueError("a list with at least one part")
-        for part in made:
-            if not isinstance(part, dict) or not isinstance(part.get("name"), str) or not part["name"]:
-                raise ValueError("each part needs a name")
-            weight = part.setdefault("weight", 1.0)
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not abs(weight) <= 1e6:
-                raise ValueError(f"the weight of {part['name']} is no number")
-            if not isinstance(part.setdefault("settings", {}), dict):
-                raise ValueError(f"the settings of {part['name']} are no object")
-            if unknown := part.keys() - {"name", "weight", "settings"}:
-                raise ValueError(f"{part['name']} has the unknown field {min(unknown)}")
-        return made
-
     def problems(self) -> list[Problem]:
         found = super().problems()
         if not self.problem_sets:
@@ -156,10 +141,10 @@ class GrpoSpec(TuningSpec):
             found.append(Problem("verifier", tr("There is no verifier."), tr("Choose one, or write one.")))
         else:
             try:
-                self.parts()
-            except (ValueError, RecursionError) as wrong:
-                found.append(Problem("verifier", tr("The verifier cannot be read: {reason}.", reason=str(wrong)),
-                                     tr("Give a JSON list of parts with name, weight and settings.")))
+                if not reference(self.verifier):
+                    found += problems(parse(self.verifier))
+            except SettingError as wrong:
+                found.append(Problem("verifier", wrong.sentence, wrong.remedy))
         if self.prompts % self.minibatches:
             found.append(Problem("minibatches", tr("{count} groups cannot be cut into {parts} equal parts.", count=self.prompts,
                                                    parts=self.minibatches), tr("Choose a divisor of the problems a round.")))

@@ -1,54 +1,40 @@
-"""The verifier of a run, from what its settings compose."""
+"""The verifier of a run: what it was made with, composed, with what it needs. Nothing of the library is read."""
 
 import atexit
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.contract.errors import SettingError
-from engine.contract.words import tr
-from engine.stages.grpo.spec import GrpoSpec
+from engine.contract.context import RunContext
+from engine.project.verifiers import taken
 from engine.verifiers.api import Verifier
-from engine.verifiers.builtin import ChoiceVerifier, LengthVerifier, NumberVerifier, SchemaVerifier, TagsVerifier, TextVerifier, Weighted
-from engine.verifiers.pool import Pool
-from engine.verifiers.python_verifier import PythonVerifier
+from engine.verifiers.registry import Resources, compose, reward_models
 
-PLAIN: dict[str, Callable[..., Verifier]] = {"text": TextVerifier, "number": NumberVerifier, "choice": ChoiceVerifier, "tags": TagsVerifier,
-                                             "length": LengthVerifier, "schema": SchemaVerifier}
-PYTHON = "python"
+
+@dataclass(frozen=True)
+class Opened:
+    """`facts`: which verifier it is. `device_bytes`: what its reward models hold on the device, beside the policy. `reward_models`: their
+    ids."""
+
+    verifier: Verifier
+    facts: dict[str, Any] = field(default_factory=dict)
+    device_bytes: int = 0
+    reward_models: tuple[str, ...] = ()
 
 
 @contextmanager
-def opened(spec: GrpoSpec) -> Iterator[Verifier]:
-    """What the settings compose, its processes ended afterwards. Raises SettingError, FormatError (a source), Missing (no sandbox)."""
-    with ExitStack() as stack:
-        pool: Pool | None = None
-        parts: list[tuple[str, float, Verifier]] = []
-        for part in spec.parts():
-            name, settings = part["name"], dict(part["settings"])
-            title = str(settings.pop("title", name))
-            if name == PYTHON:
-                pool = pool or stack.enter_context(Pool())
-                made: Verifier = _made(name, PythonVerifier, settings.pop("source", ""), pool, **settings)
-            elif name in PLAIN:
-                made = _made(name, PLAIN[name], **settings)
-            else:
-                raise SettingError(tr("There is no verifier called {name}.", name=name), tr("Choose another one."), field="verifier")
-            again = sum(known.partition(" #")[0] == title for known, _, _ in parts)
-            parts.append((f"{title} #{again + 1}" if again else title, float(part["weight"]), made))
-        yield Weighted(parts)
+def opened(context: RunContext) -> Iterator[Opened]:
+    """Its processes and models end with it. Raises Corrupt, SettingError (nobody trusts it here), FormatError (a source), Missing (no
+    sandbox), and what loading a reward model raises."""
+    made = taken(context.run_dir)
+    with Resources(context.project_dir, device=context.device) as resources:
+        verifier = compose(made.composition, resources)
+        yield Opened(verifier, made.facts(), resources.device_bytes, tuple(reward_models(made.composition)))
 
 
-def _made(name: str, kind: Callable[..., Verifier], *given: Any, **settings: Any) -> Verifier:
-    try:
-        return kind(*given, **settings)
-    except TypeError as wrong:
-        raise SettingError(tr("The verifier {name} does not know these settings: {reason}", name=name, reason=str(wrong)),
-                           tr("Correct them."), field="verifier") from None
-
-
-def until_the_end(spec: GrpoSpec) -> Verifier:
+def until_the_end(context: RunContext) -> Opened:
     """The same, for a process that does nothing else: its verifier's processes end with it."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(opened(spec))
+    return stack.enter_context(opened(context))

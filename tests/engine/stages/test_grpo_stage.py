@@ -1,11 +1,14 @@
 """GRPO from a model that answers and a verifier to one that is right more often: what it learns, what is written, what a resume gives."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,28 +16,35 @@ import torch
 from test_sft import COLOURS, FORMS, THINGS, attempt_of, make_project
 from test_sft import spec_of as sft_spec
 
-from engine.contract.errors import InputError, Mismatch, Missing, SettingError, Stopped
+from engine.contract.composition import digest
+from engine.contract.errors import Corrupt, InputError, Mismatch, Missing, SettingError, Stopped
 from engine.contract.events import CheckpointSaved, Evaluation, Metrics, Notice, Resumed, Sample
 from engine.contract.machine import DeviceFacts
 from engine.contract.rows import Message, Problem, problem_id
 from engine.model import memory
+from engine.model.checkpoint import load_model
+from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
 from engine.project import files, layout, rollouts, run_doctor, taken_sets
 from engine.project.run_state import RunState, apply
 from engine.stages.grpo import plan, verifying
 from engine.stages.grpo import run as grpo
 from engine.stages.grpo.measure import prepared
 from engine.stages.grpo.spec import PRESETS, GrpoSpec
+from engine.stages.grpo.verifying import Opened
+from engine.text.tokenizer import Tokenizer
 from engine.training import devices, tuning_measure
 from engine.training.tuning_plan import learning_rate
+from engine.verifiers import judge
 from engine.verifiers.api import Attempt as Attempted
 from engine.verifiers.api import Verdict, failed
 from engine.verifiers.builtin import Weighted
 from tests.attempts import Attempt, made_by, one_thread  # noqa: F401
+from tests.engine.generators.servers import hostile
 
 COLUMNS = {"loss", "reward", "reward_std", "frac_reward_zero_std", "completions_clipped", "length", "entropy", "clip_share_low",
            "clip_share_high", "clip_share", "sampler_gap", "verifier_errors", "sampling_seconds", "verifying_seconds", "learning_seconds"}
-REALLY_OPENED = verifying.opened
-VERIFIER = json.dumps([{"name": "colour", "weight": 0.5}, {"name": "colour"}])
+REALLY_OPENED, REALLY_UNTIL = verifying.opened, verifying.until_the_end
+VERIFIER = json.dumps([{"name": "text", "weight": 0.5}, {"name": "text"}])
 
 
 class Colour:
@@ -52,11 +62,11 @@ class Colour:
 
 
 class opened:
-    def __init__(self, spec):
+    def __init__(self, context):
         pass
 
     def __enter__(self):
-        return Weighted([("a", 0.5, Colour()), ("b", 0.5, Colour())])
+        return Opened(Weighted([("a", 0.5, Colour()), ("b", 0.5, Colour())]))
 
     def __exit__(self, *wrong):
         pass
@@ -86,7 +96,7 @@ def take(project, title, rows, percent=0.0):
 @pytest.fixture(autouse=True)
 def verifier(monkeypatch):
     monkeypatch.setattr(verifying, "opened", opened)
-    monkeypatch.setattr(verifying, "until_the_end", lambda spec: opened(spec).__enter__())
+    monkeypatch.setattr(verifying, "until_the_end", lambda context: opened(context).__enter__())
 
 
 def spec_of(project, title="problems", **more):
@@ -284,31 +294,122 @@ def test_presets_fill_what_is_left_open_and_nothing_else():
         assert (kept.beta, kept.resample, kept.mean) == (0.7, 5, "token")
 
 
+def context_of(project, verifier, **more):
+    """Of a run that was just made with it."""
+    spec = spec_of(project, verifier=verifier, **more)
+    return Attempt(project, project.runs.create(spec).id, spec).context
+
+
 def test_a_verifier_is_composed_of_parts_with_names_of_their_own(project):
-    verifier = json.dumps([{"name": "number"}, {"name": "number", "weight": 0.5, "settings": {"tolerance": 3, "title": "near"}},
-                           {"name": "number", "weight": 0.25, "settings": {"tolerance": 3, "title": "near"}}])
-    with REALLY_OPENED(spec_of(project, verifier=verifier)) as made:
-        right, near, wrong = made.score([Attempted([], text, "12") for text in ("So 12.", "14", "no")])
+    verifier = json.dumps([{"name": "number"}, {"name": "number", "title": "near", "weight": 0.5, "settings": {"tolerance": 3}},
+                           {"name": "number", "title": "near", "weight": 0.25, "settings": {"tolerance": 3}}])
+    with REALLY_OPENED(context_of(project, verifier)) as made:
+        right, near, wrong = made.verifier.score([Attempted([], text, "12") for text in ("So 12.", "14", "no")])
     assert (right.score, near.score, wrong.score) == (1.75, 0.75, 0.0) and near.parts == {"number": 0.0, "near": 1.0, "near #2": 1.0}
     for parts in ([{"name": "nobody"}], [{"name": "number", "settings": {"size": 3}}]):
-        with pytest.raises(SettingError), REALLY_OPENED(spec_of(project, verifier=json.dumps(parts))):
+        with pytest.raises(SettingError), REALLY_OPENED(context_of(project, json.dumps(parts))):
             pass
 
 
-def test_a_persons_own_verifier_scores_in_the_sandbox(project):
-    source = "def verify(prompt, completion, answer):\n    return 1.0 if completion == answer else 1 / 0"
-    spec = spec_of(project, verifier=json.dumps([{"name": "python", "settings": {"source": source}}]))
+SOURCE = "def verify(prompt, completion, answer):\n    return 1.0 if completion == answer else 1 / 0"
+
+
+def test_a_run_keeps_the_verifier_it_was_made_with(project):
+    held = project.library.verifiers
+    one = held.create("Mine", "python", SOURCE)
+    context = context_of(project, one.ref)
+    kept = layout.input_file(context.run_dir, "verifier").read_bytes()
+    held.save(one.id, SOURCE.replace("1.0", "0.5"))
+    held.remove(one.id)
+    with sqlite3.connect(layout.library_file(project.dir)) as db:
+        db.execute("update verifier_versions set body = 'nothing' where number = 1 and verifier = ?", (int(one.id.partition("-")[2]),))
+    assert layout.input_file(context.run_dir, "verifier").read_bytes() == kept
     try:
-        with REALLY_OPENED(spec) as made:
-            right, wrong = made.score([Attempted([], "5", "5"), Attempted([], "6", "5")])
+        with REALLY_OPENED(context) as made:
+            right, wrong = made.verifier.score([Attempted([], "5", "5"), Attempted([], "6", "5")])
     except Missing as refused:
         pytest.skip(refused.sentence)
     assert right.score == 1 and wrong.score is None and wrong.line == 2 and "ZeroDivisionError" in wrong.message
+    assert made.facts == {"ref": one.ref, "title": "Mine", "sha256": digest(SOURCE)} and made.device_bytes == 0
+
+
+def test_a_source_nobody_trusts_makes_no_run_and_starts_none(project, tmp_path, monkeypatch):
+    runs = len(project.runs.list())
+    with pytest.raises(SettingError) as told:
+        context_of(project, json.dumps([{"name": "python", "settings": {"source": SOURCE + "  # from elsewhere"}}]))
+    assert told.value.code == "untrusted_verifier" and told.value.field == "verifier" and len(project.runs.list()) == runs
+    context = context_of(project, project.library.verifiers.create("Mine", "python", SOURCE).ref)
+    with monkeypatch.context() as other:
+        other.setenv("FLEDGE_HOME", str(tmp_path))
+        with pytest.raises(SettingError) as told, REALLY_OPENED(context):
+            pass
+        assert told.value.code == "untrusted_verifier", "a run that somebody else made"
+    path = layout.input_file(context.run_dir, "verifier")
+    changed = json.loads(path.read_text())
+    changed["composition"]["parts"][0]["settings"]["source"] += "\n# changed"
+    path.write_text(json.dumps(changed))
+    with pytest.raises(Corrupt), REALLY_OPENED(context):
+        pass
+    path.unlink()
+    with pytest.raises(Corrupt), REALLY_OPENED(context):
+        pass
+
+
+def reward_model(project):
+    """One that means nothing, with the words of the model that is trained."""
+    folder = project.artifacts.get("model-2").path
+    decoder = load_model(folder)
+    with project.artifacts.create("reward_model", title="taste") as made:
+        save_reward(made.path, RewardModel(decoder, RewardHead(decoder.config.hidden_size, 1)), RewardFacts(mean=0.1, std=0.5))
+        Tokenizer.load(folder).save(made.path)
+        return made.finish(), sum(p.nbytes for p in (*decoder.parameters(), RewardHead(decoder.config.hidden_size).weight))
+
+
+def test_a_reward_model_verifies_and_is_paid_for(project, monkeypatch):
+    monkeypatch.setattr(verifying, "opened", REALLY_OPENED)
+    monkeypatch.setattr(verifying, "until_the_end", REALLY_UNTIL)
+    made, held = reward_model(project)
+    parts = json.dumps({"parts": [{"name": "reward_model", "title": "taste", "settings": {"model": made.id}},
+                                  {"name": "length", "weight": 0.5, "settings": {"most": 6}}]})
+    spec = spec_of(project, verifier=parts, rollouts=2)
+    done = run_of(project, spec).run()
+    artifact = made_by(project, done)
+    assert made.id in artifact.parents and artifact.facts["verifier_bytes"] == held > 10_000
+    assert artifact.facts["verifier"]["title"] == "" and len(artifact.facts["verifier"]["sha256"]) == 64
+    rows = list(rollouts.rows(layout.run(project.dir, done.context.run_id), 0))
+    assert all(row.parts.keys() == {"taste", "length"} and 0 < row.parts["taste"] < 1 for row in rows)
+    assert len({row.parts["taste"] for row in rows}) > 1
+    said = tuning_measure.measure(project, spec, devices.choose("cpu"), prepared)
+    plain = tuning_measure.measure(project, spec_of(project, verifier='[{"name": "length"}]', rollouts=2), devices.choose("cpu"), prepared)
+    assert said["plan"]["load"]["beside"] - plain["plan"]["load"]["beside"] == held and said["facts"]["verifier_bytes"] == held
+
+
+def test_a_run_pauses_while_its_judge_is_away(project, monkeypatch):
+    monkeypatch.setattr(verifying, "opened", REALLY_OPENED)
+    monkeypatch.setattr(judge, "PATIENCE", 0.3)
+    away = threading.Event()
+
+    def script(n, body):
+        if n >= 8 and not away.is_set():
+            return "status", 503, {}, "overloaded"
+        return json.dumps({"rationale": "so", "score": 1 + int(hashlib.sha256(str(body["messages"]).encode()).hexdigest(), 16) % 10})
+
+    with hostile(script) as server:
+        one = project.library.verifiers.create("Judge", "parts", json.dumps([{"name": "judge", "settings": {"model": server.name}}]))
+        attempt = run_of(project, spec_of(project, verifier=one.ref, rollouts=4, prompts=2, num_generations=2, validation_prompts=0))
+        with pytest.raises(Stopped) as stopped:
+            attempt.run()
+        said = [e for e in attempt.of(Notice) if e.code == "verifier_away"]
+        assert stopped.value.paused and stopped.value.saved and len(said) == 1 and "cannot be reached" in said[0].text
+        assert attempt.of(CheckpointSaved)[-1].step == said[0].step == 2 and columns(attempt, "step") == [1, 2]
+        assert all(e == 0 for e in columns(attempt, "verifier_errors")), "nobody was scored for it"
+        away.set()
+        done = Attempt(project, attempt.context.run_id, attempt.spec, number=2, stage=grpo.run).run()
+    assert columns(done, "step") == [3, 4] and made_by(project, done).facts["verifier"]["ref"] == one.ref
 
 
 def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
     from engine.project.project import Project
-    from engine.text.tokenizer import Tokenizer
     copy = tmp_path / "copy"
     shutil.copytree(project.dir, copy)
     other = Project.open(copy)
@@ -333,7 +434,7 @@ from engine.verifiers.api import Verdict
 
 class Colour:
     def __enter__(self):
-        return self
+        return verifying.Opened(self)
     def __exit__(self, *wrong):
         pass
     def score(self, attempts, check=None):
@@ -341,7 +442,7 @@ class Colour:
     def check_answers(self, answers):
         return [""] * len(answers)
 
-verifying.opened = lambda spec: Colour()
+verifying.opened = lambda context: Colour()
 project_dir, run_id, rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 run_dir = layout.run(project_dir, run_id)
 spec = GrpoSpec.check(files.read_json(layout.spec_file(run_dir))["spec"])

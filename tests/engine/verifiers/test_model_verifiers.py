@@ -18,7 +18,7 @@ from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save
 from engine.model.scorer import Scorer
 from engine.project.project import Project
 from engine.text import bpe, specials
-from engine.verifiers.api import Attempt
+from engine.verifiers.api import Attempt, Away
 from engine.verifiers.judge import JudgeVerifier
 from engine.verifiers.language import LanguageVerifier
 from engine.verifiers.pausing import judge as judged
@@ -163,9 +163,9 @@ def test_a_judge_that_cannot_be_reached_stops_everything_and_scores_nothing() ->
     asked = provider.of(name)
     made = JudgeVerifier(asked, patience=1.2, at_once=2)
     began = time.monotonic()
-    with pytest.raises(MachineError, match="cannot be reached") as told:
+    with pytest.raises(Away, match="cannot be reached") as told:
         made.score([attempt("a"), attempt("b"), attempt("c")])
-    assert told.value.code == "no_judge" and told.value.remedy and time.monotonic() - began < 6
+    assert told.value.code == "verifier_away" and told.value.remedy and time.monotonic() - began < 6
     asked.close()
 
 
