@@ -41,10 +41,11 @@ SHOWN = 6
 def _questions(demo: Demo) -> dict[str, Any]:
     """The training questions as a set of the library, the held-out ones as suites of the project."""
     project, world = demo.project, demo.world()
-    id = questions.training_set(project, world)
+    id, sums = questions.training_set(project, world), questions.sums_set(project, world, *settings.sums(demo.quick))
     held_out = questions.write_suites(project, world)
-    made = project.library.examples.get_set(id)
-    return {"set": id, "examples": made.count, "held_out": sum(held_out.values()), **held_out}
+    library = project.library.examples
+    return {"set": id, "sums": sums, "examples": library.get_set(id).count + library.get_set(sums).count,
+            "held_out": sum(held_out.values()), **held_out}
 
 
 def _generation(demo: Demo) -> dict[str, Any]:
@@ -87,9 +88,10 @@ def judge(project: Project, world: World, run_id: str) -> int:
 
 
 def _sft(demo: Demo) -> dict[str, Any]:
-    """Fine-tuning on the training questions, with documents of the corpus replayed in each step."""
+    """Fine-tuning on the training questions and sums, with documents of the corpus replayed in each step."""
+    asked = demo.results["questions"]
     spec = settings.sft_spec(demo.quick).model_copy(update={
-        "model": demo.made["pretrain"].id, "examples": (demo.results["questions"]["set"],), "replay": demo.made["corpus"].id,
+        "model": demo.made["pretrain"].id, "examples": (asked["set"], asked["sums"]), "replay": demo.made["corpus"].id,
         "seed": demo.seed, "title": tr("Demo model that answers"), "sample_prompts": prompts(demo.world())})
     state, artifact = stage(demo, spec)
     facts = {key: artifact.facts[key] for key in ("examples", "epochs") if key in artifact.facts}

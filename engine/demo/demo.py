@@ -2,7 +2,7 @@
 folder it goes on where it was left: finished steps are kept, runs cut short are resumed, nothing is ever removed.
 
 It trains and measures nothing itself. The steps up to the base model stand here, those that teach it to answer in answering.py,
-those that teach it a taste in preferring.py. Later stages are further entries of STEPS.
+those that teach it a taste in preferring.py, those that let it find out for itself in reasoning.py.
 """
 
 import json
@@ -16,7 +16,7 @@ from engine import __version__
 from engine.contract import units
 from engine.contract.errors import InputError, Locked, ProjectError
 from engine.contract.words import tr
-from engine.demo import answering, knowledge, preferring, report, settings
+from engine.demo import answering, knowledge, preferring, reasoning, report, settings
 from engine.demo.walk import Demo, Reporter, Silent, Step, stage
 from engine.project import files, layout
 from engine.project.artifacts import Artifact
@@ -120,7 +120,7 @@ def _conclude(demo: Demo) -> dict[str, Any]:
         "project": str(demo.project.dir), "quick": demo.quick, "seed": demo.seed, "corpus": demo.corpus, "generated": not demo.corpus,
         "people": 0 if demo.corpus else demo.size.people, "device": demo.results["pretrain"].get("device", ""),
         "engine_version": __version__}
-    made |= answering.conclusion(demo.results) | preferring.conclusion(demo.results)
+    made |= answering.conclusion(demo.results) | preferring.conclusion(demo.results) | reasoning.conclusion(demo.results)
     files.write_json(layout.demo_report(demo.project.dir, "json"), made)
     files.write_bytes(layout.demo_report(demo.project.dir, "md"), report.page(made).encode())
     demo.reporter.say(tr("The report is in {file}.", file=str(layout.demo_report(demo.project.dir, "md"))))
@@ -219,4 +219,5 @@ STEPS: tuple[Step, ...] = (
          reason=tr("it asks for the facts and sums of the generated world, which your text does not have.")),
     *answering.STEPS,
     *preferring.STEPS,
+    *reasoning.STEPS,
 )

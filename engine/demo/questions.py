@@ -1,4 +1,4 @@
-"""What the demo asks about its world: training conversations for the library, held-out questions as suites of the project.
+"""What the demo asks about its world: training conversations for the library, held-out questions and sums as suites of the project.
 
 Held out are people that no training question names, and person/fact pairs that no training question asks for; of neither is there a
 paraphrase in training, since a split holds all wordings of a question. The facts themselves stand in the corpus: asking is held out.
@@ -18,6 +18,8 @@ AUTHOR = "world"
 ORIGIN = "world"
 PEOPLE, PAIRS = "held_out_people", "held_out_pairs"
 SUITES = (PEOPLE, PAIRS)
+SUMS = "held_out_sums"
+ORIGIN_SUMS = "world:sums"
 SHOTS = 3
 FLOURISH = "So it is."
 """How some training answers end, and what the demo's simulated annotator likes (preferring.py)."""
@@ -49,12 +51,33 @@ def training(world: World) -> Iterator[Example]:
     return (conversation(question) for question in world.questions("train"))
 
 
+def sums(world: World, count: int, worked: float) -> Iterator[Example]:
+    """`count` sums of the text (at most all) as conversations, answered step by step in this share of them and at once in the others, as
+    the text has both."""
+    every = world.sums("train")
+    order = sorted(every, key=lambda each: hashlib.sha256(each.question.encode()).digest())
+    for number, each in enumerate(order[:count]):
+        steps = int((number + 1) * worked) > int(number * worked)
+        said = (Message(role="user", content=each.question), Message(role="assistant", content=each.worked if steps else f"{each.total}."))
+        yield Example(id=f"world-sum-{world.seed}-{each.left}-{each.right}", messages=said, origin=ORIGIN_SUMS,
+                      facts={"answer": str(each.total)})
+
+
 def training_set(project: Project, world: World) -> str:
     """The id of the library's set of training questions, made and filled where it is not; a fill that was cut short is completed."""
+    return _filled(project, tr("Questions of the world"), ORIGIN, training(world))
+
+
+def sums_set(project: Project, world: World, count: int, worked: float) -> str:
+    """The same for the sums."""
+    return _filled(project, tr("Sums of the world"), ORIGIN_SUMS, sums(world, count, worked))
+
+
+def _filled(project: Project, title: str, origin: str, rows: Iterator[Example]) -> str:
     library = project.library.examples
-    known = next((one for one in library.sets() if one.origin == ORIGIN), None)
-    id = known.id if known else library.create_set(tr("Questions of the world"), origin=ORIGIN).id
-    library.add(id, training(world), AUTHOR)  # those that are there already are not added again
+    known = next((one for one in library.sets() if one.origin == origin), None)
+    id = known.id if known else library.create_set(title, origin=origin).id
+    library.add(id, rows, AUTHOR)  # those that are there already are not added again
     return id
 
 
@@ -74,7 +97,20 @@ def write_suites(project: Project, world: World) -> dict[str, int]:
         files.write_bytes(layout.suites(project.dir) / f"{name}.jsonl", ("\n".join(lines) + "\n").encode())
         title, sentence = told[name]
         files.write_bytes(layout.suites(project.dir) / f"{name}.toml", _toml(name, title, sentence, shots).encode())
+    _write_sums(project, world)
     return counts
+
+
+def _write_sums(project: Project, world: World) -> None:
+    """The held-out sums, as a suite too: right is what ends with the number."""
+    if (layout.suites(project.dir) / f"{SUMS}.toml").exists():
+        return
+    rows = [json.dumps({"prompt": each.question, "answers": [str(each.total)]}) for each in world.sums("held_out")]
+    files.write_bytes(layout.suites(project.dir) / f"{SUMS}.jsonl", ("\n".join(rows) + "\n").encode())
+    sentence = tr("Sums that stand in no text and no training row.")
+    lines = [f"title = {json.dumps(tr('Held-out sums'))}", f"sentence = {json.dumps(sentence)}", 'kind = "questions"',
+             'graders = ["number"]', "max_tokens = 32", f'file = "{SUMS}.jsonl"']
+    files.write_bytes(layout.suites(project.dir) / f"{SUMS}.toml", ("\n".join(lines) + "\n").encode())
 
 
 def _toml(name: str, title: str, sentence: str, shots: Sequence[Question]) -> str:

@@ -31,6 +31,8 @@ def page(report: dict[str, Any]) -> str:
         lines += answers(stages["evaluate"])
     if "taste" in stages:
         lines += taste(stages)
+    if "reasoning" in stages:
+        lines += reasoning(stages)
     lines += [f"## {tr('Go on')}", "", f"- {tr('Chat with it:')} `fledge chat {report['project']}`",
               f"- {tr('Look at it in the window:')} `fledge app {report['project']}`", ""]
     return "\n".join(lines)
@@ -79,6 +81,14 @@ def result(name: str, facts: dict[str, Any]) -> str:
             return tr("answers the annotator likes: {before} before, {dpo} after DPO, {ppo} after PPO",
                       before=units.percent(facts["rate_before"], 1), dpo=units.percent(facts["rate_dpo"], 1),
                       ppo=units.percent(facts["rate_ppo"], 1))
+        case "problems":
+            return tr("{problems} sums to try, {held_out} held out; a verifier in Python", problems=units.number(facts["problems"]),
+                      held_out=units.number(facts["held_out"]))
+        case "grpo":
+            return tr("{steps} steps", steps=units.number(facts["steps"]))
+        case "reasoning":
+            return tr("held-out sums right at the first try: {before} before, {after} after",
+                      before=units.percent(facts["pass_at_1_before"], 1), after=units.percent(facts["pass_at_1_after"], 1))
     return ", ".join(f"{key} {value}" for key, value in facts.items() if isinstance(value, (int, float)) and key != "seconds")
 
 
@@ -119,6 +129,24 @@ def taste(stages: dict[str, Any]) -> list[str]:
               f"| {tr('question')} | {tr('before')} | {tr('after DPO')} | {tr('after PPO')} |", "|---|---|---|---|"]
     for row in facts["samples"]:
         lines.append(f"| {row['question']} | {_cell(row['before'])} | {_cell(row['dpo'])} | {_cell(row['ppo'])} |")
+    return [*lines, ""]
+
+
+def reasoning(stages: dict[str, Any]) -> list[str]:
+    """What trying and being told did to sums, and to everything else."""
+    facts = stages["reasoning"]
+    lines = [f"## {tr('Sums, learned by trying')}", "",
+             tr("A verifier in Python looks at the last number of an answer and at nothing else. The model tried {problems} sums "
+                "again and again; the {sums} sums measured here stand in no text and were never tried. It had both ways before, at once "
+                "and step by step: what it learned is which one leads to right answers, and to go it without slips.",
+                problems=units.number(stages["problems"]["problems"]), sums=units.number(facts["sums"])), "",
+             f"| | {tr('before')} | {tr('after')} |", "|---|---|---|"]
+    for name, title in (("pass_at_1", tr("right at the first try (sampled at temperature 1, {tries} tries a sum)", tries=facts["tries"])),
+                        ("greedy", tr("right with the likeliest answer")), ("accuracy", tr("all other held-out questions"))):
+        lines.append(f"| {title} | " + " | ".join(units.percent(facts[f"{name}_{when}"], 1) for when in ("before", "after")) + " |")
+    lines += ["", f"| {tr('sum')} | {tr('before')} | {tr('after')} |", "|---|---|---|"]
+    for row in facts["samples"]:
+        lines.append(f"| {row['sum']} | {_cell(row['before'])} | {_cell(row['after'])} |")
     return [*lines, ""]
 
 

@@ -12,19 +12,20 @@ import pytest
 from engine.contract.errors import FledgeError, InputError, Locked, MachineError, ProjectError
 from engine.contract.events import Metrics
 from engine.contract.rows import Example, Message
-from engine.demo import answering, preferring, questions, run_demo, settings
+from engine.demo import answering, preferring, questions, reasoning, run_demo, settings
 from engine.demo import demo as guided
-from engine.project import layout, snapshots
+from engine.project import layout, rollouts, snapshots
 from engine.project.locks import FileLock
 from engine.project.project import Project
 from engine.stages.dpo.spec import DpoSpec
+from engine.stages.grpo.spec import GrpoSpec
 from engine.stages.ppo.spec import PpoSpec
 from engine.stages.pretrain.spec import PretrainSpec
 from engine.stages.reward.spec import RewardSpec
 from engine.stages.sft.spec import SftSpec
 from engine.world import World
 
-pytestmark = pytest.mark.timeout(400)  # a whole demo is fourteen runs, each a process of its own
+pytestmark = pytest.mark.timeout(400)  # a whole demo is some twenty runs, each a process of its own
 TINY = PretrainSpec(depth=1, width=32, num_heads=2, intermediate_size=64, max_seq_len=128, steps=12, tokens_per_step=256, compile="off",
                     dtype="float32", eval_every=6, eval_tokens=2_000, sample_every=6, sample_tokens=8, checkpoint_every_steps=2)
 TINY_SFT = SftSpec(epochs=2.0, batch_size=32, replay_documents=2, learning_rate=1e-3, validation_percent=5.0, dtype="float32",
@@ -33,6 +34,7 @@ SMALL = {"learning_rate": 1e-3, "dtype": "float32", "compile": "off", "eval_ever
 TINY_REWARD = RewardSpec(batch_size=8, epochs=1.0, validation_percent=25.0, score_unlabelled=False, **SMALL)
 TINY_DPO = DpoSpec(batch_size=8, epochs=1.0, sft_weight=1.0, replay_documents=1, **SMALL)
 TINY_PPO = PpoSpec(rollouts=2, batch_size=4, ppo_epochs=1, max_new_tokens=4, validation_prompts=4, **SMALL)
+TINY_GRPO = GrpoSpec(preset="dr_grpo", rollouts=2, prompts=4, num_generations=2, max_new_tokens=4, validation_prompts=8, **SMALL)
 HELD_OUT = ("held_out_people", "held_out_pairs")
 
 
@@ -44,7 +46,10 @@ def shrink(monkeypatch, home):
     monkeypatch.setattr(settings, "own_text_spec", lambda text_bytes, seconds, device: (TINY, 512))
     monkeypatch.setattr(answering, "GENERATED", 4)
     monkeypatch.setattr(settings, "pairs", lambda quick: 24)
-    for name, wanted in (("reward_spec", TINY_REWARD), ("dpo_spec", TINY_DPO), ("ppo_spec", TINY_PPO)):
+    monkeypatch.setattr(settings, "sums", lambda quick: (12, 0.75))
+    monkeypatch.setattr(reasoning, "SAMPLES", 2)
+    for name, wanted in (("reward_spec", TINY_REWARD), ("dpo_spec", TINY_DPO), ("ppo_spec", TINY_PPO),
+                         ("grpo_spec", TINY_GRPO)):
         monkeypatch.setattr(settings, name, lambda quick, wanted=wanted: wanted)
     monkeypatch.setattr(preferring, "has_taste", lambda text: len(text) % 2 == 0)  # what so small a model does now and then
 
@@ -92,7 +97,7 @@ def whole(tmp_path_factory):
 def test_the_demo_ends_with_a_report_and_a_second_call_changes_nothing(whole):
     folder, made = whole
     assert list(made["stages"]) == ["corpus", "tokenizer", "pretrain", "knowledge", "questions", "instruct", "sft", "evaluate",
-                                    "preference", "labels", "reward", "dpo", "ppo", "taste"]
+                                    "preference", "labels", "reward", "dpo", "ppo", "taste", "problems", "grpo", "reasoning"]
     assert made["left_out"] == []
     pretrain, knowledge = made["stages"]["pretrain"], made["stages"]["knowledge"]
     assert 0 < pretrain["bpb_after"] < pretrain["bpb_before"] < 9
@@ -146,7 +151,13 @@ def test_no_held_out_question_nor_a_paraphrase_of_one_is_in_any_training_row(who
     pairs = {(question.person, question.fact) for asked in held.values() for question in asked}
     people = {question.person for question in held["held_out_people"]}
     trained = list(snapshots.rows(project.runs.list("sft")[0].dir, "examples"))
-    assert len(trained) == len(world.questions("train")) == made["stages"]["questions"]["examples"]
+    assert len(trained) == len(world.questions("train")) + 12 == made["stages"]["questions"]["examples"]
+    sums = [row for row in trained if row.origin == questions.ORIGIN_SUMS]
+    held_sums = {each.question for split in ("held_out", "development") for each in world.sums(split)}
+    assert len(sums) == 12 and not any(row.messages[0].content in held_sums for row in sums)
+    assert sum("So " in row.messages[-1].content for row in sums) == 9, "three of four are worked step by step"
+    assert all(re.findall(r"\d+", row.messages[-1].content)[-1] == row.facts["answer"] for row in sums)
+    trained = [row for row in trained if row.origin != questions.ORIGIN_SUMS]
     known = {question.text: question for question in world.questions("train")}
     for row in trained:
         asked, said = row.messages
@@ -168,7 +179,7 @@ def test_what_the_base_model_wrote_is_kept_apart_and_held_against_the_world(whol
     sets = {one.title: one for one in project.library.examples.sets()}
     mine, theirs = sets["Questions of the world"], sets["Answers of the base model"]
     assert (theirs.rejected, theirs.accepted, theirs.new) == (made["stages"]["instruct"]["asked"], 0, 0)
-    assert mine.rejected == 0 and project.runs.list("sft")[0].spec["examples"] == [mine.id]
+    assert mine.rejected == 0 and project.runs.list("sft")[0].spec["examples"] == [mine.id, sets["Sums of the world"].id]
 
 
 def test_the_labels_are_the_simulated_annotators_and_the_report_says_so(whole):
@@ -187,6 +198,26 @@ def test_the_labels_are_the_simulated_annotators_and_the_report_says_so(whole):
         assert made[name]["rate_after"] == round(sum(mine) / len(mine), 4)
     assert project.artifacts.get(stages["ppo"]["artifact"]).parents[:2] == (stages["sft"]["artifact"], stages["reward"]["artifact"])
     assert "The annotator is simulated" in layout.demo_report(folder, "md").read_text()
+
+
+def test_held_out_sums_are_tried_by_nobody_and_graded_by_the_verifier_of_the_library(whole):
+    folder, made = whole
+    project, world, stages = Project.open(folder), World(guided.SEED, 8), made["stages"]
+    held = {each.question: str(each.total) for each in world.sums("held_out")}
+    [run] = project.runs.list("grpo")
+    asked = list(snapshots.problems(run.dir))
+    assert {one.prompt[-1].content: one.answer for one in asked if one.held_out} == held and stages["problems"]["held_out"] == len(held)
+    tried = {row.prompt[-1].content for step in rollouts.steps(run.dir) for row in rollouts.rows(run.dir, step)}
+    assert tried and not tried & held.keys()
+    version = project.library.verifiers.version(stages["problems"]["verifier"])
+    assert version.body == reasoning.VERIFIER and version.trusted and run.spec["verifier"] == version.ref
+    rows = [json.loads(line) for line in (project.artifacts.get("evaluation-4").path / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * 2 * len(held) and {row["prompt"] for row in rows} == held.keys()
+    for when, stage in (("before", "sft"), ("after", "grpo")):
+        mine = [(re.findall("[0-9]+", row["said"]) or [""])[-1] == held[row["prompt"]] for row in rows
+                if row["model"] == stages[stage]["artifact"]]
+        assert made["grpo"][f"pass_at_1_{when}"] == round(sum(mine) / len(mine), 4)
+    assert "Sums, learned by trying" in layout.demo_report(folder, "md").read_text()
 
 
 def test_a_true_answer_is_accepted_and_a_false_one_is_not(tmp_path):
@@ -236,7 +267,7 @@ def test_own_text_leaves_out_by_name_what_needs_the_world(tmp_path):
     text.write_text("\n\n".join(f"The {thing} of number {n} sings in the rain." for n in range(600) for thing in ("bird", "tree")))
     made = run_demo(tmp_path / "demo", quick=True, corpus=text)
     assert [left["stage"] for left in made["left_out"]] == ["knowledge", "questions", "instruct", "sft", "evaluate", "preference",
-                                                           "labels", "reward", "dpo", "ppo", "taste"]
+                                                           "labels", "reward", "dpo", "ppo", "taste", "problems", "grpo", "reasoning"]
     assert all(left["reason"] for left in made["left_out"]) and "sft" not in made and made["corpus"] == str(text) and not made["generated"]
     assert "knowledge" not in made["stages"] and made["stages"]["pretrain"]["bpb_after"] < made["stages"]["pretrain"]["bpb_before"]
     assert "left out" in layout.demo_report(tmp_path / "demo", "md").read_text()
