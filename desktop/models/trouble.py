@@ -13,7 +13,7 @@ Changes = dict[str, Any]
 
 @dataclass(frozen=True)
 class Remedy:
-    """A button: its words; `changes` to the settings of a new design, or `act`: resume, again, log."""
+    """A button: its words; `changes` to the settings of a new design, or `act`: resume, log, or a page, which is opened with `changes`."""
 
     words: str
     act: str = "edit"

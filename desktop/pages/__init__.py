@@ -34,7 +34,7 @@ _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop
               "pretrain": "desktop.pages.pretrain:PretrainPage", "instruct": "desktop.pages.instruct:InstructPage",
               "sft": "desktop.pages.finetune:FinetunePage", "preference": "desktop.pages.preference:PreferencePage",
               "reward": "desktop.pages.reward:RewardPage",
-              "dpo": "desktop.pages.tune:TunePage"}
+              "dpo": "desktop.pages.tune:TunePage", "grpo": "desktop.pages.reasoning:ReasoningPage"}
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
@@ -49,17 +49,17 @@ PAGES: tuple[PageEntry, ...] = (
 )
 
 
-SHOWN_ON = {"adapt": "sft", "ppo": "dpo", "grpo": "runs"}
+SHOWN_ON = {"adapt": "sft", "ppo": "dpo"}
 """Stages whose runs are shown on the page of another."""
 
 
 def keys() -> dict[str, str]:
-    """Which keys lead to a page, by its id: Control and a figure for Home and the stages, Alt and a figure for the tools below them; none
-    past the tenth."""
+    """Which keys lead to a page, by its id: Control and a figure for Home and the stages, with Shift from the eleventh on; Alt and a figure
+    for the tools below them."""
     found = {}
     for places, modifier in ((("home", "stage"), "Ctrl"), (("tool",), "Alt")):
-        for i, entry in enumerate([e for e in PAGES if e.place in places][:10], 1):
-            found[entry.id] = f"{modifier}+{i % 10}"
+        for i, entry in enumerate(e for e in PAGES if e.place in places):
+            found[entry.id] = f"{modifier}+{'Shift+' * (i // 10)}{(i + 1) % 10}"
     return found
 
 

@@ -8,8 +8,9 @@ from desktop.widgets.buttons import Button
 from desktop.widgets.layout import row
 from desktop.widgets.panel import Panel, heading
 from desktop.widgets.table import Cell, Column, Table, state_cell
-from engine.contract.units import duration, number, significant
+from engine.contract.units import duration, number
 from engine.contract.words import tr
+from engine.project.run_measures import short_words
 
 
 class EarlierRuns(Panel):
@@ -30,7 +31,8 @@ class EarlierRuns(Panel):
         columns = [Column(tr("Run"), lambda r: str(r.number), 48), Column(tr("Model"), lambda r: Cell(r.title, strong=True), least=120),
                    Column(inputs or tr("Corpus and tokenizer"), lambda r: r.inputs, drop=1, least=168),
                    Column(tr("Steps"), steps, 116, right=True),
-                   Column(measured or tr("Bits per byte"), lambda r: significant(r.best[0], 4) if r.best else "", 108, right=True, drop=3),
+                   Column(measured or tr("Bits per byte"), lambda r: short_words(r.stage, r.best[0]) if r.best else "", 108, right=True,
+                          drop=3),
                    Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True, drop=2),
                    Column(tr("State"), state, 188)]
         self.table = Table(theme, columns, name=title, fit=True, max_rows=4)

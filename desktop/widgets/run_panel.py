@@ -455,6 +455,12 @@ class RunPanel(QWidget):
         self.what.set("report")
         self._show_part("report")
 
+    def show_browser(self) -> None:
+        """Its answers in place of the charts, if it has any."""
+        if self.view.browser is not None and self.what.value() == "charts":
+            self.what.set("browser")
+            self._show_part("browser")
+
     def ask_stop(self) -> None:
         saved = self.follower.state.checkpoints
         lost = self.follower.state.step - (saved[-1].step if saved else 0)

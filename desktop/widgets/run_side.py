@@ -70,6 +70,8 @@ class StageView:
     primary: tuple[str, str, Callable[[str], object]] | None = None
     """What is done first with the model it made; None: chat with it."""
     exports: bool = True
+    trouble: Callable[[Run, RunState, str], Trouble | None] = lambda run, state, status: None
+    """What the stage itself says of a run that rests or broke; None: what is said of all."""
 
 
 class RunSide(QWidget):
@@ -187,7 +189,8 @@ class RunSide(QWidget):
         """What changes with the status: buttons, the banner, and whether there is anything to draw."""
         state = self.follower.state
         over = status in OVER
-        bare = over and status != "done" and not state.step
+        own = self.view.trouble(self.run, state, status)
+        bare = over and status != "done" and not state.step and (own is None or self.view.run.browser is None)
         show_if(self.new, over and status in ("done", "stopped", "paused"))
         show_if(self.chat, status == "done")
         show_if(self.export, status == "done" and self.view.exports)
@@ -196,8 +199,8 @@ class RunSide(QWidget):
         self._show_report(status)
         self.panel.offers_resume = status == "created"
         self.panel.show_actions()
-        self._trouble = trouble_of(state, status, self.run.spec, self._last_line() if status == "crashed" else "",
-                                   self.view.words)
+        self._trouble = own or trouble_of(
+            state, status, self.run.spec, self._last_line() if status == "crashed" else "", self.view.words)
         offered = self._trouble is not None and any(r.act == "edit" for r in self._trouble.remedies)
         show_if(self.edit, over and status not in ("done", "stopped", "paused") and not offered)
         if self._trouble is not None:
@@ -209,6 +212,8 @@ class RunSide(QWidget):
         else:
             self.banner.clear()
         show_if(self.panel, not bare)
+        if own is not None:
+            self.panel.show_browser()  # what it was that went wrong
         show_if(self.facts, bare)
         if bare:
             self.log.watch(layout.log_file(self.run.dir))
@@ -281,6 +286,8 @@ class RunSide(QWidget):
             self._resume()
         elif remedy.act == "log":
             self._open_log()
+        elif remedy.act != "edit":
+            self.context.navigate(remedy.act, **dict(remedy.changes))
         else:
             self.edit_wanted.emit({**self.run.spec, **dict(remedy.changes)})
 

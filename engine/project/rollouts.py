@@ -37,12 +37,16 @@ def steps(run_dir: Path) -> list[int]:
     return sorted({int(found[1]) for path in _names(run_dir) if (found := NAME.fullmatch(path.name))})
 
 
-def rows(run_dir: Path, step: int) -> Iterator[Rollout]:
-    """The rollouts of a step, streamed; none where it has none. Raises Corrupt."""
+def rows(run_dir: Path, step: int, naming: str = "") -> Iterator[Rollout]:
+    """The rollouts of a step, streamed; none where it has none. Only lines in which `naming` stands, as written, are read. Raises
+    Corrupt."""
+    wanted = naming.encode()
     shares = {int(found[2] or 0): path for path in _names(run_dir) if (found := NAME.fullmatch(path.name)) and int(found[1]) == step}
     for _, path in sorted(shares.items()):
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
+                if wanted not in line:
+                    continue
                 try:
                     yield Rollout.model_validate_json(line)
                 except ValidationError as wrong:

@@ -27,8 +27,17 @@ MEASURES = {"reward": Measure("accuracy", ("val_accuracy", "val_loss")), "dpo": 
 """By stage; LOSS for all others."""
 
 
+SHARES = frozenset({"val_accuracy", "pass_at_1"})
+"""Values that are shown in per cent."""
+
+
 def of_stage(stage: str) -> Measure:
     return MEASURES.get(stage, LOSS)
+
+
+def short_words(stage: str, value: float) -> str:
+    """A run's best value where its heading says what it is."""
+    return percent(value, 1) if of_stage(stage).held[0] in SHARES else significant(value, 4)
 
 
 def held_words(name: str, value: float) -> str:

@@ -14,6 +14,7 @@ from desktop.widgets.page_header import PageHeader
 from desktop.widgets.run_side import StageView
 from desktop.widgets.tuning.page import TuningPage
 from engine.contract.words import tr
+from engine.project.runs import Run
 
 
 class FinetunePage(TuningPage):
@@ -32,8 +33,8 @@ class FinetunePage(TuningPage):
     def make_wizard(self, can_cancel: bool) -> Wizard:
         return Wizard(self.context, can_cancel)
 
-    def view_of(self, stage: str) -> StageView:
-        return stage_view(self.context, stage)
+    def view_of(self, run: Run) -> StageView:
+        return stage_view(self.context, run.stage)
 
     def make_empty(self) -> QWidget:
         theme = self.theme

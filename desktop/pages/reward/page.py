@@ -10,6 +10,7 @@ from desktop.pages.reward.wizard import Wizard
 from desktop.widgets.run_side import StageView
 from desktop.widgets.tuning.pairs_page import PairsPage
 from engine.contract.words import tr
+from engine.project.runs import Run
 
 
 class RewardPage(PairsPage):
@@ -21,7 +22,7 @@ class RewardPage(PairsPage):
     def make_wizard(self, can_cancel: bool) -> Wizard:
         return Wizard(self.context, can_cancel)
 
-    def view_of(self, stage: str) -> StageView:
+    def view_of(self, run: Run) -> StageView:
         return stage_view(self.context)
 
     def make_empty(self) -> QWidget:

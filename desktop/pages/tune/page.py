@@ -10,6 +10,7 @@ from desktop.pages.tune.wizard import Wizard
 from desktop.widgets.run_side import StageView
 from desktop.widgets.tuning.pairs_page import PairsPage
 from engine.contract.words import tr
+from engine.project.runs import Run
 
 
 class TunePage(PairsPage):
@@ -25,8 +26,8 @@ class TunePage(PairsPage):
     def make_wizard(self, can_cancel: bool) -> Wizard:
         return Wizard(self.context, can_cancel)
 
-    def view_of(self, stage: str) -> StageView:
-        return stage_view(self.context, stage)
+    def view_of(self, run: Run) -> StageView:
+        return stage_view(self.context, run.stage)
 
     def make_empty(self) -> QWidget:
         return self.empty(tr("Preference tuning"), tr("A model that answers learns to answer as people prefer."),

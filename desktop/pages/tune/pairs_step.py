@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from desktop.models.tune_plan import LOSSES, TunePlan
-from desktop.theme.theme import Theme
-from desktop.widgets.choice_card import Card
-from desktop.widgets.layout import Item, col, row
+from desktop.widgets.layout import Item, col
 from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel, rule
-from desktop.widgets.text import Icon, Text
+from desktop.widgets.text import Text
+from desktop.widgets.tuning.choice_line import ChoiceLine
 from desktop.widgets.tuning.pairs_body import PairsBody
 from engine.contract.units import number
 from engine.contract.words import tr
@@ -18,25 +17,6 @@ if TYPE_CHECKING:
 
 READING = ("validation_percent", "max_seq_len", "too_long", "template", "system")
 LOSS_FIELDS = ("beta", "label_smoothing", "simpo_margin", "sft_weight", "good_weight", "bad_weight", "replay", "replay_documents")
-NAME = 132
-
-
-class LossLine(Card):
-    """A loss: its name and what it is good for, in a line."""
-
-    def __init__(self, theme: Theme, name: str, words: str) -> None:
-        self._mark = Icon(theme, "check", "accent")
-        title = Text(name, "medium")
-        title.setFixedWidth(theme.px(NAME))
-        super().__init__(theme, row(title, (Text(words, tone="text2", wrap=True), 1), self._mark, gap=10), pad=(12, 7, 12, 7), gap=0)
-        self.setAccessibleName(f"{name}. {words}")
-        policy = self._mark.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self._mark.setSizePolicy(policy)
-
-    def set_chosen(self, chosen: bool) -> None:
-        super().set_chosen(chosen)
-        self._mark.setVisible(chosen)
 
 
 class DpoPairsBody(PairsBody):
@@ -46,7 +26,7 @@ class DpoPairsBody(PairsBody):
 
     def __init__(self, context: "AppContext", plan: TunePlan) -> None:
         theme = context.theme
-        self.losses = {value: LossLine(theme, name, words) for value, name, words in LOSSES}
+        self.losses = {value: ChoiceLine(theme, name, words) for value, name, words in LOSSES}
         self._room = col(gap=0)
         panel = Panel(Text(tr("Loss"), "section"), *self.losses.values(), rule(), self._room, pad=(16, 10, 16, 8), gap=6)
         super().__init__(context, plan, READING, "dpo.reading", below=(panel,))

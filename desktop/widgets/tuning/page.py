@@ -49,7 +49,7 @@ class TuningPage(Page):
         """What is missing, and the way to it."""
         raise NotImplementedError
 
-    def view_of(self, stage: str) -> StageView:
+    def view_of(self, run: Run) -> StageView:
         raise NotImplementedError
 
     def goal_of(self, given: dict[str, Any]) -> str:
@@ -124,7 +124,7 @@ class TuningPage(Page):
         if self.run_side is not None and self.run_side.run.id == run.id:
             self.run_side.go_on_following()
             return
-        side = RunSide(self.context, run, self.view_of(run.stage))
+        side = RunSide(self.context, run, self.view_of(run))
         side.edit_wanted.connect(lambda values: self.show_wizard(run.stage, values))
         side.new_wanted.connect(lambda: self.show_wizard(run.stage))
         self._put("run", side)
