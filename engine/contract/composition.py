@@ -23,7 +23,9 @@ from engine.contract.errors import SettingError
 from engine.contract.words import tr
 
 Together = Literal["sum", "product"]
-PYTHON, GROUP, JUDGE = "python", "group", "judge"
+PYTHON, GROUP, JUDGE, REWARD_MODEL = "python", "group", "judge", "reward_model"
+OWN = "project:"
+"""How a judge is called that is a model of the project."""
 REFERENCE = re.compile(r"(verifier-[1-9][0-9]{0,8})@([1-9][0-9]{0,8})")
 UNVERSIONED = re.compile(r"verifier-[1-9][0-9]{0,8}")
 LARGEST_WEIGHT = 1e6
@@ -68,9 +70,21 @@ class Composition:
         """As JSON; `parse` reads it back."""
         return {"together": self.together, "parts": [part.plain() for part in self.parts]}
 
+    def bare(self) -> "Composition":
+        """Without where its parts came from."""
+        return Composition(self.together, tuple(_bare(part) for part in self.parts))
+
     def text(self) -> str:
-        """The same composition always as the same text."""
-        return json.dumps(self.plain(), ensure_ascii=False, sort_keys=True)
+        """The same composition always as the same text, wherever its parts came from."""
+        return json.dumps(self.bare().plain(), ensure_ascii=False, sort_keys=True)
+
+    def models(self) -> "list[str]":
+        """Ids of models of the project that it asks, each once: reward models, and judges called project:ID."""
+        return list(dict.fromkeys(_model(part) for part in self.walk() if _model(part)))
+
+    def with_models(self, ids: Mapping[str, str]) -> "Composition":
+        """With other ids in their place, as another project calls them."""
+        return Composition(self.together, tuple(_with_models(part, ids) for part in self.parts))
 
     @property
     def sha256(self) -> str:
@@ -95,6 +109,27 @@ class Piece:
     @property
     def sha256(self) -> str:
         return digest(self.text)
+
+
+def _bare(part: Part) -> Part:
+    settings = part.group.bare().plain() if part.name == GROUP and "parts" in part.settings else part.settings
+    return Part(part.name, part.title, part.weight, settings)
+
+
+def _model(part: Part) -> str:
+    name = str(part.settings.get("model", ""))
+    if part.name == JUDGE:
+        return name.removeprefix(OWN).strip() if name.startswith(OWN) else ""
+    return name if part.name == REWARD_MODEL else ""
+
+
+def _with_models(part: Part, ids: Mapping[str, str]) -> Part:
+    settings = dict(part.settings)
+    if part.name == GROUP and "parts" in settings:
+        settings = part.group.with_models(ids).plain()
+    elif (id := _model(part)) in ids:
+        settings["model"] = (OWN if part.name == JUDGE else "") + ids[id]
+    return Part(part.name, part.title, part.weight, settings, part.ref)
 
 
 def digest(text: str) -> str:

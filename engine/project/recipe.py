@@ -17,7 +17,8 @@ A setting that names a source reads "{source:NAME}", one that names a set "{exam
 that was tuned takes its examples, labelled pairs and problems along as they were, whoever wrote them: making them again is a step only in
 the recipe of generated examples or pairs themselves, and gives others each time. Of labels goes along what was learned of them, not each
 one with its history: those travel in label files. What a person has confirmed (an address beyond this machine, a recipe that is a program)
-is confirmed anew.
+is confirmed anew. A verifier goes along with all its sources, in the setting; what is not trusted here (trust.py) is refused before
+anything runs.
 
 `replay` takes a finished artifact with the same settings and inputs for a step that is done, goes on with a run that was stopped or killed,
 and starts the rest. It changes nothing that is there, and downloads nothing.
@@ -44,13 +45,14 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine import __version__
+from engine.contract.composition import Composition, parse, pieces
 from engine.contract.errors import FledgeError, FormatError, InputError, Mismatch, NotFound, SettingError, Stopped, TooNew
 from engine.contract.events import Started
 from engine.contract.rows import Answer, Example, Pair, PreferencePair, Problem, pair_id
 from engine.contract.spec import Spec
 from engine.contract.units import size
 from engine.contract.words import tr
-from engine.project import files, launch, layout, taken_sets
+from engine.project import files, launch, layout, taken_sets, trust
 from engine.project.artifacts import NAME as ARTIFACT_NAME
 from engine.project.artifacts import Artifact
 from engine.project.event_log import read_events
@@ -61,6 +63,7 @@ from engine.project.models import prefix_of
 from engine.project.project import Project
 from engine.project.run_state import RunState
 from engine.project.runs import Run
+from engine.project.verifiers import refuse_untrusted
 
 FORMAT = 4
 """1 had no examples, 2 no pairs, 3 no problems: recipes without any are still written so, for older versions."""
@@ -85,6 +88,8 @@ TOKEN = re.compile(r"\{source:([^{}]+)\}")
 SETS = re.compile(r"\{(examples|pairs|problems):([^{}]+)\}")
 SET = re.compile(r"(?:(?:pair-)?set|problems)-[0-9]+")
 EXAMPLES, PAIRS, PROBLEMS = "examples", "pairs", "problems"
+VERIFIER = "verifier"
+"""The setting that says what scores answers, and a run's file with its sources. "verifier:ID" is an input: a model that it asks."""
 NOWHERE = {EXAMPLES: "set-0", PAIRS: "pair-set-0", PROBLEMS: "problems-0"}
 """Ids of sets for settings that are only looked at."""
 
@@ -327,8 +332,11 @@ class _Maker:
                              tr("Measure with suites that come with Fledge, or copy the project's folder instead."), code="own_suite")
         started = _first_start(run)
         device = started.device if started else ""
-        rows = {p.stem: json.dumps(files.read_json(p), ensure_ascii=False) for p in sorted((run.dir / "inputs").glob("*.json"))} \
-            if run is not None and row.spec.rows else {}
+        rows = {p.stem: json.dumps(files.read_json(p), ensure_ascii=False) for p in sorted((run.dir / "inputs").glob("*.json"))
+                if p.stem != VERIFIER} if run is not None and row.spec.rows else {}
+        if run is not None and (composition := _verifier_of(run)) is not None:
+            settings[VERIFIER] = composition.text()
+            inputs |= {f"{VERIFIER}:{id}": self.add(id) for id in composition.models()}
         return Step(name=name, stage=stage, engine_version=(started.engine_version if started else "") or
                     next((a.engine_version for a in made), ""), device=device, threads=started.threads if started else 0,
                     settings=settings, unset=unset, inputs=inputs, rows=rows,
@@ -437,6 +445,12 @@ class _Maker:
             kind, total, digest = look_at(Path(path))
             self.sources[name] = Source(name=name, path=path, kind=kind, bytes=total, sha256=digest)
         return f"{{source:{self._names[path]}}}"
+
+
+def _verifier_of(run: Run) -> Composition | None:
+    """What a run's answers were scored by, whoever trusts it."""
+    raw = files.read_json(layout.input_file(run.dir, VERIFIER))
+    return parse(raw["composition"]).bare() if isinstance(raw, dict) and "composition" in raw else None
 
 
 def _streams(kind: type[Spec]) -> dict[str, list[str]]:
@@ -627,6 +641,8 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
             _check_row_name(name, row.spec)
         inputs = {name: "x" if isinstance(value, str) else ("x",) for name, value in step.inputs.items()}
         _spec(step, row, places, inputs, project, examples.nowhere)
+        if VERIFIER in step.settings:
+            refuse_untrusted(parse(str(step.settings[VERIFIER])))
         examples.check(step)
     made: dict[str, Done] = {}
     for step in recipe.step:
@@ -635,6 +651,8 @@ def replay(project: Project, recipe: Recipe, stages: Stages, given: Mapping[str,
         spec = _spec(step, row, places, inputs, project, examples.nowhere).frozen(project.dir)
         if problems := spec.problems():
             raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
+        if VERIFIER in step.settings:  # a judge of this project has another name here, and nothing else changed since it was looked at
+            trust.trust([piece.sha256 for piece in pieces(parse(getattr(spec, VERIFIER)))], where=recipe.recipe.title)
         done = _already(project, step, row, spec, examples)
         if done is not None:
             told(step, "there")
@@ -809,7 +827,10 @@ def _spec(step: Step, row: StageRow, places: Mapping[str, str], inputs: Mapping[
     if TARGET in values and isinstance(values[TARGET], str):
         name = PurePosixPath(PureWindowsPath(values[TARGET]).name).name
         values[TARGET] = str(layout.exports(project.dir) / (name or step.name))
-    return row.spec.check({**values, **dict.fromkeys(step.unset), **inputs})
+    models = {name.partition(":")[2]: str(id) for name, id in inputs.items() if name.startswith(f"{VERIFIER}:")}
+    if models:
+        values[VERIFIER] = parse(str(values.get(VERIFIER, ""))).with_models(models).text()
+    return row.spec.check({**values, **dict.fromkeys(step.unset), **{n: v for n, v in inputs.items() if not n.startswith(f"{VERIFIER}:")}})
 
 
 def _resolve(project: Project, stages: Stages, kind: type[Spec], name: str, value: str | tuple[str, ...], made: Mapping[str, Done]) -> Any:
@@ -837,13 +858,19 @@ def _already(project: Project, step: Step, row: StageRow, spec: Spec, examples: 
     """The step as something that is there: a finished artifact with the same settings, inputs, rows and examples. Its settings are what its
     run was asked for: an artifact may tell those that were worked out."""
     wanted = _nameless(json.loads(spec.model_dump_json()))
-    asked = {run.id: run.spec for run in project.runs.list(step.stage)}
+    asked = {run.id: _asked(run) for run in project.runs.list(step.stage)}
     for artifact in reversed(project.artifacts.list(row.makes)):
         if _nameless(_filled(row.spec, asked.get(artifact.run, artifact.spec))) == wanted and artifact.run.partition("-")[2] == step.stage \
                 and _rows(project, artifact.run) == _wanted_rows(step) \
                 and examples.same(layout.run(project.dir, artifact.run), step, row.spec):
             return Done(step, artifact.run, True, _compare(project, step, artifact.run))
     return None
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """A run's settings, with its verifier's sources in place of a version's name."""
+    composition = _verifier_of(run)
+    return run.spec if composition is None else {**run.spec, VERIFIER: composition.text()}
 
 
 def _filled(kind: type[Spec], spec: Mapping[str, Any]) -> Any:
@@ -865,7 +892,7 @@ def _nameless(spec: Any) -> Any:
 
 def _rows(project: Project, run: str) -> dict[str, Any] | None:
     folder = layout.input_file(layout.run(project.dir, run), "x").parent
-    return {p.stem: files.read_json(p) for p in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+    return {p.stem: files.read_json(p) for p in sorted(folder.glob("*.json")) if p.stem != VERIFIER} if folder.is_dir() else {}
 
 
 def _wanted_rows(step: Step) -> dict[str, Any]:
@@ -882,7 +909,7 @@ def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Sets], 
     wanted, kind = _nameless(json.loads(spec.model_dump_json())), type(spec)
     state: RunState | None = None
     for run in reversed(project.runs.list(step.stage)):
-        if _nameless(_filled(kind, run.spec)) == wanted and examples.same(run.dir, step, kind):
+        if _nameless(_filled(kind, _asked(run))) == wanted and examples.same(run.dir, step, kind):
             state = run.state()
             if state.status != "done" and (state.status == "created" or _rows(project, run.id) == _wanted_rows(step)):
                 break
@@ -918,12 +945,12 @@ def _carry_out(project: Project, step: Step, spec: Spec, make: Callable[[Sets], 
 
 def _input_files(run: Run) -> Iterable[Path]:
     folder = layout.input_file(run.dir, "x").parent
-    return list(folder.glob("*.json")) if folder.is_dir() else []
+    return [p for p in folder.glob("*.json") if p.stem != VERIFIER] if folder.is_dir() else []
 
 
 def _check_row_name(name: str, kind: type[Spec]) -> None:
     """A recipe names no file that its stage does not read."""
-    if name not in kind.rows:
+    if name not in kind.rows or name == VERIFIER:
         raise FormatError(tr("The stage {stage} takes no rows called {name}.", stage=kind.stage, name=name))
 
 
