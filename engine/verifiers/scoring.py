@@ -123,12 +123,12 @@ def _signal_words(judged: int, mixed: int, right: int, wrong: int) -> tuple[Leve
         return "failure", tr("No signal: no group has a mixed result; make it easier or raise k."), tr(
             "Groups are all right or all wrong: choose problems between the two.")
     if mixed < LITTLE * judged:
-        said = trn("Little signal: only in {count} of {total} group the answers differ in score.",
-                   "Little signal: only in {count} of {total} groups the answers differ in score.", mixed, total=judged)
+        said = trn("Little signal: only in {mixed} of {count} group the answers differ in score.",
+                   "Little signal: only in {mixed} of {count} groups the answers differ in score.", judged, mixed=mixed)
         return "warning", said, easier if wrong >= right else tr("Most problems are solved already: choose harder ones.")
-    return "ok", trn("There is signal: in {count} of {total} group some answers score and some do not. GRPO learns from these.",
-                     "There is signal: in {count} of {total} groups some answers score and some do not. GRPO learns from these.",
-                     mixed, total=judged), ""
+    return "ok", trn("There is signal: in {mixed} of {count} group some answers score and some do not. GRPO learns from these.",
+                     "There is signal: in {mixed} of {count} groups some answers score and some do not. GRPO learns from these.",
+                     judged, mixed=mixed), ""
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,7 @@ def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer:
     missed = [p for p in asked if not is_full(best[p.id][0].score, full)]
     misses = tuple(_miss(p, best[p.id][2], best[p.id][0]) for p in missed[:NAMED])
     worst = min((best[p.id][0] for p in asked), key=lambda v: (-math.inf if v.score is None else v.score))
-    sentence = trn("{count} of {total} gold answer does not get the full reward.",
+    sentence = trn("{count} of {total} gold answers does not get the full reward.",
                    "{count} of {total} gold answers do not get the full reward.", len(missed), total=f"{len(asked):,}") if missed else ""
     return CheckRow("gold", full, worst.score, "failure" if missed else "ok", len(asked), len(missed), sentence, worst.error or "",
                     worst.line, worst.message, form.name, misses), form
@@ -358,20 +358,20 @@ def _level(probe: str, verdicts: Sequence[Verdict], missed: Sequence[tuple[float
     if not missed:
         return "ok", ""
     if unsaid:
-        return "failure", trn("The verifier cannot judge {count} of {total} completion; a run would pause.",
+        return "failure", trn("The verifier cannot judge {count} of {total} completions; a run would pause.",
                               "The verifier cannot judge {count} of {total} completions; a run would pause.", len(unsaid),
                               total=len(verdicts))
     if probe == "gold_in_prose":
-        return "warning", trn("In {count} of {total} problem any prose with the right answer in it scores.",
+        return "warning", trn("In {count} of {total} problems any prose with the right answer in it scores.",
                               "In {count} of {total} problems any prose with the right answer in it scores.", len(missed),
                               total=len(verdicts))
     if probe == "prompt_again" and all(_stands_in_prompt(p) for _, _, p, _ in missed):
         return "warning", trn("The question of {count} problem holds its answer, so repeating it scores.",
                               "The questions of {count} problems hold their answer, so repeating them scores.", len(missed))
     if all(weight < full - CLOSE for weight, _, _, _ in missed):
-        return "warning", trn("In {count} of {total} problem this gets part of the reward.",
+        return "warning", trn("In {count} of {total} problems this gets part of the reward.",
                               "In {count} of {total} problems this gets part of the reward.", len(missed), total=len(verdicts))
-    return "failure", trn("In {count} of {total} problem this gets the full reward.",
+    return "failure", trn("In {count} of {total} problems this gets the full reward.",
                           "In {count} of {total} problems this gets the full reward.",
                           sum(weight >= full - CLOSE for weight, _, _, _ in missed), total=len(verdicts))
 
@@ -420,6 +420,13 @@ def _shown(verdict: Verdict) -> str:
 
 
 def _summary(report: Report, unusable: int) -> str:
+    if not unusable:
+        return _in_short(report)
+    return _in_short(report) + " " + trn("{count} gold answer cannot be compared with.", "{count} gold answers cannot be compared with.",
+                                         unusable)
+
+
+def _in_short(report: Report) -> str:
     failures = sum(row.level == "failure" for row in report.rows)
     gold = report.rows[0]
     if gold.level == "failure":
@@ -430,9 +437,6 @@ def _summary(report: Report, unusable: int) -> str:
         return trn("{count} check fails: look before you train.", "{count} checks fail: look before you train.", failures)
     if report.failing:
         return trn("{count} check is worth a look.", "{count} checks are worth a look.", report.failing)
-    if unusable:
-        return trn("All checks pass, but {count} gold answer cannot be compared with.",
-                   "All checks pass, but {count} gold answers cannot be compared with.", unusable)
     if report.ms > SLOW_MS:
         return tr("All checks pass. Each call takes {ms} ms, so training will wait for it.", ms=f"{report.ms:,.0f}")
     return tr("All checks pass.")
