@@ -116,8 +116,10 @@ class Verifiers:
         return self.get(f"verifier-{number}")
 
     def save(self, id: str, body: str, *, author: str = "", note: str = "") -> Version:
-        """What the person has written becomes a version, where it differs from the newest; the draft is over. Raises as `create`."""
+        """What the person has written becomes a version, where it differs from the newest; the draft is over. Raises as `create`, and
+        SettingError (code "untrusted_verifier") for what came from elsewhere: a change of one letter must not make it the person's own."""
         known = self.get(id)
+        self._refuse_foreign(known, body)
         body, now = self._checked(known.kind, body), time.time()
         with self._write() as db:
             db.execute("begin immediate")
@@ -134,9 +136,10 @@ class Verifiers:
         return self.version(f"{id}@{number}")
 
     def keep_draft(self, id: str, body: str) -> None:
-        """On disk when it returns. What is the newest version's text is no draft."""
-        body = _text(body)
-        if body == self.version(self.get(id).ref).body:
+        """On disk when it returns. What is the newest version's text is no draft. Raises as `save`, but for the form."""
+        body, known = _text(body), self.get(id)
+        self._refuse_foreign(known, body)
+        if body == self.version(known.ref).body:
             return self.drop_draft(id)
         trust.trust_draft(self._project, id, digest(body))
         with self._write() as db:
@@ -205,6 +208,11 @@ class Verifiers:
         trust.trust([piece.sha256 for piece in self.pieces(ref)], where=self._where(ref))
 
     # ----
+
+    def _refuse_foreign(self, known: Verifier, body: str) -> None:
+        if not self.version(known.ref).trusted or (body == known.draft and not known.draft_trusted):
+            raise SettingError(tr("“{title}” came from elsewhere, and nobody here has said that it is trusted.", title=known.title),
+                               tr("Read it and trust it first, or write your own."), code="untrusted_verifier", field="verifier")
 
     def _set_removed(self, id: str, removed: bool) -> None:
         self.get(id)

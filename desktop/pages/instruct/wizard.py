@@ -24,7 +24,7 @@ from desktop.widgets.server_dialog import PullDialog, ServerDialog
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr, trn
-from engine.project import layout
+from engine.project import layout, trust
 
 TRUSTED = "instruct.trusted"
 
@@ -213,6 +213,7 @@ class Wizard(DraftWizard):
     def _trust(self, hash: str) -> None:
         kept = self.context.settings.get(TRUSTED, [])
         self.context.remember(TRUSTED, [*(h for h in kept if h != hash), hash] if isinstance(kept, list) else [hash])
+        trust.trust([hash], where="instruct")
         self.plan.values["recipe_hash"] = hash
         self._edited()
         self._reload_body("recipe")

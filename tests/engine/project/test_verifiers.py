@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from engine.contract.errors import NotFound, SettingError
 from engine.project import layout, trust
 from engine.project.project import Project
 from engine.project.verifiers import Verifiers, untrusted
+from engine.stages.pretrain.spec import PretrainSpec
 
 SOURCE = "def verify(prompt, completion, answer):\n    return 1.0 if answer in completion else 0.0\n"
 OTHER = SOURCE.replace("1.0", "0.5")
@@ -257,3 +259,75 @@ def test_a_library_of_the_version_before_is_brought_up(project: Project) -> None
     again = Project.open(project.dir)
     assert again.library.verifiers.create("One", "python", SOURCE).ref == "verifier-1@1"
     assert [f.name.startswith("library-v5-") for f in layout.backups(project.dir).iterdir()] == [True]
+
+
+# ---- what came with a project
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From then on one is another person."""
+    return lambda: monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "elsewhere"))
+
+
+def test_what_came_from_elsewhere_is_not_made_ones_own_by_a_change_of_a_letter(project: Project, elsewhere: Callable[[], None]) -> None:
+    held = verifiers(project)
+    one, plain = held.create("One", "python", SOURCE), held.create("Plain", "parts", '[{"name": "number"}]')
+    held.keep_draft(one.id, OTHER)
+    elsewhere()
+    for change in (lambda: held.save(one.id, SOURCE + " "), lambda: held.keep_draft(one.id, "more"), lambda: held.save(one.id, OTHER)):
+        with pytest.raises(SettingError) as told:
+            change()
+        assert told.value.code == "untrusted_verifier"
+    assert held.get(one.id).version == 1 and held.save(plain.id, '[{"name": "text"}]').number == 2
+    held.trust(one.ref)
+    with pytest.raises(SettingError):
+        held.save(one.id, OTHER)
+    assert held.save(one.id, SOURCE + " ").number == 2, "the draft that was there is not trusted, what is typed now is"
+
+
+def test_everything_that_could_run_is_named(project: Project, elsewhere: Callable[[], None]) -> None:
+    held = verifiers(project)
+    one = held.create("One", "python", SOURCE)
+    held.keep_draft(one.id, SOURCE + "# more")
+    held.create("Judged", "parts", '[{"name": "judge", "title": "polite", "settings": {"model": "ollama:x"}}]')
+    held.create("Plain", "parts", '[{"name": "number"}]')
+    held.remove(held.create("Gone", "python", OTHER).id)
+    run = project.runs.create(PretrainSpec())
+    inside = layout.input_file(run.dir, "verifier")
+    inside.parent.mkdir(exist_ok=True)
+    for body in ([1], {"composition": 3}, {}):
+        inside.write_text(json.dumps(body))
+        assert not [f for f in trust.foreign(project) if f.ref == run.id], "no run goes on from that"
+    inside.write_text('{"composition": [{"name": "python", "title": "old", "settings": {"source": "def verify(): 1"}}]}')
+    layout.recipes(project.dir).mkdir()
+    (layout.recipes(project.dir) / "mine.py").write_text("def rows(inputs): yield {}")
+    (layout.recipes(project.dir) / "bytes.py").write_bytes(b"\xff\xfe")
+    (layout.recipes(project.dir) / "plain.toml").write_text("")
+    weights = project.dir / "artifacts" / "old"
+    weights.mkdir(parents=True)
+    (weights / "model.pt").write_bytes(b"PK\x03\x04 and so on")
+    (weights / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
+    (weights / "tokens-00000.bin").write_bytes(b"\x01\x02\x03\x04" * 100)
+    (weights / "model.safetensors").write_bytes(b"\x08")
+    if sys.platform != "win32":
+        (weights / "link.pt").symlink_to("/etc/hostname")
+    mine = [(f.kind, f.title) for f in trust.foreign(project)]
+    assert mine == [("verifier", f"old in run {run.id}"), ("recipe", "mine.py"), ("weights", "model.pt"), ("weights", "pytorch_model.bin")]
+    elsewhere()
+    found = {(f.kind, f.title, f.ref): f for f in trust.foreign(project)}
+    assert set(found) == {
+        ("verifier", "One", "verifier-1@1"), ("verifier", "One, not saved", "verifier-1"), ("verifier", "Judged: polite", "verifier-2@1"),
+        ("verifier", f"old in run {run.id}", run.id), ("recipe", "mine.py", "mine.py"),
+        ("weights", "model.pt", "artifacts/old/model.pt"), ("weights", "pytorch_model.bin", "artifacts/old/pytorch_model.bin")}
+    assert found["verifier", "One", "verifier-1@1"].text == SOURCE
+    assert "ollama:x" in found["verifier", "Judged: polite", "verifier-2@1"].text
+    trust.trust([f.sha256 for f in found.values()], where="read")
+    assert trust.foreign(project) == [] and held.version("verifier-2@1").trusted
+    (weights / "model.pt").write_bytes(b"PK\x03\x04 and something else")
+    (layout.recipes(project.dir) / "mine.py").write_text("def rows(inputs): yield {1}")
+    assert [(f.kind, f.title) for f in trust.foreign(project)] == [("recipe", "mine.py"), ("weights", "model.pt")], "asked again"
+
+
+def test_a_project_without_a_library_gets_none_by_being_looked_at(project: Project) -> None:
+    assert trust.foreign(project) == [] and not layout.library_file(project.dir).exists()
