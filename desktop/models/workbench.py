@@ -131,6 +131,14 @@ class Workbench(QObject):
         self._desk = VerifierDesk(project.dir, self)
         self.refresh()
 
+    def rest(self) -> None:
+        """Nobody looks for now: the process that judges ends, and comes back with the next question. Sampling goes on."""
+        if self._desk is not None:
+            self._typing.stop()
+            self._desk.stop()
+            self._tokens.clear()
+            self.checking, self.checks_progress, self.scores_progress = False, None, None
+
     def close(self) -> None:
         """Nobody looks any more: the processes end, also one that samples (what it has stays)."""
         self._typing.stop()
@@ -144,6 +152,12 @@ class Workbench(QObject):
         self._answers.reset(0)
         self._clear()
 
+    @property
+    def desk(self) -> VerifierDesk:
+        """The process that is asked, for who has questions of their own (what a generator makes)."""
+        assert self._desk is not None
+        return self._desk
+
     # problems ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -156,9 +170,13 @@ class Workbench(QObject):
         self._list(keep=True)
 
     def set_sets(self, ids: Sequence[str]) -> None:
-        """Which sets are worked on."""
+        """Which sets are worked on; no problem is chosen then."""
         if tuple(ids) != self.chosen_sets:
-            self.chosen_sets, self.chosen = tuple(ids), None
+            self.chosen_sets = tuple(ids)
+            if self.checks is not None:
+                self.checks = replace(self.checks, stale=True)
+                self.checks_changed.emit()
+            self.choose_problem(None)
             self._list(keep=False)
 
     def set_search(self, text: str) -> None:
@@ -315,24 +333,24 @@ class Workbench(QObject):
         chosen = self.chosen.problem.id if keep and self.chosen is not None else ""
         problems = project.library.problems
 
-        def work() -> tuple[tuple["ProblemSet", ...], tuple[str, ...], int, int, ListedProblem | None]:
+        def work() -> tuple[tuple["ProblemSet", ...], tuple[str, ...], int, int, Problem | None]:
             sets = tuple(problems.sets())
             some = tuple(one.id for one in sets if one.id in ids)
             if not some:
                 return sets, some, 0, 0, None
             found = problems.get(chosen) if chosen and _there(problems, chosen) else None
-            return (sets, some, problems.count(some, search=search, held_out=held_out), problems.count(some, held_out=True),
-                    None if found is None else ListedProblem(found, self.chosen.set if self.chosen else ""))
+            return sets, some, problems.count(some, search=search, held_out=held_out), problems.count(some, held_out=True), found
 
-        def came(made: tuple[tuple["ProblemSet", ...], tuple[str, ...], int, int, ListedProblem | None]) -> None:
+        def came(made: tuple[tuple["ProblemSet", ...], tuple[str, ...], int, int, Problem | None]) -> None:
             if version != self._version:
                 return
             self.sets, self.chosen_sets, total, self.held_out_count, still = made
             self._rows.reset(total)
-            gone = self.chosen is not None and still != self.chosen
-            self.chosen = still
+            before = self.chosen
+            if before is not None and before.problem.id == chosen:
+                self.chosen = None if still is None else replace(before, problem=still)
             self.problems_changed.emit()
-            if gone:
+            if self.chosen != before:
                 self.chosen_changed.emit()
             self._look_at_trial()
         self._context.jobs.run(work, then=came, failed=self._raise, owner=self)
