@@ -23,6 +23,7 @@ WORKER_MODULES = ("engine.worker", "engine.cli", "engine.project.queue", "engine
                   "engine.stages.reward.measure", "engine.stages.dpo.measure", "engine.stages.ppo.measure",
                   "engine.stages.export.probe", "engine.stages.import_model.probe", "engine.verifiers.sandbox_child",
                   "engine.verifiers.desk", "engine.stages.grpo.trial", "engine.stages.grpo.measure",
+                  "engine.stages.grpo.problems_process",
                   "engine.stages.instruct.examples_process", "engine.stages.preference.pairs_process",
                   "engine.generators.find", "engine.generators.pull",
                   "engine.generators.server_models", "engine.generators.gguf_child",

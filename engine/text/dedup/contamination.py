@@ -175,6 +175,11 @@ def _opened(path: Path, stamp: int) -> HeldOut:
     return HeldOut.open(path)
 
 
+def opened(path: Path) -> HeldOut:
+    """What was saved there; kept for the next call, since a process is asked many times."""
+    return _opened(path, path.stat().st_mtime_ns)
+
+
 def _batched(items: Iterable[Item], size: int = 1000) -> Iterable[list[Item]]:
     batch: list[Item] = []
     for item in items:
@@ -237,7 +242,7 @@ def overlap_part(job: OverlapJob) -> int:
     """Write what the documents of a part share with the held-out items (FOUND); their number. Nothing to do where the target exists."""
     if job.target.exists():
         return _rows_of(job.target)
-    held = _opened(job.held_out_file, job.held_out_file.stat().st_mtime_ns)
+    held = opened(job.held_out_file)
     rows, texts = _texts(job.part, job.rows)
     hits = [hit for start, stop in _slices(texts) for hit in scan(texts.slice(start, stop - start), held, rows[start:stop])]
     write_part(job.target, {"row": [h.row for h in hits], "item": [h.item for h in hits], "sequences": [h.sequences for h in hits],
