@@ -11,6 +11,7 @@ from engine.contract.errors import FormatError, Missing, NotFound, SettingError
 from engine.contract.rows import Problem
 from engine.verifiers import making
 from engine.verifiers.pool import Pool
+from engine.verifiers.programs import run_programs
 
 EACH = [(one.name, level) for one in making.starters() for level in range(1, one.levels + 1)]
 
@@ -244,10 +245,18 @@ def test_a_source_is_never_run_outside_of_the_sandbox(pool: Pool, tmp_path) -> N
     assert row.answer == "wasi" and not place.exists()
 
 
-def test_a_batch_that_takes_too_long_is_drawn_in_smaller_ones(pool: Pool) -> None:
-    slow = "def generate(random, level):\n    n = random.random()\n    for _ in range(12_000_000): pass\n" \
-           "    return {'prompt': f'{n}?', 'answer': n}\n"
-    assert len(making.make(slow, pool, count=3)) == 3
+def test_a_batch_that_takes_too_long_is_drawn_in_smaller_ones(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = "def generate(random, level):\n    n = random.random()\n    for _ in range(100_000): pass\n" \
+           "    return {'prompt': f'{n}?', 'answer': n}"
+    sizes: list[int] = []
+
+    def impatient(pool: Pool, programs: list, **more: object) -> list:
+        sizes.append(programs[0][1][0].arguments[-1])
+        return run_programs(pool, programs, seconds=0.15, **more)
+    whole = making.make(slow, pool, count=30)
+    monkeypatch.setattr(making, "run_programs", impatient)
+    assert making.make(slow, pool, count=30) == whole
+    assert sizes[0] == 60 and sizes[1] == 10
 
 
 def test_unknown_names_and_levels_are_refused(pool: Pool, tmp_path) -> None:
