@@ -166,8 +166,11 @@ class Workbench(QObject):
         return self._rows.total
 
     def refresh(self) -> None:
-        """Problems came, went or were edited: read the list again. The chosen one stays chosen where it is still there."""
+        """Problems came, went or were edited: read the list again. The chosen one stays chosen where it is still there. What a `rest` broke
+        off is begun again."""
         self._list(keep=True)
+        if self._judged is not None and not self.good and not self.marks and not self.checking:
+            self._edited(0)
 
     def set_sets(self, ids: Sequence[str]) -> None:
         """Which sets are worked on; no problem is chosen then."""

@@ -12,7 +12,7 @@ score        what judges; trial                                     scoring.Scor
 completions  what judges (or nothing), trial, problem ("": all),    total, rows: best first, those of one problem scored at once, of all
              start, count                                           as far as `score` has come
 suggest      source; rows (of a report), problems or sets           notes [{sentence, line, source, check}]
-generate     generator, level, count, seed                          problems [Problem]
+generate     generator, level, count (PAGE at most), seed           problems [Problem]: a look, nothing is kept
 cancel       token                                                  nothing; what was asked under it answers with the code "cancelled"
 
 What judges: `source` (as typed), or `composition` (JSON, or a version "verifier-3@4"), and `full`, the score of a right answer (1). A newer
@@ -44,7 +44,7 @@ from engine.contract.words import tr
 from engine.project import trials
 from engine.project.project import Project
 from engine.project.trials import Group, Trial
-from engine.project.verifiers import untrusted
+from engine.project.verifiers import refuse_untrusted, untrusted
 from engine.verifiers import mending, registry
 from engine.verifiers.api import Check, Verdict, Verifier
 from engine.verifiers.frames import Reply
@@ -225,10 +225,8 @@ class Desk:
         asked = given.get("composition")
         text = asked if isinstance(asked, str) and reference(asked) else parse(asked).text()  # type: ignore[arg-type]
         made = self.project.library.verifiers.composition(text)
-        foreign = [piece for piece in untrusted(made) if piece.ref]
-        if foreign:
-            raise SettingError(tr("Nobody here has said that {title} is trusted.", title=foreign[0].title or foreign[0].ref),
-                               tr("Read it, and trust it, before it runs."), code="untrusted_verifier", field="verifier")
+        if any(piece.ref for piece in untrusted(made)):     # what is typed here has none
+            refuse_untrusted(made)
         return made
 
     def judge(self, given: dict[str, Any], fresh: bool = False) -> _Judge:
@@ -332,8 +330,8 @@ class Desk:
         from engine.verifiers import making
 
         given = asked.given
-        found = making.make(str(given["generator"]), self.resources.pool, level=int(given["level"]), count=int(given["count"]),
-                            seed=int(given.get("seed", 0)), check=asked.check)
+        found = making.make(str(given["generator"]), self.resources.pool, level=int(given["level"]),
+                            count=min(PAGE, int(given["count"])), seed=int(given.get("seed", 0)), check=asked.check)
         return {"problems": [problem.model_dump(mode="json") for problem in found]}
 
     # ---- completions and their verdicts

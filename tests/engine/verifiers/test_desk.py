@@ -218,6 +218,14 @@ def test_notes_come_with_the_line_and_a_mended_source(shared):
     assert notes[0]["line"] == 6 and "if found is None:" in notes[0]["source"]
 
 
+def test_a_generator_shows_what_it_makes(shared):
+    some = shared.answer(shared.ask("generate", generator="arithmetic", level=1, count=5, seed=1))["problems"]
+    assert len({row["id"] for row in some}) == 5 and all(row["prompt"][-1]["role"] == "user" and row["answer"] for row in some)
+    own = "import random as r\n\n\ndef generate(random, level):\n    return {'prompt': f'Say {random.random()}', 'answer': 'x'}\n"
+    assert len(shared.answer(shared.ask("generate", generator=own, level=1, count=10_000))["problems"]) == 200
+    assert "error" in shared.answer(shared.ask("generate", generator="def generate(:\n", level=1, count=3))
+
+
 def test_lines_that_are_no_questions_are_answered_as_that_and_nothing_ends(shared):
     for raw in (b"", b"what?", b"[1]", b'{"id": "x", "do": "check"}', b'{"do": "check"}', b"\xff\xfe\x00", b'{"id": 1, "do": 3}',
                 b"[" * 5000):
