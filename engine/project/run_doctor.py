@@ -26,6 +26,11 @@ TEXT = ("pretrain", "adapt", "sft")
 PAIRS = ("reward", "dpo")
 POLICY = ("ppo", "grpo")
 TRAINING = (*TEXT, *PAIRS, *POLICY)
+MASTERED = 0.95
+"""Share of held-out problems solved, from which there is hardly anything left to learn."""
+FAILS, OUT_OF_TIME, PAUSES = 0.01, 0.01, 0.05
+"""Shares of answers that a verifier could not judge, or had no time for, from which it is said; and from which a run pauses (as
+engine/verifiers/pausing.py has it)."""
 RISEN = 1.0
 """Times the spread of the first rewards by which the reward has risen where PPO plainly learns."""
 
@@ -62,12 +67,18 @@ class Look:
     def under(self, code: str, value: float, come: float, stay: float) -> bool:
         return value < (stay if code in self.before else come)
 
+    def chosen(self, name: str) -> Any:
+        """A setting, or what the stage filled in where it was left open; None where nobody knows."""
+        value = self.spec.get(name)
+        for told in ("plan", "filled"):
+            made = self.state.facts.get(told)
+            if value is None and isinstance(made, Mapping):
+                value = made.get(name)
+        return value
+
     def setting(self, name: str, default: float = 0.0) -> float:
         """A number of the run's settings, or of the plan that was made of them."""
-        plan = self.state.facts.get("plan")
-        value = self.spec.get(name)
-        if value is None and isinstance(plan, Mapping):
-            value = plan.get(name)
+        value = self.chosen(name)
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
 
     def rate(self, times: float) -> dict[str, Any] | None:
@@ -111,9 +122,10 @@ def _rule(*stages: str, least: int) -> Callable[[Rule], Rule]:
 
 
 _SAID_BY: dict[str, frozenset[str]] = {
-    "loss_spikes": frozenset({"loss_rises"}), "gradient_spikes": frozenset({"loss_rises"}),
-    "reward_not_held_out": frozenset({"reward_by_length"}), "explained_variance": frozenset({"value_loss"}),
-    "margin_explodes": frozenset({"overfit"}), "worse_than_before": frozenset({"overfit"})}
+    "loss_spikes": frozenset({"loss_rises"}),
+    "reward_not_held_out": frozenset({"reward_by_length", "reward_hacked"}), "explained_variance": frozenset({"value_loss"}),
+    "margin_explodes": frozenset({"overfit"}), "worse_than_before": frozenset({"overfit"}),
+    "gradient_spikes": frozenset({"loss_rises", "gradient_high"})}
 """A finding that is left out where another one says the same and more."""
 
 
@@ -309,8 +321,10 @@ def _dpo_kl(look: Look) -> Finding | None:
 
 def _hold(look: Look, times: float = 2.0) -> tuple[str, dict[str, Any] | None]:
     """Held nearer to the reference: (remedy, change)."""
-    if look.stage != "ppo":
-        return tr("Start again with a higher KL coefficient, or a lower learning rate."), None
+    if look.stage == "grpo":
+        beta = float(f"{max(0.02, times * look.setting('beta')):.2g}")
+        return tr("Start again with a KL coefficient of {value}, which holds it nearer to where it started.", value=f"{beta:g}"), \
+            {"beta": beta}
     coefficient = float(f"{max(0.01, times * look.setting('kl_coef')):.2g}")
     return (tr("Start again with a KL coefficient of {value}, which holds it nearer to where it started.", value=f"{coefficient:g}"),
             {"kl_coef": coefficient})
@@ -416,6 +430,9 @@ def _entropy(look: Look) -> Finding | None:
     now, first = look.trend.now("entropy"), look.trend.first("entropy")
     if not look.under("entropy", now, 0.05, 0.08) or not now < 0.5 * first:
         return None
+    solved = look.evaluated.get("pass_at_1", [])
+    if solved and solved[-1][1] >= MASTERED:
+        return None  # who knows the answer says it
     varied = look.stage == "ppo" and not look.setting("entropy_weight")
     remedy, change = _hold(look)
     return Finding("entropy", "warning", tr("It always says the same"),
@@ -435,16 +452,17 @@ def _ended(look: Look) -> Finding | None:
         return None
     from_the_start = first < 0.75
     said = tr("Only {share} of the answers come to an end; the others are cut at the longest length.", share=percent(now))
-    if look.stage == "ppo" and from_the_start:
+    if from_the_start:
         longer = int(2 * (look.setting("max_new_tokens") or 128))
         return Finding("ended", "warning", tr("Answers do not end"), said,
                        tr("Start again with answers of up to {count} tokens. If they do not end then either, the model never learned to "
                           "end: fine-tune it first.", count=number(longer)), {"max_new_tokens": longer}, look.state.step)
     penalty = min(-1.0, 2 * look.setting("missing_end"))
+    marked = look.stage == "grpo" and look.chosen("cut") != "penalise"  # its penalty counts for nothing yet
+    penalty = min(-0.5, look.setting("missing_end")) if marked else penalty
     return Finding("ended", "warning", tr("Answers do not end"), said + " " + tr("That was not so at first."),
-                   tr("Start again with a penalty of {value} for answers without an end.", value=f"{penalty:g}") if look.stage == "ppo" else
-                   tr("Allow longer answers, or take points off for those that do not end."),
-                   {"missing_end": penalty} if look.stage == "ppo" else None, look.state.step)
+                   tr("Start again with a penalty of {value} for answers without an end.", value=f"{penalty:g}"),
+                   {"missing_end": penalty} | ({"cut": "penalise"} if marked else {}), look.state.step)
 
 
 # --------------------------------------------------------------------------------------------------------------- groups of answers
@@ -452,16 +470,30 @@ def _ended(look: Look) -> Finding | None:
 
 @_rule("grpo", least=12)
 def _no_spread(look: Look) -> Finding | None:
-    """Groups whose answers all got the same reward teach nothing."""
+    """Groups whose answers all got the same reward teach nothing (Axolotl: under 0.8 of them is healthy)."""
     share = look.trend.now("frac_reward_zero_std")
     if not look.over("no_spread", share, 0.8, 0.7):
         return None
-    easy = look.trend.now("reward") > 0.5
-    return Finding("no_spread", "warning", tr("Groups without a difference"),
-                   tr("In {share} of the groups all answers got the same reward, and nothing is learned from them.", share=percent(share)),
-                   tr("The problems are too easy: choose harder ones.") if easy else
-                   tr("The problems are too hard, or the reward too rare: choose easier ones, or reward parts of the way."), None,
-                   look.state.step)
+    solved = look.evaluated.get("pass_at_1", [])
+    if solved and solved[-1][1] >= MASTERED:
+        return Finding("no_spread", "info", tr("Hardly anything is left to learn"),
+                       tr("In {share} of the groups all answers got the same reward, and of the held-out problems {solved} are solved.",
+                          share=percent(share), solved=percent(solved[-1][1])), tr("Stop here, or choose harder problems."), None,
+                       look.state.step)
+    said = tr("In {share} of the groups all answers got the same reward, and nothing is learned from them.", share=percent(share))
+    if look.trend.now("reward") > 0.5 * (look.setting("full_score") or 1.0):
+        curriculum = look.spec.get("curriculum", "off") != "measured"
+        again = int(look.setting("resample")) + 2
+        return Finding("no_spread", "warning", tr("Groups without a difference"), said,
+                       tr("The problems are too easy: choose harder ones.") + " " +
+                       (tr("Or start again with those first that are solved sometimes.") if curriculum else
+                        tr("Or start again with {count} tries to find groups with a signal.", count=again)),
+                       {"curriculum": "measured"} if curriculum else {"resample": again}, look.state.step)
+    more = 2 * int(look.setting("num_generations") or 8)
+    return Finding("no_spread", "warning", tr("Groups without a difference"), said,
+                   tr("The problems are too hard, or the reward too rare: choose easier ones, or reward parts of the way. Or start again "
+                      "with {count} answers to each problem, of which one is right more often.", count=number(more)),
+                   {"num_generations": more}, look.state.step)
 
 
 @_rule("grpo", least=12)
@@ -476,9 +508,76 @@ def _grpo_kl(look: Look) -> Finding | None:
 
 @_rule("grpo", least=12)
 def _too_varied(look: Look) -> Finding | None:
-    now = look.trend.now("entropy")
-    if not look.over("too_varied", now, 0.5, 0.4) or not look.trend.gain("entropy") > 0:
+    """Over what is usual, and half as much again as at first: a small model of few tokens may well begin above it."""
+    now, first = look.trend.now("entropy"), look.trend.first("entropy")
+    if not look.over("too_varied", now, 0.5, 0.4) or not look.over("too_varied", now / first if first > 0 else math.nan, 1.5, 1.3):
         return None
     return Finding("too_varied", "info", tr("Answers become random"),
-                   tr("The entropy is {now} nats a token and rises; between 0.05 and 0.5 is usual.", now=significant(now, 2)),
-                   tr("Lower the temperature or the learning rate."), look.rate(0.5), look.state.step)
+                   tr("The entropy is {now} nats a token and was {first}; between 0.05 and 0.5 is usual.", now=significant(now, 2),
+                      first=significant(first, 2)), _lower_rate(look), look.rate(0.5), look.state.step)
+
+
+@_rule(*POLICY, least=12)
+def _gradient_high(look: Look) -> Finding | None:
+    """Not a jump: it stays there."""
+    norm = look.trend.now("grad_norm")
+    if not look.over("gradient_high", norm, 100, 70):
+        return None
+    unclipped = "grad_clip" in look.spec and look.setting("grad_clip") == 0
+    return Finding("gradient_high", "warning", tr("Gradients are very long"),
+                   tr("The gradient is {norm} long on average; over 100 an update follows chance more than the reward.",
+                      norm=significant(norm, 3)), tr("Start again with gradient clipping at 1.") if unclipped else _lower_rate(look),
+                   {"grad_clip": 1.0} if unclipped else look.rate(0.5), look.state.step)
+
+
+def _share_of_answers(look: Look, key: str) -> float:
+    """Of the present rounds' answers; NaN where nothing is known."""
+    answers = look.trend.now("groups") * look.setting("num_generations")
+    count = look.trend.now(key)
+    return count / answers if answers > 0 and count == count else math.nan
+
+
+@_rule("grpo", least=1)
+def _verifier_fails(look: Look) -> Finding | None:
+    """Answers of which it could not say how right they are. They leave their group; beyond PAUSES the run pauses."""
+    share = _share_of_answers(look, "verifier_errors")
+    if not look.over("verifier_errors", share, FAILS, FAILS / 2):
+        return None
+    said = next((n.text for n in reversed(look.state.notices) if n.code == "verifier_errors" and not n.cleared), "")
+    return Finding("verifier_errors", "problem" if share > PAUSES else "warning", tr("The verifier fails"),
+                   tr("It could not judge {share} of the answers: they leave their group, and a problem may look harder or easier than it "
+                      "is.", share=percent(share, 1)) + (f" {said}" if said else ""),
+                   tr("Mend the verifier, and start again with its new version."), None, look.state.step)
+
+
+@_rule("grpo", least=1)
+def _verifier_slow(look: Look) -> Finding | None:
+    share = _share_of_answers(look, "verifier_timeout")
+    if not look.over("verifier_timeouts", share, OUT_OF_TIME, OUT_OF_TIME / 2):
+        return None
+    return Finding("verifier_timeouts", "warning", tr("The verifier runs out of time"),
+                   tr("It did not end in time on {share} of the answers, and these count as wrong.", share=percent(share, 1)),
+                   tr("Make it quicker, or give it more time, and start again with its new version."), None, look.state.step)
+
+
+@_rule("grpo", least=12)
+def _reward_hacked(look: Look) -> Finding | None:
+    """The reward rises while fewer of the held-out problems are solved, by more than chance explains: what is rewarded is not what is
+    wanted."""
+    solved = look.evaluated.get("pass_at_1", [])
+    spread = look.trend.now("reward_std")
+    if len(solved) < 3 or not look.trend.gain("reward") > 0.2 * max(spread if spread == spread else 0.0, 0.1):
+        return None
+    best_at, best = max(solved[:-1], key=lambda one: one[1])
+    now = (solved[-1][1] + solved[-2][1]) / 2
+    tried = max(1.0, float(look.state.facts.get("held_out") or 1))
+    chance = 2 * math.sqrt(max(best * (1 - best), 0.01) / tried)
+    if not look.over("reward_hacked", best - now, max(0.05, chance), max(0.03, 0.7 * chance)):
+        return None
+    remedy, change = _hold(look)
+    kept = " " + tr("The finished model has the weights of step {step}, unless you chose otherwise.", step=number(best_at)) \
+        if look.spec.get("keep_best", True) else ""
+    return Finding("reward_hacked", "problem", tr("The reward rises, what is solved falls"),
+                   tr("Of the held-out problems it solved {best} at step {step} and solves {now} now, while its reward rises: it may have "
+                      "found what the verifier likes wrongly.", best=percent(best), step=number(best_at), now=percent(now)) + kept,
+                   tr("Read its best answers, and mend the verifier.") + " " + remedy, change, look.state.step)

@@ -26,7 +26,7 @@ from engine.contract.errors import InputError
 from engine.contract.events import ArtifactMade, Facts, Notice, Sample
 from engine.contract.machine import DeviceFacts
 from engine.contract.tuning import TuningSpec
-from engine.contract.units import number
+from engine.contract.units import number, percent
 from engine.contract.words import tr
 from engine.model import lora, quantized
 from engine.model.adapter_files import ADAPTER, adapter_facts, save_adapter, save_adapter_checkpoint, weights_sha256
@@ -330,15 +330,9 @@ class Tuner:
             self.sample(parts.model, parts.work, kept)
         before = dict(state.first_values)
         if after and before and after[parts.work.criterion] >= before[parts.work.criterion]:
-            rewarded = "val_reward" in after
-            was, now = (values["val_reward" if rewarded else parts.work.criterion] for values in (before, after))
-            said = tr("The reward on what was kept for validation was {before} before and is {after} after training.",
-                      before=number(was, 3),
-                      after=number(now, 3)) if rewarded else tr(
-                "The loss on what was kept for validation was {before} before and is {after} after training.", before=number(was, 3),
-                after=number(now, 3))
+            said, remedy = not_better_words(before, after, parts.work.criterion)
             self.context.emit(Notice(level="warning", code="not_better", title=tr("It did not get better"), step=state.step, text=said,
-                                     remedy=tr("Try a lower learning rate, fewer epochs, or more data.")))
+                                     remedy=remedy))
         return Ending(kept, before, after, state)
 
     def save(self, project: Project, parts: Parts, title: str, parents: Sequence[str], outcome: dict[str, Any], *, kind: str = "model",
@@ -382,6 +376,21 @@ class Tuner:
         else:
             save_weights(folder, model)
         self.start.write_words(folder)
+
+
+def not_better_words(before: Mapping[str, float], after: Mapping[str, float], criterion: str) -> tuple[str, str]:
+    """What was measured on what is held out, in its own words, and what may help: (sentence, remedy)."""
+    if "pass_at_1" in after:
+        return (tr("Of the problems that are held out {before} were solved before and {after} after training, in one sampled answer to "
+                   "each.", before=percent(before["pass_at_1"], 1), after=percent(after["pass_at_1"], 1)),
+                tr("Look whether the groups have a signal. A lower learning rate, more problems or more rounds can help."))
+    if "val_reward" in after:
+        return (tr("The reward on what was kept for validation was {before} before and is {after} after training.",
+                   before=number(before["val_reward"], 3), after=number(after["val_reward"], 3)),
+                tr("Try a lower learning rate, fewer rounds, or more prompts."))
+    return (tr("The loss on what was kept for validation was {before} before and is {after} after training.",
+               before=number(before[criterion], 3), after=number(after[criterion], 3)),
+            tr("Try a lower learning rate, fewer epochs, or more data."))
 
 
 def _untaken(project: Project, title: str, kind: str) -> str:

@@ -107,7 +107,8 @@ def prepare(spec: GrpoSpec, problems: Problems, held: Opened, facts: DeviceFacts
     told = {"prompts": len(problems.train), "held_out": len(problems.held_out), "left_out": problems.too_long + problems.refused,
             "longest_prompt": problems.longest, "template": problems.template.origin, "preset": spec.preset,
             "source": PRESETS[spec.preset].source, "rounds_planned": spec.rollouts, "answers": spec.answers,
-            "num_generations": spec.num_generations, "updates_a_round": rounds.stride,
+            "num_generations": spec.num_generations, "updates_a_round": rounds.stride, "gap_limit": spec.gap_limit,
+            "filled": {name: getattr(spec, name) for name in PRESETS[spec.preset].values},
             "reference": "" if not spec.beta else "base" if spec.method != "full" else "copy",
             "verifier": held.facts, "verifier_bytes": held.device_bytes}
     return tuner, work, told

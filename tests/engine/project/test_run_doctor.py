@@ -13,7 +13,9 @@ from engine.project.run_trend import Trend
 
 RNG = np.random.default_rng(7)
 SPECS = {"sft": {"learning_rate": 2e-4, "epochs": 3.0, "grad_clip": 1.0, "keep_best": True, "patience": 0},
-         "pretrain": {"learning_rate": None, "grad_clip": 1.0}, "adapt": {}, "grpo": {"learning_rate": 1e-6},
+         "pretrain": {"learning_rate": None, "grad_clip": 1.0}, "adapt": {},
+         "grpo": {"learning_rate": 1e-6, "beta": None, "num_generations": 8, "max_new_tokens": 64, "missing_end": -0.5, "curriculum": "off",
+                  "full_score": 1.0, "grad_clip": 1.0, "cut": None, "resample": None, "keep_best": True},
          "dpo": {"learning_rate": 1e-5, "beta": None, "sft_weight": 0.0, "epochs": 2.0, "keep_best": True},
          "reward": {"learning_rate": 1e-5, "epochs": 2.0, "centre": 0.01},
          "ppo": {"learning_rate": 1e-5, "kl_coef": 0.05, "kl_target": 0.0, "ppo_epochs": 2, "value": "shared", "max_new_tokens": 64,
@@ -70,8 +72,10 @@ HEALTHY = {
                         evaluations=[(s, {"val_reward": -1 + s / 200, "val_loss": 1 - s / 200}) for s in range(0, 401, 40)]),
     "grpo": lambda: made("grpo", loss=noisy(np.full(N, 0.01), 3), reward=noisy(ramp(0.1, 0.6)),
                          frac_reward_zero_std=noisy(np.full(N, 0.4), 0.3), entropy=noisy(ramp(0.4, 0.2)), kl=noisy(ramp(0, 0.5)),
-                         length=noisy(np.full(N, 80), 0.1),
-                         clipped_share=noisy(np.full(N, 0.1), 0.2)),
+                         length=noisy(np.full(N, 80), 0.1), groups=np.full(N, 16.0), verifier_errors=np.zeros(N),
+                         reward_std=np.full(N, 0.4), grad_norm=noisy(np.full(N, 2.0), 0.4), facts={"held_out": 100},
+                         completions_clipped=noisy(np.full(N, 0.1), 0.2),
+                         evaluations=[(s, {"pass_at_1": 0.1 + s / 800, "val_reward": 0.1 + s / 800}) for s in range(0, 401, 40)]),
 }
 
 
@@ -140,11 +144,28 @@ ILL = [
     ("ended", "ppo", lambda: made("ppo", loss=np.zeros(N), ended=noisy(np.full(N, .4), .1)), {"max_new_tokens": 128}),
     ("ended", "ppo", lambda: made("ppo", loss=np.zeros(N), ended=noisy(ramp(.95, .3), .02)), {"missing_end": -2.0}),
     ("no_spread", "grpo", lambda: made("grpo", loss=np.zeros(N), frac_reward_zero_std=noisy(np.full(N, .92), .02), reward=np.zeros(N)),
-     None),
-    ("kl", "grpo", lambda: made("grpo", loss=np.zeros(N), kl=noisy(ramp(0, 4))), None),
-    ("entropy", "grpo", lambda: made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01))), None),
+     {"num_generations": 16}),
+    ("no_spread", "grpo", lambda: made("grpo", loss=np.zeros(N), frac_reward_zero_std=noisy(np.full(N, .92), .02), reward=np.full(N, .9)),
+     {"curriculum": "measured"}),
+    ("no_spread", "grpo", lambda: made("grpo", loss=np.zeros(N), frac_reward_zero_std=noisy(np.full(N, .92), .02), reward=np.full(N, .9),
+                                       evaluations=[(400, {"pass_at_1": 0.99})]), None),
+    ("kl", "grpo", lambda: made("grpo", loss=np.zeros(N), kl=noisy(ramp(0, 4)), facts={"filled": {"beta": 0.04}}), {"beta": 0.08}),
+    ("entropy", "grpo", lambda: made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01))), {"beta": 0.02}),
+    ("gradient_high", "grpo", lambda: made("grpo", loss=np.zeros(N), grad_norm=noisy(np.full(N, 180), .1)), {"learning_rate": 5e-7}),
+    ("gradient_high", "ppo", lambda: made("ppo", loss=np.zeros(N), grad_norm=noisy(np.full(N, 180), .1)), {"learning_rate": 5e-6}),
+    ("verifier_errors", "grpo", lambda: made("grpo", loss=np.zeros(N), groups=np.full(N, 16.0), verifier_errors=np.full(N, 3.0)), None),
+    ("verifier_timeouts", "grpo", lambda: made("grpo", loss=np.zeros(N), groups=np.full(N, 16.0), verifier_timeout=np.full(N, 2.0)), None),
+    ("reward_hacked", "grpo", lambda: made("grpo", loss=np.zeros(N), reward=noisy(ramp(.3, .9)), reward_std=np.full(N, .4),
+                                           facts={"held_out": 100}, evaluations=[
+        (s, {"pass_at_1": p, "val_reward": s / 500}) for s, p in ((0, .4), (100, .6), (200, .55), (300, .4), (400, .3))]), {"beta": 0.02}),
+    ("reward_not_held_out", "grpo", lambda: made("grpo", loss=np.zeros(N), reward=noisy(ramp(0, 2), .2), reward_std=np.ones(N),
+                                                 evaluations=[(s, {"val_reward": 0.02 * (s % 3)}) for s in range(0, 401, 50)]),
+     {"beta": 0.02}),
+    ("clip_share", "grpo", lambda: made("grpo", loss=np.zeros(40), clip_share=noisy(np.full(40, .45), .1)), {"learning_rate": 5e-7}),
     ("too_varied", "grpo", lambda: made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.3, 1.5))), {"learning_rate": 5e-7}),
-    ("ended", "grpo", lambda: made("grpo", loss=np.zeros(N), clipped_share=noisy(np.full(N, .5), .1)), None),
+    ("ended", "grpo", lambda: made("grpo", loss=np.zeros(N), completions_clipped=noisy(np.full(N, .5), .1)), {"max_new_tokens": 128}),
+    ("ended", "grpo", lambda: made("grpo", loss=np.zeros(N), completions_clipped=noisy(ramp(.05, .7), .02)),
+     {"missing_end": -0.5, "cut": "penalise"}),
 ]
 
 
@@ -155,7 +176,7 @@ def test_what_goes_wrong_is_found_with_its_remedy(code, stage, state, change):
     finding = made_findings[code]
     assert finding.change == change and finding.step > 0 and finding.level in ("info", "warning", "problem")
     assert finding.title and finding.sentence.endswith(".") and finding.remedy.endswith(".") and "nan" not in finding.sentence
-    if change and stage != "grpo":  # what is offered can be set
+    if change:  # what is offered can be set
         spec = stage_of(stage).spec
         assert not [p for p in spec.field_problems({**SPECS[stage], **change}) if p.field in change]
 
@@ -164,6 +185,38 @@ def test_every_rule_is_tried_here():
     from engine.project import run_doctor
     assert len({(code, stage) for code, stage, *_ in ILL}) >= len(run_doctor._RULES)
     assert set(HEALTHY) == set(TRAINING)
+
+
+def test_a_small_model_may_begin_with_more_entropy_than_large_ones_have():
+    assert found(made("grpo", loss=np.zeros(N), entropy=noisy(ramp(0.9, 1.0)))) == {}
+
+
+def test_who_knows_the_answers_may_say_the_same():
+    sure = made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01)), evaluations=[(400, {"pass_at_1": 0.97})])
+    assert found(sure) == {}
+
+
+def test_one_failure_in_a_thousand_answers_is_no_finding_and_many_are_a_problem():
+    def state(count):
+        made_ = made("grpo", loss=np.zeros(20), groups=np.full(20, 16.0), verifier_errors=np.full(20, float(count)))
+        apply(made_, ev.Notice(level="warning", code="verifier_errors", text="It failed: line 7: KeyError", step=3))
+        return found(made_)
+    assert state(1) == {} and state(3)["verifier_errors"].level == "warning" and state(13)["verifier_errors"].level == "problem"
+    assert "line 7" in state(3)["verifier_errors"].sentence
+
+
+def test_a_fall_that_chance_explains_is_no_hint_of_a_wrong_reward():
+    def state(held_out):
+        return found(made("grpo", loss=np.zeros(N), reward=noisy(ramp(.3, .9)), reward_std=np.full(N, .4), facts={"held_out": held_out},
+                          evaluations=[(s, {"pass_at_1": p}) for s, p in ((0, .5), (200, .6), (300, .5), (400, .5))]))
+    assert state(20) == {} and "reward_hacked" in state(2000)
+
+
+def test_pausing_and_the_doctor_mean_the_same_shares():
+    from engine.project import run_doctor
+    from engine.verifiers import pausing
+    assert (run_doctor.FAILS, run_doctor.PAUSES) == (pausing.WARN_SHARE, pausing.PAUSE_SHARE)
+    assert run_doctor.OUT_OF_TIME == pausing.WARN_SHARE
 
 
 def test_a_moderate_fall_of_chosen_answers_is_only_told():
