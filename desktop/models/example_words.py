@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from desktop.models.instruct_plan import short_name
 from desktop.models.instruct_words import flag_words
+from desktop.models.local_models import short_name
 from engine.contract.rows import Example, Message
 from engine.contract.words import tr
 from engine.project.examples import ExampleRow

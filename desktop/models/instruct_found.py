@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from desktop.models.instruct_plan import ModelChoice, Place
+from desktop.models.local_models import ModelChoice, Place
 
 PREFIXES = {"project": "project:", "ollama": "ollama:", "gguf": "gguf:"}
 

@@ -4,13 +4,13 @@ Everything that was chosen can be written down as a draft and taken up again. Wh
 here.
 """
 
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
 
-from engine.contract.spec import Problem
+from desktop.models.local_models import host_of, is_local
+from desktop.models.model_plan import ModelPlan
+from engine.contract.spec import Problem, Spec
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
 from engine.stages.instruct.spec import CHECKS, RUN, InstructSpec
@@ -21,8 +21,6 @@ ROLES = ("responder", "second_responder", "judge")
 MODES = {"one": ROLES[:1], "scored": ("responder", "judge"), "two": ROLES}
 """Who has a part: one model alone, one whose answers a judge scores, two of whose answers a judge keeps the better."""
 AMOUNT_FIELDS = ("count", "language", "title")
-KEPT_OUT = ("preview", "recipe_text")
-"""Not part of a draft: filled in for each run."""
 NEEDS = ("documents", "seeds", "topics")
 ANSWER_TOKENS, QUESTION_TOKENS = 160, 400
 """Guesses until a preview has measured: of an answer, and of what is sent with each request."""
@@ -34,29 +32,6 @@ def step_title(step: str) -> str:
 
 def role_title(role: str) -> str:
     return {"responder": tr("Writes"), "second_responder": tr("Answers too"), "judge": tr("Judges")}[role]
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model as the spec names it. `size` in bytes, 0 where it is not known."""
-
-    name: str
-    title: str
-    size: int = 0
-    loaded: bool = False
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where models run: Ollama, a server, this project, GGUF files. `what_to_do` says what to start while it is not running."""
-
-    kind: str
-    title: str
-    address: str = ""
-    running: bool = False
-    models: tuple[ModelChoice, ...] = ()
-    what_to_do: str = ""
-    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,97 +67,46 @@ class Measured:
     kept: float
 
 
-def host_of(model: str) -> str:
-    """The host of a model on a server ("http://192.168.0.7:1234/v1 qwen3"), "" for any other."""
-    address = model.partition(" ")[0]
-    return (urlsplit(address).hostname or "") if address.startswith(("http://", "https://")) else ""
-
-
-def is_local(host: str) -> bool:
-    """Whether a host is this machine itself; another machine of the same network is not."""
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def short_name(model: str) -> str:
-    """A model without where it runs: "qwen3:4b" for "ollama:qwen3:4b"."""
-    if host_of(model):
-        return model.partition(" ")[2] or model
-    kind, _, rest = model.partition(":")
-    return (rest.replace("\\", "/").rpartition("/")[2] if kind == "gguf" else rest) or model
-
-
-def defaults() -> dict[str, Any]:
-    return {name: value.get_default(call_default_factory=True) for name, value in InstructSpec.model_fields.items()}
-
-
 @dataclass
-class InstructPlan:
-    """`values` are all settings of an InstructSpec; `step` is one of STEPS; `mode` says who answers (see MODES). `places`
-    and `recipes` are None until somebody has looked; `confirmed` are hosts outside this machine that the person typed twice."""
+class InstructPlan(ModelPlan):
+    """`mode` says who answers (see MODES). `recipes` is None until somebody has looked."""
 
-    step: str = STEPS[0]
-    values: dict[str, Any] = field(default_factory=defaults)
+    SPEC: ClassVar[type[Spec]] = InstructSpec
+    STEPS: ClassVar[tuple[str, ...]] = STEPS
+    ROLES: ClassVar[tuple[str, ...]] = ROLES
+    KEPT_OUT: ClassVar[tuple[str, ...]] = ("preview", "recipe_text")
+
     mode: str = "one"
-    places: list[Place] | None = None
     recipes: list[RecipeChoice] | None = None
     set_titles: dict[str, str] = field(default_factory=dict)
-    corpora: list[tuple[str, str]] = field(default_factory=list)
-    confirmed: set[str] = field(default_factory=set)
     measured: Measured | None = None
     previewed: dict[str, Any] = field(default_factory=dict)
 
     # the draft --------------------------------------------------------------------------------------------------------
 
     def draft(self) -> dict[str, Any]:
-        """What was chosen, as plain JSON."""
-        changed = {k: list(v) if isinstance(v, tuple) else v for k, v in self.values.items() if k not in KEPT_OUT and v != _DEFAULTS[k]}
-        return {"step": self.step, "mode": self.mode, "values": changed}
+        return super().draft() | {"mode": self.mode}
 
     def recall(self, draft: Any) -> None:
-        """As it was left; what a draft of another version holds and nobody knows is left out."""
-        raw: Mapping[str, Any] = draft if isinstance(draft, Mapping) else {}
-        given = raw.get("values")
-        self.values = defaults()
-        self.take_values(given if isinstance(given, Mapping) else {})
-        self.mode = str(raw.get("mode")) if raw.get("mode") in MODES else "one"
-        self.step = str(raw.get("step")) if raw.get("step") in STEPS else STEPS[0]
+        super().recall(draft)
+        mode = draft.get("mode") if isinstance(draft, Mapping) else ""
+        self.mode = str(mode) if mode in MODES else "one"
         self.measured, self.previewed = None, {}
 
     def take_spec(self, spec: Mapping[str, Any]) -> None:
-        """The settings of an earlier run."""
-        self.values = defaults()
-        self.take_values({k: v for k, v in spec.items() if k not in KEPT_OUT})
+        super().take_spec(spec)
         self.mode = "two" if self.values["second_responder"] else "scored" if self.values["judge"] else "one"
-        self.step = STEPS[0]
 
-    def take_values(self, given: Mapping[str, Any]) -> None:
-        for name, value in given.items():
-            if name in self.values and name not in KEPT_OUT:
-                found = tuple(value) if isinstance(value, list) else value
-                if not InstructSpec.field_problems({**_DEFAULTS, "responder": "x", name: found, **_company(name)}):
-                    self.values[name] = found
+    def _fits(self, name: str, value: Any) -> bool:
+        company = {"judge": "x"} if name == "second_responder" else {}  # it is looked at with what it needs beside it
+        return not InstructSpec.field_problems({**self.defaults(), "responder": "x", name: value, **company})
 
     @property
     def begun(self) -> bool:
         """Whether there is anything worth keeping."""
-        return any(self.values[n] != _DEFAULTS[n] for n in self.values if n not in KEPT_OUT and n != "corpus") or self.mode != "one"
+        return self.mode != "one" or any(v != self.default_of(k) for k, v in self.values.items() if k not in (*self.KEPT_OUT, "corpus"))
 
     # choosing ---------------------------------------------------------------------------------------------------------
-
-    def set_values(self, values: Mapping[str, Any]) -> None:
-        self.values.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in self.values})
-
-    def choose(self, role: str, model: str) -> None:
-        """Give a model a role. A host outside this machine is asked only when it is among the confirmed ones."""
-        self.values[role] = model
-        hosts = {host_of(self.values[r]) for r in ROLES} & self.confirmed
-        if self.values["allowed_host"] not in hosts:
-            self.values["allowed_host"] = next(iter(sorted(hosts)), "")
 
     def set_mode(self, mode: str) -> None:
         """Who has a part; what was chosen before is remembered either way. Two start as one model that answers twice."""
@@ -203,12 +127,11 @@ class InstructPlan:
     def two(self) -> bool:
         return "second_responder" in self.parts
 
-    @property
-    def models(self) -> list[ModelChoice]:
-        return [m for place in self.places or () for m in place.models]
-
-    def title_of(self, model: str) -> str:
-        return next((m.title for m in self.models if m.name == model), short_name(model))
+    def take_corpora(self, corpora: list[tuple[str, str]]) -> None:
+        """The first is chosen where none was."""
+        super().take_corpora(corpora)
+        if not self.values["corpus"] and corpora:
+            self.values["corpus"] = corpora[0][0]
 
     def roles_of(self, model: str) -> list[str]:
         """The roles that a model has now."""
@@ -230,31 +153,7 @@ class InstructPlan:
 
     # the way ----------------------------------------------------------------------------------------------------------
 
-    @property
-    def following(self) -> str:
-        at = STEPS.index(self.step)
-        return STEPS[at + 1] if at + 1 < len(STEPS) else ""
-
-    def go(self, step: str) -> None:
-        assert step in STEPS
-        self.step = step
-
-    def back(self) -> None:
-        self.step = STEPS[max(0, STEPS.index(self.step) - 1)]
-
-    def reachable(self) -> set[str]:
-        """Steps that can be entered: those before the present one, and those with nothing in the way."""
-        open_, found = True, set()
-        for step in STEPS:
-            if open_ or STEPS.index(step) <= STEPS.index(self.step):
-                found.add(step)
-            open_ = open_ and not self.problems(step)
-        return found
-
-    def problems(self, step: str = "") -> list[Problem]:
-        """Why the run cannot start; of one step or of all."""
-        if not step:
-            return [p for s in STEPS for p in self.problems(s)]
+    def step_problems(self, step: str) -> list[Problem]:
         if step == "models":
             return self._model_problems()
         if step == "recipe":
@@ -265,25 +164,11 @@ class InstructPlan:
         return []
 
     def _model_problems(self) -> list[Problem]:
-        found = []
         words = {"responder": (tr("No model was chosen to write."), tr("Choose one of the models on this machine.")),
                  "second_responder": (tr("No second model was chosen."), tr("Choose one; it may be the first again.")),
                  "judge": (tr("Nobody judges yet."), tr("Choose a model that judges, or let one model answer alone."))}
-        needed = [(role, *words[role]) for role in self.parts]
-        for role, sentence, remedy in needed:
-            model = self.values[role]
-            if not model:
-                found.append(Problem(role, sentence, remedy))
-            elif self.places is not None and model not in {m.name for m in self.models}:
-                found.append(Problem(role, tr("{model} is not there now.", model=short_name(model)),
-                                     tr("Start its server and look again, or choose another model.")))
-            elif not is_local(host_of(model)) and self.values["allowed_host"] and host_of(model) != self.values["allowed_host"]:
-                found.append(Problem(role, tr("Only one other machine can be asked in a run, and {host} is another.", host=host_of(model)),
-                                     tr("Choose a model of {host}, or of this machine.", host=self.values["allowed_host"])))
-            elif not is_local(host_of(model)) and host_of(model) != self.values["allowed_host"]:
-                found.append(Problem(role, tr("{host} is outside this machine, and nobody confirmed it.", host=host_of(model)),
-                                     tr("Add its address again and confirm it, or choose a model of this machine.")))
-        return found
+        wrong = [self.cannot_ask(role) if self.values[role] else Problem(role, *words[role]) for role in self.parts]
+        return [p for p in wrong if p is not None]
 
     def _recipe_problems(self) -> list[Problem]:
         recipe = self.recipe
@@ -344,11 +229,6 @@ class InstructPlan:
         return {k: v for k, v in self.spec_values().items() if k not in ("count", "title", "preview", "concurrency", "timeout", "retries")}
 
     # in words ---------------------------------------------------------------------------------------------------------
-
-    def number_of(self, name: str) -> float:
-        """A numeric setting; its default while what stands in the form is none."""
-        value = self.values[name]
-        return float(value) if isinstance(value, (int, float)) else float(_DEFAULTS[name])
 
     @property
     def rows(self) -> int:
@@ -443,16 +323,3 @@ class InstructPlan:
         if (lowest := self.number_of("lowest_score")) and self.judged:
             found.append(tr("scores under {score}", score=f"{lowest:g}"))
         return ", ".join(found)
-
-
-_DEFAULTS = defaults()
-
-
-def _company(name: str) -> dict[str, Any]:
-    """What a value needs beside it to be looked at alone."""
-    return {"judge": "x"} if name == "second_responder" else {}
-
-
-def grouped(places: Sequence[Place]) -> list[tuple[str, list[ModelChoice]]]:
-    """(heading, models) for a picker, places that run first."""
-    return [(p.title, list(p.models)) for p in sorted(places, key=lambda p: not p.running) if p.models]

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from desktop.models.instruct_plan import Measured, short_name
+from desktop.models.instruct_plan import Measured
 from desktop.models.instruct_rows import SCORES, Arrived
 from desktop.models.instruct_words import flag_words
+from desktop.models.local_models import short_name
 from engine.contract.units import count, number, percent
 from engine.contract.words import tr, trn
 from engine.project.run_state import RunState

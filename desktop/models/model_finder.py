@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from desktop.jobs.inquiry import Inquiry
 from desktop.models import instruct_found
-from desktop.models.instruct_plan import ModelChoice, Place
+from desktop.models.local_models import ModelChoice, Place
 from engine.contract.errors import FledgeError
 from engine.contract.words import tr
 

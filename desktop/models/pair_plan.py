@@ -5,12 +5,13 @@ here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from desktop.models.instruct_plan import ModelChoice, Place, host_of, is_local, short_name
-from engine.contract.spec import Problem
+from desktop.models.local_models import ModelChoice, Place, host_of, is_local, short_name
+from desktop.models.model_plan import ModelPlan
+from engine.contract.spec import Problem, Spec
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
 from engine.stages.preference.spec import MODELS, PROMPTS, RUN, PreferenceSpec
@@ -34,10 +35,6 @@ def role_title(role: str) -> str:
     return tr("First answer") if role == "first" else tr("Second answer")
 
 
-def defaults() -> dict[str, Any]:
-    return {name: value.get_default(call_default_factory=True) for name, value in PreferenceSpec.model_fields.items()}
-
-
 @dataclass(frozen=True)
 class PromptSet:
     """A set of examples whose questions can be asked."""
@@ -48,61 +45,24 @@ class PromptSet:
 
 
 @dataclass
-class PairPlan:
-    """`values` are all settings of a PreferenceSpec; `places` and `sets` are None until somebody has looked; `pace`: pairs a second that an
-    earlier run made with these models, 0 unknown; `confirmed` are hosts outside this machine that the person typed and confirmed."""
+class PairPlan(ModelPlan):
+    """`sets` is None until somebody has looked; `pace`: pairs a second that an earlier run made with these models, 0 unknown."""
 
-    step: str = STEPS[0]
-    values: dict[str, Any] = field(default_factory=defaults)
-    places: list[Place] | None = None
+    SPEC: ClassVar[type[Spec]] = PreferenceSpec
+    STEPS: ClassVar[tuple[str, ...]] = STEPS
+    ROLES: ClassVar[tuple[str, ...]] = ROLES
+
     sets: list[PromptSet] | None = None
-    corpora: list[tuple[str, str]] = field(default_factory=list)
-    confirmed: set[str] = field(default_factory=set)
     pace: float = 0.0
 
-    # the draft --------------------------------------------------------------------------------------------------------
-
-    def draft(self) -> dict[str, Any]:
-        """What was chosen, as plain JSON."""
-        return {"step": self.step, "values": {k: list(v) if isinstance(v, tuple) else v for k, v in self.values.items()
-                                              if v != _DEFAULTS[k]}}
-
-    def recall(self, draft: Any) -> None:
-        """As it was left; what a draft of another version holds and nobody knows is left out."""
-        raw: Mapping[str, Any] = draft if isinstance(draft, Mapping) else {}
-        given = raw.get("values")
-        self.values = defaults()
-        self._take(given if isinstance(given, Mapping) else {})
-        self.step = str(raw.get("step")) if raw.get("step") in STEPS else STEPS[0]
-
-    def take_spec(self, spec: Mapping[str, Any]) -> None:
-        """The settings of an earlier run."""
-        self.values = defaults()
-        self._take(spec)
-        self.step = STEPS[0]
-
-    def _take(self, given: Mapping[str, Any]) -> None:
-        for name, value in given.items():
-            if name in self.values:
-                found = tuple(value) if isinstance(value, list) else value
-                if not [p for p in PreferenceSpec.field_problems({**_DEFAULTS, name: found}) if p.field == name and name not in SOURCES]:
-                    self.values[name] = found
+    def _fits(self, name: str, value: Any) -> bool:
+        return name in SOURCES or all(p.field != name for p in PreferenceSpec.field_problems({**self.defaults(), name: value}))
 
     @property
     def begun(self) -> bool:
-        return any(v != _DEFAULTS[k] for k, v in self.values.items() if k != "first")
+        return any(v != self.default_of(k) for k, v in self.values.items() if k != "first")
 
     # choosing ---------------------------------------------------------------------------------------------------------
-
-    def set_values(self, values: Mapping[str, Any]) -> None:
-        self.values.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in self.values})
-
-    def choose(self, role: str, model: str) -> None:
-        """Who gives the first or the second answer. A host outside this machine is asked only when it is among the confirmed ones."""
-        self.values[role] = model
-        hosts = {host_of(str(self.values[r])) for r in ROLES} & self.confirmed
-        if self.values["allowed_host"] not in hosts:
-            self.values["allowed_host"] = next(iter(sorted(hosts)), "")
 
     def toggle_set(self, id: str, on: bool) -> None:
         kept = [s for s in self.values["examples"] if s != id]
@@ -113,13 +73,6 @@ class PairPlan:
 
     def drop_file(self, name: str) -> None:
         self.values["files"] = tuple(f for f in self.values["files"] if f != name)
-
-    @property
-    def models(self) -> list[ModelChoice]:
-        return [m for place in self.places or () for m in place.models]
-
-    def title_of(self, model: str) -> str:
-        return next((m.title for m in self.models if m.name == model), short_name(model))
 
     def parts_of(self, model: str) -> list[str]:
         """What a model does now, in words."""
@@ -145,31 +98,7 @@ class PairPlan:
 
     # the way ----------------------------------------------------------------------------------------------------------
 
-    @property
-    def following(self) -> str:
-        at = STEPS.index(self.step)
-        return STEPS[at + 1] if at + 1 < len(STEPS) else ""
-
-    def go(self, step: str) -> None:
-        assert step in STEPS
-        self.step = step
-
-    def back(self) -> None:
-        self.step = STEPS[max(0, STEPS.index(self.step) - 1)]
-
-    def reachable(self) -> set[str]:
-        """Steps that can be entered: those before the present one, and those with nothing in the way."""
-        open_, found = True, set()
-        for step in STEPS:
-            if open_ or STEPS.index(step) <= STEPS.index(self.step):
-                found.add(step)
-            open_ = open_ and not self.problems(step)
-        return found
-
-    def problems(self, step: str = "") -> list[Problem]:
-        """Why the run cannot start; of one step or of all."""
-        if not step:
-            return [p for s in STEPS for p in self.problems(s)]
+    def step_problems(self, step: str) -> list[Problem]:
         wrong = PreferenceSpec.field_problems(self.values)
         if not wrong:
             try:
@@ -197,22 +126,9 @@ class PairPlan:
         return found
 
     def _model_problems(self, told: list[Problem]) -> list[Problem]:
-        found, said = [], {p.field for p in told}
-        for role in ROLES:
-            model = str(self.values[role])
-            if not model or role in said:
-                continue
-            host = host_of(model)
-            if self.places is not None and model not in {m.name for m in self.models}:
-                found.append(Problem(role, tr("{model} is not there now.", model=short_name(model)),
-                                     tr("Start its server and look again, or choose another model.")))
-            elif not is_local(host) and self.values["allowed_host"] and host != self.values["allowed_host"]:
-                found.append(Problem(role, tr("Only one other machine can be asked in a run, and {host} is another.", host=host),
-                                     tr("Choose a model of {host}, or of this machine.", host=self.values["allowed_host"])))
-            elif not is_local(host) and host != self.values["allowed_host"]:
-                found.append(Problem(role, tr("{host} is outside this machine, and nobody confirmed it.", host=host),
-                                     tr("Add its address again and confirm it, or choose a model of this machine.")))
-        return found
+        said = {p.field for p in told}
+        wrong = [self.cannot_ask(role) for role in ROLES if self.values[role] and role not in said]
+        return [p for p in wrong if p is not None]
 
     # the spec ---------------------------------------------------------------------------------------------------------
 
@@ -229,8 +145,7 @@ class PairPlan:
 
     @property
     def count(self) -> int:
-        value = self.values["count"]
-        return int(value) if isinstance(value, (int, float)) else int(_DEFAULTS["count"])
+        return int(self.number_of("count"))
 
     @property
     def title(self) -> str:
@@ -253,8 +168,7 @@ class PairPlan:
         return self.count / self.pace if self.pace > 0 else None
 
     def most_tokens(self) -> int:
-        value = self.values["max_tokens"]
-        return 2 * self.count * int(value if isinstance(value, (int, float)) else _DEFAULTS["max_tokens"])
+        return 2 * self.count * int(self.number_of("max_tokens"))
 
     def goes_in(self) -> tuple[str, str]:
         names = {s.id: s.title for s in self.sets or ()}
@@ -288,9 +202,6 @@ class PairPlan:
 
     def comes_out(self) -> tuple[str, str]:
         return tr("Nothing yet"), tr("pairs for you to label")
-
-
-_DEFAULTS = defaults()
 
 
 def _warmth(value: float) -> str:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDialog, QWidget
 
 from desktop.jobs.engine_process import engine_process
 from desktop.jobs.inquiry import Inquiry
-from desktop.models.instruct_plan import is_local
+from desktop.models.local_models import is_local
 from desktop.theme.theme import Theme
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button

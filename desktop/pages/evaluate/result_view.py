@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.context import AppContext
 from desktop.models.evaluate_answers import ANY, Source, lines
 from desktop.models.evaluate_result import FORMS, Line, Result, paired_losses
-from desktop.models.instruct_plan import short_name
+from desktop.models.local_models import short_name
 from desktop.pages.evaluate.answers_view import AnswersView
 from desktop.pages.evaluate.interval_bars import BarLine, IntervalBars, verdict
 from desktop.pages.evaluate.result_table import ResultTable

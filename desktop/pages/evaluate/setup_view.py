@@ -8,7 +8,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from desktop.models.evaluate_plan import EvaluatePlan, SuiteChoice
-from desktop.models.instruct_plan import Place
+from desktop.models.local_models import Place
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
 from desktop.widgets.choice_card import Card

@@ -4,8 +4,8 @@ from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from desktop.models.instruct_plan import short_name
 from desktop.models.instruct_words import flag_sentence, flag_words, score_words
+from desktop.models.local_models import short_name
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.conversation import Conversation

@@ -11,10 +11,10 @@ from desktop.context import AppContext
 from desktop.jobs.process import RunProcess
 from desktop.jobs.rows_tail import RowsTail
 from desktop.jobs.run_follow import RunFollower
-from desktop.models.instruct_plan import short_name
 from desktop.models.instruct_result import by_model, counts, fact, reasons
 from desktop.models.instruct_rows import Arrived
 from desktop.models.instruct_words import flag_words
+from desktop.models.local_models import short_name
 from desktop.pages.instruct.example_card import ExampleView
 from desktop.widgets.bar import Bar
 from desktop.widgets.buttons import Button, Segments

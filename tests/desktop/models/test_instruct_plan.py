@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from desktop.models.instruct_plan import InstructPlan, Measured, ModelChoice, Place, RecipeChoice, host_of, is_local, short_name
+from desktop.models.instruct_plan import InstructPlan, Measured, RecipeChoice
+from desktop.models.local_models import ModelChoice, Place, host_of, is_local, short_name
 from engine.stages.instruct.spec import InstructSpec
 
 REMOTE = "http://192.168.0.7:1234/v1 qwen3"

@@ -13,9 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
-from desktop.models.instruct_plan import ModelChoice, Place
 from desktop.models.label_keys import LabelKeys
 from desktop.models.label_quality import habits
+from desktop.models.local_models import ModelChoice, Place
 from desktop.models.pair_plan import PairPlan, makers
 from desktop.pages.preference import PreferencePage
 from desktop.pages.preference.label_view import LabelView
