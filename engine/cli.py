@@ -114,7 +114,8 @@ def new(project: Path, name: str, as_json: bool) -> None:
               help=tr("Replay a recipe.toml instead of a STAGE: each of its runs that is not there yet."))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=tr("A setting; `fledge settings STAGE` lists them."))
 @click.option("--input", "inputs", multiple=True, metavar="ID",
-              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples, pairs or problems; its kind decides where."))
+              help=tr("What goes in, by its id: an artifact, a checkpoint, a set of examples, pairs or problems, a version of a verifier; "
+                      "its kind decides where."))
 @click.option("--source", "sources", multiple=True, metavar="PATH", type=click.Path(path_type=Path),
               help=tr("A file or folder to import; with --recipe NAME=PATH, where a source lies here."))
 @click.option("--executor", default="", metavar="NAME",
@@ -159,6 +160,9 @@ def run(project: Path, stage: str | None, recipe: Path | None, settings: tuple[s
     if problems:
         raise SettingError(problems[0].sentence, problems[0].remedy, field=problems[0].field)
     look_up_models(opened, spec)
+    if "verifier" in values:
+        from engine.project.verifiers import trust_typed
+        trust_typed(str(values["verifier"]))
     made = opened.runs.create(spec)
     if detach:
         from engine.project import launch, queue
@@ -435,6 +439,73 @@ def pairs(project: Path, action: str, names: tuple[str, ...], set_id: str, title
 
 
 @cli.command()
+@PROJECT
+@click.argument("action", metavar="[list|import|generate|from-examples|check|export|rename|delete]", default="list",
+                type=click.Choice(["list", "import", "generate", "from-examples", "check", "export", "rename", "delete"]))
+@click.argument("names", metavar="[FILE|GENERATOR|SET]...", nargs=-1)
+@click.option("--set", "set_id", metavar="SET", default="", help=tr("Put problems into this set instead of a new one."))
+@click.option("--title", default="", help=tr("How the set is called."))
+@click.option("--map", "mapping", multiple=True, metavar="NAME=COLUMN",
+              help=tr("Which column is what (prompt=q, answer=a, difficulty=level, held_out=split, held=test, fact=topic, rest=yes); "
+                      "guessed unless given."))
+@click.option("--look", is_flag=True, help=tr("Only show how the file would be read, and its first rows."))
+@click.option("--held-out", type=click.FloatRange(0, 100), metavar="PERCENT",
+              help=tr("Share of the prompts that are only measured with: 10, or as the file says."))
+@click.option("--level", "levels", multiple=True, type=click.IntRange(1), help=tr("A generator's level; several times for several."))
+@click.option("--count", default=200, type=click.IntRange(1), help=tr("How many problems a generator makes of each level."))
+@click.option("--seed", default=0, type=int, help=tr("The same seed makes the same problems."))
+@click.option("--last-answers", is_flag=True, help=tr("Take short last answers of examples, too, where no answer is known."))
+@click.option("--corpus", "corpora", multiple=True, metavar="ID", help=tr("Look for the problems in this corpus (check)."))
+@click.option("--examples", "examples_in", multiple=True, metavar="SET", help=tr("Look for them in this set of examples (check)."))
+@click.option("--model", default="", metavar="ID", help=tr("Look for them in all that this model learned from (check)."))
+@click.option("--only-held-out", is_flag=True, help=tr("Only problems that are held out (check, export)."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write (.jsonl, .json, .csv, .tsv, .parquet)."))
+@click.option("--to", "form", default="fledge", metavar="FORM", help=tr("fledge (everything), messages, or csv."))
+@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@click.option("--yes", is_flag=True, help=tr("Delete without asking."))
+@JSON
+@boundary
+def problems(project: Path, action: str, names: tuple[str, ...], set_id: str, title: str, mapping: tuple[str, ...], look: bool,
+             held_out: float | None, levels: tuple[int, ...], count: int, seed: int, last_answers: bool, corpora: tuple[str, ...],
+             examples_in: tuple[str, ...], model: str, only_held_out: bool, out: Path | None, form: str, replace: bool, yes: bool,
+             as_json: bool) -> None:
+    """List the sets of problems in the project in DIR, import files of problems (GSM8K, MATH, any table), have generators make some (a
+    starter's name or a .py file, run in the sandbox), take them from examples, check whether they stand in what models learned from,
+    export, rename, or delete sets."""
+    from engine.problems_cli import run as run_problems
+    run_problems(project, action, names, {"set": set_id, "title": title, "mapping": mapping, "look": look, "held_out": held_out,
+                                          "levels": levels, "count": count, "seed": seed, "last_answers": last_answers,
+                                          "corpora": corpora, "examples": examples_in, "model": model, "only_held_out": only_held_out,
+                                          "out": out, "form": form, "replace": replace, "yes": yes}, as_json)
+
+
+@cli.command()
+@PROJECT
+@click.argument("action", metavar="[list|show|new|import|export|check|trust|delete|restore]", default="list",
+                type=click.Choice(["list", "show", "new", "import", "export", "check", "trust", "delete", "restore"]))
+@click.argument("names", metavar="[VERIFIER|STARTER|FILE]...", nargs=-1)
+@click.option("--title", default="", help=tr("How the new verifier is called."))
+@click.option("--parts", default="", metavar="JSON", help=tr("Make a verifier of parts with weights, instead of a source."))
+@click.option("--into", default="", metavar="VERIFIER", help=tr("Import as a new version of this one."))
+@click.option("--author", default="", help=tr("Who wrote it."))
+@click.option("--set", "set_id", metavar="SET", default="", help=tr("Check against the right answers of these problems, and nonsense."))
+@click.option("--full", default=1.0, help=tr("Check: what a right answer must get."))
+@click.option("--device", default="cpu", help=tr("Check: where a reward model computes."))
+@click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write."))
+@click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
+@click.option("--all", "everything", is_flag=True, help=tr("Trust all that came with the project."))
+@JSON
+@boundary
+def verifiers(project: Path, action: str, names: tuple[str, ...], title: str, parts: str, into: str, author: str, set_id: str, full: float,
+              device: str, out: Path | None, replace: bool, everything: bool, as_json: bool) -> None:
+    """List the verifiers in the project in DIR, begin one from those that come with Fledge, import and export .py files, check one against
+    problems, or trust what came with somebody else's project."""
+    from engine.verifiers_cli import run as run_verifiers
+    run_verifiers(project, action, names, {"title": title, "parts": parts, "into": into, "author": author, "set": set_id, "full": full,
+                                           "device": device, "out": out, "replace": replace, "everything": everything}, as_json)
+
+
+@cli.command()
 @click.argument("stage", metavar="STAGE")
 @JSON
 @boundary
@@ -637,6 +708,9 @@ def with_inputs(project: Any, kind: Any, values: dict[str, Any], inputs: tuple[s
             continue
         if re.fullmatch(r"problems-[0-9]+", id) and "problem_sets" in kind.spec.model_fields:
             fill("problem_sets", project.library.problems.set_of(id).id)
+            continue
+        if re.fullmatch(r"verifier-[0-9]+@[0-9]+", id) and "verifier" in kind.spec.model_fields:
+            fill("verifier", project.library.verifiers.version(id).ref)
             continue
         if "@" in id and "model" in fields:
             from engine.project.models import list_reward_models, resolve, resolve_reward

@@ -340,6 +340,12 @@ def refuse_untrusted(composition: Composition) -> None:
                            code="untrusted_verifier", field="verifier")
 
 
+def trust_typed(given: str) -> None:
+    """What the person wrote into a setting themselves is theirs. A version's name trusts nothing."""
+    if not reference(given):
+        trust.trust([piece.sha256 for piece in pieces(parse(given))], where=tr("typed as a setting"))
+
+
 def untrusted(composition: Composition) -> list[Piece]:
     """What of a resolved composition nobody here has said yes to."""
     return [piece for piece in pieces(composition) if not trust.trusted(piece.sha256)]
