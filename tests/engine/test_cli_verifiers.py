@@ -109,7 +109,7 @@ def test_a_verifier_is_held_against_problems(project: Project, tmp_path: Path) -
     loose = tmp_path / "loose.py"
     loose.write_text("def verify(prompt, completion, answer):\n    return 1.0 if answer in completion else 0.0\n")
     code, (report,) = call(project, "check", str(loose), "--set", set_id)
-    assert code == 3 and {row["id"] for row in report["rows"] if row["level"] != "ok"} == {"gold_in_prose", "every_number"}
+    assert code == 3 and {row["id"] for row in report["rows"] if row["level"] != "ok"} >= {"gold_in_prose", "every_number"}
     assert "Gold in prose" in called(project, "check", str(loose), "--set", set_id)[1]
     broken = tmp_path / "broken.py"
     broken.write_text("def verify(prompt, completion):\n    return 1\n")
