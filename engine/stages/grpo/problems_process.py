@@ -17,7 +17,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ def main(words: list[str]) -> int:
     try:
         project = Project.open(Path(words[0]))
         options = json.loads(words[-1])
-        result = {"import": bring, "generate": generate, "examples": examples, "export": take_out,
-                  "check": check}[words[1]](project, *words[2:-1], options)
+        work: dict[str, Callable[..., dict[str, Any]]] = {"import": bring, "generate": generate, "examples": examples, "export": take_out,
+                                                          "check": check}
+        result = work[words[1]](project, *words[2:-1], options)
     except FledgeError as wrong:
         return failed(wrong)
     except OSError as wrong:
@@ -57,9 +58,10 @@ def bring(project: Project, path: str, options: dict[str, Any]) -> dict[str, Any
     file, given = Path(path), options.get("mapping") or {}
     mapping = mapping_of(given) if given else None
     try:
-        done = problem_files.bring(project.library.problems, file, mapping, title=options.get("title", ""), into=options.get("into", ""),
-                                   held_out_percent=options.get("held_out_percent"), author=options.get("author", ""),
-                                   tell=_Report(look(file, mapping, examples=0).rows))
+        found = look(file, mapping, examples=0)
+        done = problem_files.bring(project.library.problems, file, mapping or found.mapping, title=options.get("title", ""),
+                                   into=options.get("into", ""), held_out_percent=options.get("held_out_percent"),
+                                   author=options.get("author", ""), tell=_Report(found.rows))
     except FledgeError as wrong:
         raise problem_files.unreadable(wrong) from wrong
     assert done.set is not None
