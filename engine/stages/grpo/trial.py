@@ -170,7 +170,7 @@ def _model(start: Start, facts: DeviceFacts) -> Decoder:
 def end_with_input() -> None:
     """Ends this process as soon as whoever started it is gone."""
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):     # not through sys.stdin: its lock would be held while this process ends
             pass
         os._exit(1)
 

@@ -7,18 +7,20 @@ what it says of the model's own completions.
 Completions are sampled once and kept in the project (engine/project/trials.py): another try of the same model and problems only scores.
 """
 
+import json
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from engine.contract.errors import InputError
+from engine.contract.errors import FledgeError, InputError
 from engine.contract.rows import Problem
 from engine.contract.units import duration, percent
 from engine.contract.words import tr, trn
-from engine.project import trials
+from engine.project import launch, trials
 from engine.project.project import Project
-from engine.project.trials import TrialSettings
+from engine.project.trials import Trial, TrialSettings
 from engine.verifiers.registry import Resources, compose, reads_answer
 from engine.verifiers.scoring import Scores, scores_of
 from engine.verifiers.workbench import Report, attempt_of, form_title, run_checks, titles
@@ -69,15 +71,36 @@ def try_verifier(project: Project, verifier: str, sets: Sequence[str], *, model:
             return Tried(taken.ref, taken.title, report, None)
         trial = trials.prepare(project.dir, model, first(problems, count))
         if not trial.whole.is_file():
-            from engine.stages.grpo import trial as sampling
-
-            sampling.with_device(device, lambda facts: sampling.sample(project, trial, facts, tell))
+            _sample(trial, device, tell)
         groups = [group for _, group in trials.read(trial.whole) if group.completions]
         attempts = [attempt_of(group.problem, one.text) for group in groups for one in group.completions]
         verdicts = iter([verdict for at in range(0, len(attempts), SCORED_AT_ONCE)
                          for verdict in made.score(attempts[at:at + SCORED_AT_ONCE])])
         scores = scores_of([(group.problem.id, [next(verdicts) for _ in group.completions]) for group in groups], full)
     return Tried(taken.ref, taken.title, report, scores, trial.key)
+
+
+def _sample(trial: Trial, device: str, tell: Tell) -> None:
+    """In a process of its own, which has the threads' settings from its start and ends with this one. Raises what it says."""
+    command = [launch.interpreter(), "-m", "engine.stages.grpo.trial", str(trial.project_dir), "--key", trial.key, "--device", device,
+               "--with-input"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=launch.environment(),
+                          cwd=launch.source_root()) as process:
+        assert process.stdout
+        wrong: dict[str, str] | None = {"sentence": tr("Sampling ended without a word, most likely for want of memory."),
+                                        "remedy": tr("Choose a smaller model, or fewer answers."), "code": "died"}
+        try:
+            for line in process.stdout:
+                said = json.loads(line) if line.startswith("{") else {}
+                if "groups" in said:
+                    tell(said)
+                elif "done" in said or "error" in said:
+                    wrong = said.get("error")
+        except BaseException:
+            process.kill()
+            raise
+    if wrong is not None:
+        raise FledgeError(wrong["sentence"], wrong["remedy"], code=wrong["code"], field=wrong.get("field", ""))
 
 
 def first(problems: Sequence[Problem], count: int) -> list[Problem]:

@@ -21,7 +21,7 @@ from engine.verifiers.image import checked_image
 
 GOOD = "import re\n\n\ndef verify(prompt, completion, answer):\n    return float(re.findall('[0-9]+', completion)[-1:] == [answer])\n"
 HANGS = "while True:\n    pass\n\n\ndef verify(prompt, completion, answer):\n    return 0.0\n"
-SLOW = ("def verify(prompt, completion, answer):\n    for n in range(2_000_000):\n        pass\n    return 1.0\n")
+SLOW = ("def verify(prompt, completion, answer):\n    for n in range(400_000):\n        pass\n    return 1.0\n")
 
 
 def problem(n):
@@ -153,7 +153,7 @@ def test_a_version_that_nobody_trusts_does_not_run(shared):
     assert wrong["code"] == "untrusted_verifier"
     group_of = [{"name": "group", "settings": {"verifier": "verifier-2@1"}}]
     assert shared.answer(shared.ask("score", composition=group_of, trial="ab"))["error"]["code"] == "untrusted_verifier"
-    assert "trusted" in shared.answer(shared.ask("check", composition="verifier-2@1"))["problems"][0]["sentence"]
+    assert "trust" in shared.answer(shared.ask("check", composition="verifier-2@1"))["problems"][0]["sentence"]
 
 
 def test_checks_run_over_all_problems_of_sets(shared):
