@@ -587,17 +587,41 @@ def test_no_licence_forbids_shipping_together() -> None:
     assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
 
 
-def test_the_wheel_holds_program_and_resources_and_nothing_else(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    for name in ("engine", "desktop", "resources"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+def copied(target: Path, *left_out: str) -> Path:
+    """The checkout as a wheel is built from it."""
+    for name in ("engine", "desktop", "resources", "packaging"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", *left_out))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    for name in ("tests", "packaging"):
-        (source / name).mkdir()
-        (source / name / "stray.py").touch()
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path)]
-    done = subprocess.run([*command, str(source)], text=True, capture_output=True, timeout=120, env={**os.environ, "PIP_FIND_LINKS": ""})
+        shutil.copy(ROOT / name, target / name)
+    (target / "tests").mkdir()
+    (target / "tests" / "stray.py").touch()
+    return target
+
+
+def wheel_of(source: Path, into: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(into)]
+    return subprocess.run([*command, *more, str(source)], text=True, capture_output=True, timeout=120,
+                          env={**os.environ, "PIP_FIND_LINKS": "", "FLEDGE_LANGUAGE": "en"})
+
+
+def test_a_wheel_without_the_image_of_verifiers_is_not_made(tmp_path: Path) -> None:
+    """The packages of the image cannot be had here: that is said, and no wheel lies there that could not run what people write."""
+    source = copied(tmp_path / "source", "image", "world", "pictures")
+    (tmp_path / "none").mkdir()
+    done = wheel_of(source, tmp_path, "--config-settings", f"wheels={tmp_path / 'none'}")
+    assert done.returncode != 0 and "image that verifiers run in" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.whl")) and not (source / "resources" / "verifiers" / "image" / "image.json").exists()
+    done = wheel_of(source, tmp_path, "--config-settings", "image=none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert "resources/verifiers/last_number.py" in archive.namelist()
+
+
+def test_the_wheel_holds_program_and_resources_and_nothing_else(tmp_path: Path) -> None:
+    source = copied(tmp_path / "source")
+    built = (source / "resources" / "verifiers" / "image" / "image.json").is_file()
+    done = wheel_of(source, tmp_path, *([] if built else ["--config-settings", "image=none"]))
     assert done.returncode == 0, done.stdout + done.stderr
     [wheel] = tmp_path.glob("fledge-*-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -614,3 +638,8 @@ def test_the_wheel_holds_program_and_resources_and_nothing_else(tmp_path: Path) 
     code = "from engine.contract.words import CATALOGUES; print(CATALOGUES, (CATALOGUES / 'fledge.pot').exists())"
     asked = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "site", text=True, capture_output=True, check=True)
     assert asked.stdout.split() == [str(tmp_path / "site" / "resources" / "translations"), "True"]
+    if built:
+        code = "from engine.verifiers.image import checked_image; from engine.verifiers.starters import starters; " \
+               "print(checked_image()[0], len(starters()))"
+        asked = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "site", text=True, capture_output=True, check=True)
+        assert asked.stdout.split() == [str(tmp_path / "site" / "resources" / "verifiers" / "image" / "verifier.wasm"), "7"]
