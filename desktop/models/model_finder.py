@@ -47,9 +47,9 @@ class ModelFinder(QObject):
         kept = self._context.settings.get(key, [])
         return kept if isinstance(kept, list) else []
 
-    def look(self, anew: bool = False) -> None:
-        """Look for models on this machine, unless somebody does already; `anew` begins again."""
-        if self._context.project is None or (self._find.busy and not anew):
+    def look(self) -> None:
+        """Look for models on this machine, unless somebody does already."""
+        if self._context.project is None or self._find.busy:
             return
         self._find.ask(FIND_MODULE, str(self._context.project.dir), {}, self._models_found, self._not_found)
 

@@ -2,14 +2,13 @@
 
 from desktop.context import AppContext
 from desktop.models.instruct_plan import InstructPlan
-from desktop.pages.instruct.bodies import Body
 from desktop.widgets.facts import Facts
 from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill
 from desktop.widgets.panel import Panel
+from desktop.widgets.plan_body import FormBody
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Text, small
-from engine.contract.spec import Problem
 from engine.contract.units import count, duration, number
 from engine.contract.words import tr
 from engine.stages.instruct.spec import InstructSpec
@@ -21,12 +20,13 @@ FIELDS = ("title", "count", "refusals", "check_language", "duplicates", "lowest_
           "concurrency", "temperature", "max_tokens", "context", "think", "timeout", "retries", "seed")
 
 
-class AmountBody(Body):
+class AmountBody(FormBody):
     """The form is made from the spec; what only a judge needs is left out where nobody judges."""
+
+    step = "amount"
 
     def __init__(self, context: AppContext, plan: InstructPlan) -> None:
         super().__init__(context, plan)
-        self.form: SpecForm | None = None
         self._mode = ""
         self._room = col(gap=0)
         self._takes = Facts(gap=6)
@@ -40,10 +40,7 @@ class AmountBody(Body):
     def _make(self) -> SpecForm:
         fields = [f for f in FIELDS if f in InstructSpec.model_fields and (PARTS.get(f, "responder") in self.plan.parts)]
         advanced = self.form is not None and bool(self.form._views.value())
-        made = SpecForm(self.theme, InstructSpec, fields=fields, artifacts=self.context.choices, title=tr("How much, and what is kept"),
-                        advanced=advanced)
-        made.changed.connect(lambda: self.put(**{n: made.values()[n] for n in made.names}))
-        return made
+        return self.make_form(fields, tr("How much, and what is kept"), advanced)
 
     def fill(self) -> None:
         if self.form is None or self._mode != self.plan.mode:
@@ -77,19 +74,3 @@ class AmountBody(Body):
             lines.append(tr("Scores nearer than {margin} are a tie, and the row is set aside.", margin=f"{plan.number_of('margin'):g}"))
         lines.append(tr("What fails a check is set aside with its reason, and can be brought back in the review."))
         return lines
-
-    def check(self) -> list[Problem]:
-        assert self.form is not None
-        wrong = [p for p in self.form.problems() if p.field in self.form.names]
-        found = wrong + [p for p in self.plan.problems("amount") if p.field not in {w.field for w in wrong}]
-        rest = self.form.show_problems(found)
-        first = next((p.field for p in found if p.field in self.form.rows), "")
-        if first:
-            if InstructSpec.option_of(first).advanced:
-                self.form.set_advanced(True)
-            self.form.rows[first].control.setFocus()
-        return rest
-
-    def problems(self) -> list[Problem]:
-        mine = [p for p in self.form.problems() if p.field in self.form.names] if self.form is not None else []
-        return mine + [p for p in self.plan.problems("amount") if p.field not in {m.field for m in mine}]

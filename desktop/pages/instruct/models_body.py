@@ -2,42 +2,30 @@
 
 from functools import partial
 
-from PySide6.QtCore import Signal
-
 from desktop.context import AppContext
 from desktop.models.instruct_plan import ROLES, InstructPlan, role_title
-from desktop.pages.instruct.bodies import Body
 from desktop.widgets.buttons import Segments
 from desktop.widgets.fields import Lines
 from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.model_places import ModelPlaces, PartPicker
 from desktop.widgets.panel import Panel, heading
+from desktop.widgets.plan_body import PlanBody
 from desktop.widgets.text import Text, small
-from engine.contract.errors import FledgeError
 from engine.contract.spec import Problem
 from engine.contract.words import tr
 
 SIDE = 312
 
 
-class ModelsBody(Body):
-    """`look_wanted`: look for models again. `add_server_wanted`, `add_file_wanted`, `pull_wanted`: the page asks for what is needed."""
-
-    look_wanted = Signal()
-    add_server_wanted = Signal()
-    add_file_wanted = Signal()
-    pull_wanted = Signal()
+class ModelsBody(PlanBody):
+    """What is found is told to the plan by the wizard."""
 
     def __init__(self, context: AppContext, plan: InstructPlan) -> None:
         super().__init__(context, plan)
         theme = self.theme
         self.places = ModelPlaces(context, lambda model: [role_title(r).lower() for r in plan.roles_of(model)])
-        self.notes, self.again = self.places.notes, self.places.again
         self.places.chosen.connect(self._pick)
-        for asked, told in ((self.places.look_wanted, self.look_wanted), (self.places.add_server_wanted, self.add_server_wanted),
-                            (self.places.add_file_wanted, self.add_file_wanted), (self.places.pull_wanted, self.pull_wanted)):
-            asked.connect(told)
         self.mode = Segments(theme, [("one", tr("One")), ("scored", tr("One, judged")), ("two", tr("Two, judged"))], "one",
                              name=tr("How many models"), on_change=self._mode_chosen)
         about = {"responder": tr("Asks and answers, or answers what the recipe asks."),
@@ -70,9 +58,6 @@ class ModelsBody(Body):
         recipe = plan.recipe
         if recipe is not None and recipe.rubric:
             self.rubric.setPlaceholderText(recipe.rubric)
-
-    def show_error(self, wrong: FledgeError) -> None:
-        self.places.show_error(wrong)
 
     # acting -----------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from desktop.jobs.stage_run import StageRun
 from desktop.models.instruct_plan import PREVIEW_ROWS, InstructPlan
 from desktop.models.instruct_result import measured
 from desktop.models.instruct_rows import Arrived
-from desktop.pages.instruct.bodies import Body
 from desktop.pages.instruct.example_card import example_card
 from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
@@ -16,6 +15,7 @@ from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import clear, col, fill, row, show_if
 from desktop.widgets.notes import Note, NoteSlot
 from desktop.widgets.panel import Panel, rule
+from desktop.widgets.plan_body import PlanBody
 from desktop.widgets.short_run import LIVE, ShortRun
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
@@ -26,7 +26,7 @@ from engine.project import layout
 SIDE = 312
 
 
-class PreviewBody(Body):
+class PreviewBody(PlanBody):
     """`wanted`: the person asks for one; the wizard looks whether anything is in the way and calls `make()`. `ended`: one is over."""
 
     ended = Signal()
@@ -101,6 +101,7 @@ class PreviewBody(Body):
         show_if(self._head, False)
 
     def rest(self) -> None:
+        """Nobody reads rows as they come."""
         if self.tail is not None:
             self.tail.stop()
             self.tail.deleteLater()

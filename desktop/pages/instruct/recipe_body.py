@@ -5,7 +5,6 @@ from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from desktop.context import AppContext
 from desktop.models.instruct_plan import InstructPlan, RecipeChoice
-from desktop.pages.instruct.bodies import Body
 from desktop.theme.theme import Theme
 from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
@@ -15,6 +14,7 @@ from desktop.widgets.flexible import Beside, scrolled
 from desktop.widgets.layout import col, row, show_if
 from desktop.widgets.notes import NoteSlot
 from desktop.widgets.panel import Panel, rule
+from desktop.widgets.plan_body import PlanBody
 from desktop.widgets.text import Icon, Text, small
 from desktop.widgets.toggles import Toggles
 from engine.contract.spec import Problem
@@ -50,7 +50,7 @@ class RecipeCard(Card):
         self.setAccessibleName(f"{recipe.title}. {recipe.problem or recipe.sentence} {need_words(recipe)}")
 
 
-class RecipeBody(Body):
+class RecipeBody(PlanBody):
     """`open_wanted(recipe)`: its text is to be read; `copy_wanted(recipe)`: a copy of it is to be edited; `folder_wanted`: look again."""
 
     open_wanted = Signal(object)

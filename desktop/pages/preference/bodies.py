@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog
 
 from desktop.context import AppContext
 from desktop.models.pair_plan import ROLES, PairPlan, PromptSet, role_title
@@ -17,6 +16,7 @@ from desktop.widgets.flexible import Beside, Poured, scrolled
 from desktop.widgets.layout import Item, Scroll, clear, col, fill, row, show_if
 from desktop.widgets.model_places import ModelPlaces, PartPicker
 from desktop.widgets.panel import Panel, heading, rule
+from desktop.widgets.plan_body import FormBody, PlanBody
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Icon, Text, small
 from engine.contract.errors import FledgeError
@@ -34,45 +34,7 @@ AMOUNT_FIELDS = ("title", "count", "system", "corpus_prompt", "turns", "beginnin
                  "context", "timeout", "seed")
 
 
-class Body(QWidget):
-    """`load()`: show what the plan holds. `refresh()`: something of it, or what is known, has changed."""
-
-    edited = Signal()
-
-    def __init__(self, context: AppContext, plan: PairPlan) -> None:
-        super().__init__()
-        self.context, self.theme, self.plan = context, context.theme, plan
-        self._loading = False
-
-    def load(self) -> None:
-        self._loading = True
-        self.fill()
-        self._loading = False
-        self.refresh()
-
-    def fill(self) -> None:
-        """Put the plan's values into the controls."""
-
-    def refresh(self) -> None:
-        """Show what follows from them."""
-
-    def check(self) -> list[Problem]:
-        """Show what is wrong beside its field; gives back what has no field here."""
-        return self.problems()
-
-    def problems(self) -> list[Problem]:
-        """Everything in the way of going on."""
-        return self.plan.problems(self.plan.step)
-
-    def put(self, **values: Any) -> None:
-        """What a control now says."""
-        if not self._loading:
-            self.plan.set_values(values)
-            self.refresh()
-            self.edited.emit()
-
-
-class PromptsBody(Body):
+class PromptsBody(PlanBody):
     """Step 1: sets of examples, typed prompts, files, documents; beside it the first of them, as they will be asked."""
 
     def __init__(self, context: AppContext, plan: PairPlan) -> None:
@@ -207,20 +169,14 @@ def first_question(example: Example) -> str:
     return next((m.content for m in reversed(example.messages) if m.role == "user"), "")
 
 
-class AnswerModelsBody(Body):
-    """Step 2: who gives the first and the second answer, and how freely. `look_wanted`, `add_server_wanted`, `add_file_wanted`,
-    `pull_wanted`: the wizard asks for what is needed."""
-
-    look_wanted, add_server_wanted, add_file_wanted, pull_wanted = Signal(), Signal(), Signal(), Signal()
+class AnswerModelsBody(PlanBody):
+    """Step 2: who gives the first and the second answer, and how freely."""
 
     def __init__(self, context: AppContext, plan: PairPlan) -> None:
         super().__init__(context, plan)
         theme = self.theme
         self.places = ModelPlaces(context, plan.parts_of)
         self.places.chosen.connect(self._pick)
-        for asked, told in ((self.places.look_wanted, self.look_wanted), (self.places.add_server_wanted, self.add_server_wanted),
-                            (self.places.add_file_wanted, self.add_file_wanted), (self.places.pull_wanted, self.pull_wanted)):
-            asked.connect(told)
         about = {"first": tr("A checkpoint of this project, or a local model."),
                  "second": tr("The same model may answer twice: two answers of one model teach it to prefer its own better one.")}
         self.temperatures: dict[str, NumberField] = {}
@@ -293,14 +249,15 @@ class AnswerModelsBody(Body):
         return [p for p in found if p.field not in (*ROLES, *(f"{r}_temperature" for r in ROLES))]
 
 
-class PairAmountBody(Body):
+class PairAmountBody(FormBody):
     """Step 3: how many, and what an answer may be; beside it what that takes."""
+
+    step = "amount"
 
     def __init__(self, context: AppContext, plan: PairPlan) -> None:
         super().__init__(context, plan)
         fields = [f for f in AMOUNT_FIELDS if f in PreferenceSpec.model_fields]
-        self.form = SpecForm(self.theme, PreferenceSpec, fields=fields, artifacts=context.choices, title=tr("How many, and how long"))
-        self.form.changed.connect(lambda: self.put(**{n: self.form.values()[n] for n in self.form.names}))
+        self.form: SpecForm = self.make_form(fields, tr("How many, and how long"))
         self._takes, self._note = Facts(gap=6), small(wrap=True)
         takes = Panel(Text(tr("What it takes"), "section"), self._takes, self._note, pad=(16, 10, 16, 14), gap=8)
         then = Panel(Text(tr("What happens"), "section"),
@@ -327,18 +284,3 @@ class PairAmountBody(Body):
                          (tr("To label them"), tr("about {time}", time=duration(plan.count * 6.5)))])
         self._note.set(tr("Measured in an earlier run with these models.") if seconds is not None else
                        tr("The run says how long it takes as soon as the first pairs are there. It can be stopped and resumed."))
-
-    def check(self) -> list[Problem]:
-        wrong = [p for p in self.form.problems() if p.field in self.form.names]
-        found = wrong + [p for p in self.plan.problems("amount") if p.field not in {w.field for w in wrong}]
-        rest = self.form.show_problems(found)
-        first = next((p.field for p in found if p.field in self.form.rows), "")
-        if first:
-            if PreferenceSpec.option_of(first).advanced:
-                self.form.set_advanced(True)
-            self.form.rows[first].control.setFocus()
-        return rest
-
-    def problems(self) -> list[Problem]:
-        mine = [p for p in self.form.problems() if p.field in self.form.names]
-        return mine + [p for p in self.plan.problems("amount") if p.field not in {m.field for m in mine}]
