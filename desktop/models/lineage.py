@@ -146,6 +146,8 @@ def changed_words(node: Node) -> str:
     change, through = node.stale[0].changed, node.stale[0].through
     if through:
         return tr("{id} is stale", id=through)
+    if change is not None and change.problems:
+        return tr("its problems have changed")
     return tr("its labels have changed") if change is not None and change.pairs else tr("its examples have changed")
 
 
@@ -226,7 +228,7 @@ def kind_words(node: Node) -> str:
         return {"pretrain": tr("base model"), "import_model": tr("imported model"), "sft": tr("model tuned on conversations"),
                 "adapt": tr("model tuned on a domain"), "dpo": tr("model tuned on labelled pairs"),
                 "ppo": tr("model tuned by a reward model"),
-                "grpo": tr("model that learned from problems")}.get(node.stage) or \
+                "grpo": tr("reasoning model")}.get(node.stage) or \
             (tr("model, {stage}", stage=STAGES[node.stage].title) if node.stage in STAGES else tr("model"))
     return {"corpus": tr("corpus"), "tokenizer": tr("tokenizer"), "tokens": tr("corpus in tokens"), CHECKPOINT: tr("checkpoint"),
             RUN: tr("run without a result"), "export": tr("export"), "examples": tr("generated examples"),
@@ -314,6 +316,7 @@ def learned_from(node: Node) -> tuple[str, list[str]]:
     said = [one for one in taken_sets.told(node.sets, node.stage) or node.facts.get("sets") or () if isinstance(one, dict)]
     return heading, [tr("{set}, {count}", set=str(one.get("title") or one.get("id")),
                         count=pairs_words(one["pairs"]) if "pairs" in one else
+                        trn("{count} problem", "{count} problems", int(one["problems"])) if "problems" in one else
                         trn("{count} example", "{count} examples", int(one.get("examples") or 0))) for one in said]
 
 

@@ -30,7 +30,16 @@ class Round:
     def ordered(self, order: str) -> list[Rollout]:
         if order == "all":
             return list(self.rows)
-        return sorted(self.rows, key=lambda r: r.reward, reverse=order == "best")
+        made = sorted(self.rows, key=lambda r: r.reward, reverse=order == "best")
+        if all("group" not in r.facts for r in made):
+            return made
+        seen: dict[int, int] = {}
+        ranks = []
+        for row in made:  # the best of each group first, so that not one problem takes the whole page
+            group = int(row.facts.get("group", 0))
+            ranks.append(seen.get(group, 0))
+            seen[group] = ranks[-1] + 1
+        return [row for _, _, row in sorted(zip(ranks, range(len(made)), made, strict=True), key=lambda one: one[:2])]
 
 
 def read(run_dir: Path, step: int | None = None, known: Round | None = None) -> Round:

@@ -78,6 +78,9 @@ def test_preference_tuning_says_what_it_learned_from_and_how_far_it_moved() -> N
     assert "3.31 nats" in lines[2] and "step 24 of 40" in lines[3]
     lines = _preferred({**kept, "pairs": 174, "left_out": 186, "accuracy_after": 1.0, "weights": "last", "kl": None}, "dpo")
     assert lines[0] == "Trained on 174 labelled pairs. 186 were left out." and "26 held-out pairs" in lines[1] and len(lines) == 2
+    lines = _preferred({**kept, "rounds": 80, "answers": 128, "left_out": 2, "pass_at_1_before": 0.5, "pass_at_1_after": 0.83}, "grpo")
+    assert "80 rounds" in lines[0] and "2 problems were left out" in lines[0] and "83.0" in lines[1] and "50.0" in lines[1]
+    assert "sampled" in lines[1] and "not known" in _preferred({**kept, "rounds": 1, "answers": 8, "left_out": 0}, "grpo")[1]
     assert len(_preferred({**kept, "rounds": 1, "answers": 8, "kl": None, "weights": "last"}, "ppo")) == 1
 
 
@@ -92,6 +95,8 @@ def test_each_stage_shows_the_number_that_says_something(stage: str, column: str
 def test_the_best_of_a_run_is_told_by_what_its_stage_measures() -> None:
     values = {"val_loss": 0.38, "val_accuracy": 0.984, "val_margin": 2.3}
     assert best_words("reward", values).endswith("right") and best_words("sft", values) == "loss 0.3800"
+    assert best_words("grpo", {"val_loss": -0.4, "pass_at_1": 0.4, "val_reward": 0.7}) == "40.0\u00a0% solved"
     assert best_words("ppo", {"val_loss": -1.6, "val_reward": 1.636}) == "reward 1.64"
     assert best_words("pretrain", {"val_loss": 0.6, "bpb": 0.398}) == "0.398 bits per byte"
+    assert best_words("grpo", {"val_loss": -0.4, "pass_at_1": 0.4, "val_reward": 0.7}) == "40.0\u00a0% solved"
     assert best_words("ppo", {}) == ""

@@ -164,8 +164,9 @@ class Side(Panel):
             shown = by or through
             button = Button(theme, tr("Show {id}", id=shown), on_click=lambda: self.choose_wanted.emit(shown)) if shown else None
             change = node.stale[0].changed
-            since = tr("Made from what is out of date") if through else tr("Its labels have changed since") if \
-                change is not None and change.pairs else tr("Its examples have changed since")
+            since = tr("Made from what is out of date") if through else tr("Its examples have changed since") if change is None else \
+                tr("Its problems have changed since") if change.problems else tr("Its labels have changed since") if change.pairs else \
+                tr("Its examples have changed since")
             return Note(theme, "warn", tr("Made from what was replaced") if by else since,
                         "\n".join(reason_words(r, graph) for r in node.stale[:3]), button)
         if node.missing:

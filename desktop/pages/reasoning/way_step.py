@@ -82,9 +82,11 @@ class WayBody(WizardBody):
             times = max(1, round(asked / plan.problems_to_learn))
             facts.append((tr("Each problem, about"), trn("{shown} time", "{shown} times", times, shown=number(times))))
         if plan.plan is not None:
-            facts += [(tr("Updates of the weights"), number(plan.plan.steps)),
-                      (tr("Time, by formula"), duration(plan.plan.cost.seconds)),
-                      (tr("Memory, by formula"), size(plan.plan.cost.memory))]
+            here = next(m for m in plan.methods() if m.id == plan.plan.method)
+            facts.append((tr("Updates of the weights"), number(plan.plan.steps)))
+            facts += [(tr("Time, measured"), duration(here.measured_seconds)), (tr("Memory, measured"), size(here.measured_memory))] \
+                if here.measured_seconds else [(tr("Time, by formula"), duration(plan.plan.cost.seconds)),
+                                               (tr("Memory, by formula"), size(plan.plan.cost.memory))]
         self.facts.set(facts)
         box = self.notes.layout()
         clear(box)

@@ -16,6 +16,7 @@ from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract.units import duration, number, significant, size
 from engine.contract.words import tr, trn
+from engine.project.run_measures import of_stage
 from engine.project.runs import Run
 
 HIGHER = {"reward", "dpo", "ppo", "grpo"}
@@ -68,7 +69,8 @@ class Details(Panel):
         facts = [(tr("Steps"), tr("{step} of {steps}", step=number(chosen.step), steps=number(chosen.steps)) if chosen.steps else "–"),
                  (tr("Best validation"), tr("{value} at step {step}", value=chosen.best_words, step=number(chosen.best[1]))
                   if chosen.best else "–"),
-                 (tr("Last loss"), significant(chosen.loss, 4) if chosen.loss is not None else "–"),
+                 *([] if of_stage(chosen.stage).step == "reward" else  # the loss of a policy says nothing
+                   [(tr("Last loss"), significant(chosen.loss, 4) if chosen.loss is not None else "–")]),
                  (tr("Time"), duration(chosen.seconds)), (tr("Checkpoints"), number(chosen.checkpoints)),
                  (tr("On disk"), size(chosen.size))]
         if chosen.made:

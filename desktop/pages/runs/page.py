@@ -30,6 +30,7 @@ from engine.contract.errors import FledgeError
 from engine.contract.units import duration, number, size
 from engine.contract.words import tr
 from engine.pipeline import STAGES
+from engine.project.run_measures import of_stage
 
 if TYPE_CHECKING:
     from desktop.context import AppContext
@@ -45,7 +46,9 @@ def measures() -> list[tuple[str, str]]:
     """What the overlay can show: (column or evaluated value, words)."""
     return [("loss", tr("Loss")), ("bpb", tr("Bits per byte")), ("val_loss", tr("Validation loss")),
             ("accuracy", tr("Pairs right")), ("val_accuracy", tr("Held-out pairs right")), ("margin", tr("Margin")),
-            ("reward", tr("Reward")), ("val_reward", tr("Held-out reward")), ("kl", tr("Divergence (KL)")),
+            ("reward", tr("Reward")), ("val_reward", tr("Held-out reward")), ("pass_at_1", tr("Held-out solved")),
+            ("frac_reward_zero_std", tr("Groups without signal")), ("length", tr("Answer length")), ("entropy", tr("Entropy")),
+            ("kl", tr("Divergence (KL)")),
             ("lr", tr("Learning rate")), ("grad_norm", tr("Gradient norm")), ("tokens_per_second", tr("Tokens a second")),
             ("memory", tr("Memory"))]
 
@@ -68,7 +71,8 @@ class RunsPage(Page):
         self.measure = Choice(theme, measures(), "loss", name=tr("What the chart shows"))
         self.chart = MetricChart(theme, tr("Curves"), name=tr("Curves of the chosen runs"), legend_below=True,
                                  lead=fixed(self.measure, theme.px(188)))
-        self.measure.changed.connect(self._draw)
+        self._measure_chosen = False
+        self.measure.changed.connect(self._measure_picked)
         self.chart.exported.connect(lambda path: context.toast(tr("Saved {path}", path=path)))
         self.chart.failed.connect(lambda words: self.notes.show_error(FledgeError(words)))
         self.details = Details(theme)
@@ -181,7 +185,18 @@ class RunsPage(Page):
         runs = [self.project.runs.get(r.id) for r in rows] if len(rows) == 2 else []
         self.details.show_rows(rows, runs)
         self._follow(rows[:DRAWN])
+        self._suggest_measure(rows)
         self._draw()
+
+    def _measure_picked(self) -> None:
+        self._measure_chosen = True
+        self._draw()
+
+    def _suggest_measure(self, rows: Sequence[RunRow]) -> None:
+        """What tells most of runs whose loss says nothing, while the person has picked nothing."""
+        if not self._measure_chosen and rows:
+            steps = {of_stage(r.stage).step for r in rows}
+            self.measure.set("reward" if steps == {"reward"} else "loss")
 
     def _follow(self, rows: Sequence[RunRow]) -> None:
         """Followers for these; a few more are kept, so that going back and forth does not read again."""
@@ -205,7 +220,7 @@ class RunsPage(Page):
             self._draw() if self._evaluated() else self.chart.refresh()
 
     def _evaluated(self) -> bool:
-        return self.measure.value() in ("bpb", "val_loss", "val_accuracy", "val_reward")
+        return self.measure.value() in ("bpb", "val_loss", "val_accuracy", "val_reward", "pass_at_1")
 
     def _draw(self) -> None:
         """One curve a run; what is measured rarely has dots."""

@@ -34,6 +34,7 @@ class TuningPage(Page):
         self.wizard: TuningWizard | None = None
         self._mode = ""
         self._inputs: list[str] = []
+        self._given: dict[str, Any] = {}
         context.survey_changed.connect(self._survey_changed)
 
     # what a page says of itself ---------------------------------------------------------------------------------------
@@ -61,6 +62,7 @@ class TuningPage(Page):
     def opened(self, **args: Any) -> None:
         run = str(args.get("run", ""))
         given = {k: args[k] for k in self.TAKES if args.get(k)}
+        self._given = given
         if run:
             self.show_run(self.project.runs.get(run))
         elif given and self.can_begin():
@@ -84,7 +86,10 @@ class TuningPage(Page):
         return sorted(found, key=lambda r: -r.number)
 
     def _choose(self) -> None:
-        """The run that matters now, else the wizard, else what to do first."""
+        """What was asked for when it could not begin yet; the run that matters now, else the wizard, else what to do first."""
+        if self._given and self.can_begin():
+            self.show_wizard(self.goal_of(self._given), self._given)
+            return
         runs = self._runs()
         chosen = next((r for r in runs if r.active), None) or next((r for r in runs if r.status == "queued"), None) \
             or (runs[0] if runs else None)
@@ -121,6 +126,7 @@ class TuningPage(Page):
         set_aside()
 
     def show_run(self, run: Run) -> None:
+        self._given = {}
         if self.run_side is not None and self.run_side.run.id == run.id:
             self.run_side.go_on_following()
             return
@@ -132,6 +138,7 @@ class TuningPage(Page):
 
     def show_wizard(self, goal: str = "", values: dict[str, Any] | None = None) -> None:
         """`values` to begin with (of an earlier run, whose title is not taken); without them, as it was left."""
+        self._given = {}
         wizard = self.make_wizard(bool(self._runs()))
         wizard.start_wanted.connect(self._start)
         wizard.cancelled.connect(self._choose)

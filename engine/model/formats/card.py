@@ -21,6 +21,8 @@ TUNING = ("sft", "adapt", "dpo", "ppo", "grpo")
 """Stages that make a model of a model."""
 WHAT = {"adapt": "text of a domain", "dpo": "labelled pairs of answers", "ppo": "answers of its own, scored by a reward model,",
         "grpo": "answers of its own to problems, checked by a verifier,"}
+KINDS = ("examples", "pairs", "problems")
+"""What a set can be of."""
 METHODS = {"full": "training every weight", "lora": "LoRA", "qlora": "QLoRA"}
 PLAIN_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}")
 """An identifier of the hub; any other text goes into the card's body."""
@@ -136,8 +138,8 @@ def _tuned(project: Project, ref: ModelRef, comes_from: list[Ancestor]) -> list[
             writers = next((dict(a.facts.get("models") or {}) for a in comes_from if a.kind == "examples" and a.run == one.get("run")), {})
             by = f", written by {', '.join(dict.fromkeys(_line(str(name)) for name in writers.values()))}" if writers else ""
             of_pairs = "prompts of pairs" if spec.get("reward") else "labelled pairs"
-            made.append(f"  - Set *{_line(str(one.get('title')))}*: {units.number(int(one.get('examples') or one.get('pairs') or 0))} "
-                        f"{of_pairs if 'pairs' in one else 'examples'}{by}, "
+            made.append(f"  - Set *{_line(str(one.get('title')))}*: {units.number(int(next((one[k] for k in KINDS if k in one), 0)))} "
+                        f"{of_pairs if 'pairs' in one else 'problems' if 'problems' in one else 'examples'}{by}, "
                         "licence unknown")
     return made
 

@@ -39,7 +39,7 @@ MODEL = artifact("model-1", 3, "corpus-1", "tokenizer-1")
 def test_an_empty_project_is_ready_for_its_first_stage_only() -> None:
     assert states() == {"corpus": ("ready", "ready"), "tokenizer": ("nothing", ""), "pretrain": ("nothing", ""),
                         "instruct": ("ready", "ready"), "sft": ("nothing", ""), "preference": ("ready", "ready"),
-                        "reward": ("nothing", ""), "dpo": ("nothing", "")}
+                        "reward": ("nothing", ""), "dpo": ("nothing", ""), "grpo": ("nothing", "")}
 
 
 def test_what_was_made_makes_the_next_stage_ready() -> None:
@@ -55,6 +55,16 @@ def test_a_tuned_model_is_done_tuning_and_leaves_pretraining_as_it_was() -> None
     assert states([CORPUS, TOKENIZER, tuned])["pretrain"] == ("ready", "ready")
     adapted = replace(tuned, run="6-adapt")
     assert states([CORPUS, TOKENIZER, MODEL, adapted])["sft"] == ("done", "")
+
+
+def test_a_model_that_learned_from_problems_makes_no_other_stage_done_or_stale() -> None:
+    solved = replace(artifact("model-3", 12, "model-2"), run="7-grpo")
+    tuned = replace(artifact("model-2", 9, "model-1"), run="5-sft")
+    found = states([CORPUS, TOKENIZER, MODEL, tuned, solved], [run("grpo", "done", 11.0)])
+    assert found["grpo"] == ("done", "") and [found[s][0] for s in ("pretrain", "sft")] == ["done", "done"]
+    assert states([CORPUS, TOKENIZER, solved])["pretrain"] == ("ready", "ready") and states([solved])["sft"][0] == "ready"
+    assert states([CORPUS, TOKENIZER, MODEL, tuned])["grpo"] == ("ready", "ready")
+    assert states([MODEL], [run("grpo", "running", share=0.25)])["grpo"] == ("running", "25\u00a0%")
 
 
 def test_a_domain_run_shows_at_the_place_of_fine_tuning() -> None:
