@@ -11,6 +11,7 @@ Everything is answered by other processes (jobs/verifier_desk.py) or read in thr
 the screen, marked stale, until the new is there. Versions and drafts of verifiers are the page's matter.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 TYPING_MS = 300
 TRIED = 60
 """Problems a trial takes, where the person says nothing else."""
+QUICK_SECONDS = 3.0
+"""Checks over all problems that took no longer are run again after each edit; others when somebody asks for them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class Workbench(QObject):
         self._shown: Trial | None = None
         self._looking = 0
         self._rescore = False
+        self._checks_took = 0.0
 
     # coming and going -------------------------------------------------------------------------------------------------
 
@@ -428,7 +432,9 @@ class Workbench(QObject):
         self.marks_changed.emit()
         if self.good:
             self._show_completions()
-            self._check_gold(whole=self.checks is not None and self.checks.whole)
+            whole = self.checks is not None and self.checks.whole
+            if not whole or self._checks_took <= QUICK_SECONDS:
+                self._check_gold(whole)
             self._score()
 
     def _not_checked(self, wrong: FledgeError) -> None:
@@ -447,12 +453,15 @@ class Workbench(QObject):
         if whole and not self.chosen_sets:
             return
 
+        began = time.monotonic()
+
         def part(facts: dict[str, Any]) -> None:
             self.checks_progress = (int(facts["done"]), int(facts["of"]))
             self.checks_changed.emit()
 
         def came(said: dict[str, Any]) -> None:
             self.checks_progress = None
+            self._checks_took = time.monotonic() - began
             self.checks = Checks.of(said, whole)
             self.checks_changed.emit()
             self._suggest(said)
@@ -559,7 +568,7 @@ class Workbench(QObject):
             rest = problems.page(ids, 0, count - len(held), held_out=False) if ids and len(held) < count else []
             some = tuple({one.id: one for one in (*held, *rest)}.values())
             trial = Trial(project.dir, trials.key_of(settings, some))
-            groups = sum(1 for _ in trials.read(trial.path)) if trial.path is not None else 0
+            groups = trials.count(trial)
             phase: Any = "whole" if trial.whole.is_file() else "some" if groups else "none"
             return _Look(some, trial, TrialState(phase, settings.model, groups, len(some), settings.k, len(held)))
 
@@ -594,7 +603,8 @@ class Workbench(QObject):
         self._show_trial(replace(self.trial, groups=groups, of=int(facts["of"]), seconds=seconds, left=left, rate=float(facts["rate"])))
         if new:
             self._score()
-            self._show_completions()
+            if not self.completion_count:   # of the chosen problem they come together; a list of all follows its scores
+                self._show_completions()
 
     def _sampling_over(self, wrong: FledgeError | None) -> None:
         stopped = replace(self.trial, phase="some" if self.trial.groups else "none", left=None)

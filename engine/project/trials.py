@@ -161,6 +161,17 @@ def read(path: Path, start: int = 0) -> Iterator[tuple[int, Group]]:
                 raise _unreadable(path.name) from None
 
 
+def count(trial: Trial) -> int:
+    """Groups that are there."""
+    for path in (trial.part, trial.whole, trial.part):     # it may be renamed between a look and the next
+        try:
+            with path.open("rb") as file:
+                return sum(line.endswith(b"\n") for line in file)
+        except FileNotFoundError:
+            continue
+    return 0
+
+
 class Writer:
     """Appends groups; goes on behind the last whole line. `there`: how many groups stood there already."""
 
@@ -168,8 +179,8 @@ class Writer:
         self.trial = trial
         self.there, end = 0, 0
         if trial.part.is_file():
-            for end, _ in read(trial.part):
-                self.there += 1
+            for offset, _ in read(trial.part):
+                self.there, end = self.there + 1, offset
         self._file = trial.part.open("r+b" if trial.part.is_file() else "w+b")
         self._file.truncate(end)
         self._file.seek(end)

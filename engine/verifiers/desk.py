@@ -127,6 +127,14 @@ class _Reading:
     groups: list[Group] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def go_on(self, path: Path) -> None:
+        """What came since."""
+        if path.stat().st_size < self.offset:   # it was thrown away and sampled anew
+            self.offset, self.groups = 0, []
+        for offset, group in trials.read(path, self.offset):
+            self.offset = offset
+            self.groups.append(group)
+
 
 class Desk:
     """`take(line)` begins what a line asks for and returns at once; answers come through `tell`, from other threads."""
@@ -277,9 +285,10 @@ class Desk:
     def _checks(self, asked: _Asked) -> dict[str, Any]:
         given = asked.given
         problems, judge = self._problems(given), self.judge(given)
-        fresh = self.judge(given, fresh=True).verifier if "sandbox" in registry.needs(judge.composition) else None
-        return run_checks(judge.verifier, problems, full=_full_of(given), reads_answer=judge.reads_answer, fresh=fresh, check=asked.check,
-                          told=self._told(asked)).to_json()
+        needs = registry.needs(judge.composition)
+        fresh = self.judge(given, fresh=True).verifier if "sandbox" in needs else None
+        return run_checks(judge.verifier, problems, full=_full_of(given), reads_answer=judge.reads_answer, fresh=fresh,
+                          few="local_llm" in needs, check=asked.check, told=self._told(asked)).to_json()
 
     def _score(self, asked: _Asked) -> dict[str, Any]:
         given, judge, told = asked.given, self.judge(asked.given), self._told(asked)
@@ -339,21 +348,19 @@ class Desk:
     def _read(self, key: str) -> list[Group]:
         """What is there of a trial now."""
         trial = Trial(self.project_dir, _key(key))
-        path = trial.path
-        if path is None:
-            raise NotFound(tr("This trial is not there any more."), tr("Sample it again."), code="trial")
         with self._lock:
             reading = self._trials.setdefault(trial.key, _Reading())
             self._trials.move_to_end(trial.key)
             while len(self._trials) > KEPT_TABLES:
                 self._trials.popitem(last=False)
         with reading.lock:
-            if path.stat().st_size < reading.offset:    # it was thrown away and sampled anew
-                reading.offset, reading.groups = 0, []
-            for offset, group in trials.read(path, reading.offset):
-                reading.offset = offset
-                reading.groups.append(group)
-            return list(reading.groups)
+            for path in (trial.part, trial.whole, trial.part):      # it may be renamed between a look and the next
+                try:
+                    reading.go_on(path)
+                    return list(reading.groups)
+                except FileNotFoundError:
+                    continue
+        raise NotFound(tr("This trial is not there any more."), tr("Sample it again."), code="trial")
 
     def _table(self, key: str, trial: str) -> dict[tuple[str, int], Verdict]:
         with self._lock:

@@ -28,6 +28,8 @@ MEGABYTE = 1_000_000
 ODD, LONG = 32, 3
 """Problems whose nonsense is tried, and those with a megabyte of it: what happens to some happens to all."""
 TWICE = 8
+FEW, FEW_ODD = 24, 4
+"""Problems and nonsense of a verifier whose every call takes long (a language model that judges)."""
 NAMED = 50
 SLOW_MS = 100.0
 
@@ -239,23 +241,25 @@ def _nothing(done: int, of: int) -> None:
 
 
 def run_checks(verifier: Verifier, problems: Sequence[Problem], *, full: float = 1.0, reads_answer: bool = True,
-               fresh: Verifier | None = None, long: int = LONG, check: Check = never, told: Told = _nothing) -> Report:
+               fresh: Verifier | None = None, long: int = LONG, few: bool = False, check: Check = never,
+               told: Told = _nothing) -> Report:
     """Every probe on these problems: gold on all, nonsense on some of them, spread evenly. full: what a right answer gets at least.
     reads_answer: whether any part compares with the answer; where none does, nothing is wanted of gold. fresh: the same verifier with an
-    interpreter of its own for each call. long: on how many problems a megabyte is tried. Raises what the verifier raises where it cannot
-    work at all, and what `check` does."""
+    interpreter of its own for each call. long: on how many problems a megabyte is tried. few: try FEW problems alone. Raises what the
+    verifier raises where it cannot work at all, and what `check` does."""
     assert problems
+    problems, twice = (_spread(problems, FEW), 2) if few else (problems, TWICE)
     unusable = tuple((p.id, _last_turn(p)[:200], why) for p, why in zip(problems, verifier.check_answers([p.answer for p in problems]),
                                                                          strict=True) if why)
     bad = {id for id, _, _ in unusable}
     usable = [p for p in problems if p.id not in bad]
-    odd, some = _spread(usable or problems, ODD), _spread(usable or problems, long) if long else []
-    calls = _Calls(verifier, check, told, len(usable) + 4 * len(odd) + len(some) + 6 * TWICE)
-    gold, form = _gold(calls, usable, full, reads_answer)
+    odd, some = _spread(usable or problems, FEW_ODD if few else ODD), _spread(usable or problems, min(long, twice)) if long else []
+    calls = _Calls(verifier, check, told, len(usable) + (len(FORMS) + 6) * twice + 5 * len(odd) + len(some))
+    gold, form = _gold(calls, usable, full, reads_answer, twice)
     rows = [gold]
     for probe in PROBES[1:]:
         rows.append(_odd_row(calls, probe, some if probe == "megabyte" else odd, form, full, reads_answer))
-    unstable = _unstable(calls, fresh, _spread(usable or problems, TWICE), form)
+    unstable = _unstable(calls, fresh, _spread(usable or problems, twice), form)
     told(calls.of, calls.of)
     made = Report(tuple(rows), full, len(usable), calls.ms, not unstable, unstable, unusable[:NAMED])
     return Report(made.rows, full, len(usable), calls.ms, not unstable, unstable, made.unusable, _summary(made, len(unusable)))
@@ -267,7 +271,7 @@ def _spread(problems: Sequence[Problem], count: int) -> list[Problem]:
     return [problems[i * len(problems) // count] for i in range(count)]
 
 
-def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer: bool) -> tuple[CheckRow, Form]:
+def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer: bool, some: int) -> tuple[CheckRow, Form]:
     """The row of gold answers, and the form most of them scored in."""
     if not reads_answer:
         return CheckRow("gold", None, None, "skipped", sentence=tr("No part of this verifier looks at the answer.")), PLAIN
@@ -277,7 +281,7 @@ def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer:
         return CheckRow("gold", None, None, "skipped", sentence=tr(
             "There is nothing right to hand in: programs need a worked solution beside their tests.") if problems else tr(
             "No gold answer can be compared with.")), PLAIN
-    form = _best_form(calls, _spread(asked, TWICE), forms, full)
+    form = _best_form(calls, _spread(asked, some), forms, full)
     best: dict[str, tuple[Verdict, Form, str]] = {}
     left, first = list(asked), True
     while left:

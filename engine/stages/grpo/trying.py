@@ -21,7 +21,7 @@ from engine.contract.words import tr, trn
 from engine.project import launch, trials
 from engine.project.project import Project
 from engine.project.trials import Trial, TrialSettings
-from engine.verifiers.registry import Resources, compose, reads_answer
+from engine.verifiers.registry import Resources, compose, needs, reads_answer
 from engine.verifiers.scoring import Scores, scores_of
 from engine.verifiers.workbench import Report, attempt_of, form_title, run_checks, titles
 
@@ -66,7 +66,7 @@ def try_verifier(project: Project, verifier: str, sets: Sequence[str], *, model:
     with Resources(project.dir) as resources:
         made = compose(taken.composition, resources)
         report = run_checks(made, problems, full=full, reads_answer=reads_answer(taken.composition),
-                            told=lambda done, of: tell({"done": done, "of": of}))
+                            few="local_llm" in needs(taken.composition), told=lambda done, of: tell({"done": done, "of": of}))
         if model is None:
             return Tried(taken.ref, taken.title, report, None)
         trial = trials.prepare(project.dir, model, first(problems, count))

@@ -244,7 +244,7 @@ def test_a_newer_check_voids_the_one_before_and_does_not_wait_for_it(window):
     time.sleep(0.2)
     began = time.monotonic()
     second = window.ask("check", source=GOOD)
-    assert window.answer(second)["problems"] == [] and time.monotonic() - began < 2.0
+    assert window.answer(second)["problems"] == [] and time.monotonic() - began < 5.0
     assert window.answer(first)["error"]["code"] == "cancelled"
     [wrong] = window.answer(window.ask("check", source=HANGS + "\n"))["problems"]
     assert "end" in wrong["sentence"]

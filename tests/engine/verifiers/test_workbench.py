@@ -169,6 +169,18 @@ def test_probes_are_what_they_say():
     assert forms["solution"] == "3 + 4 = 7"
 
 
+def test_a_verifier_whose_calls_take_long_is_asked_little():
+    calls = []
+
+    class Long(NumberVerifier):
+        def judge(self, attempt):
+            calls.append(attempt)
+            return super().judge(attempt)
+
+    report = run_checks(Long(), SUMS, few=True)
+    assert report.problems == 24 and report.rows[0].level == "ok" and len(calls) < 100
+
+
 def test_progress_ends_and_a_stop_stops():
     told = []
     run_checks(NumberVerifier(), SUMS, told=lambda done, of: told.append((done, of)))
