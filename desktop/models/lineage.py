@@ -304,6 +304,10 @@ def facts(node: Node, graph: Lineage, told: About | None, bytes_: int | None) ->
     found.append((tr("Receipt on disk") if node.kind == "export" else tr("On disk"), size(bytes_ if bytes_ is not None else node.bytes)))
     if node.base:
         found.append((tr("Adapter of"), node.base))
+    verifier = node.facts.get("verifier")
+    if isinstance(verifier, dict) and verifier.get("sha256"):
+        name = str(verifier.get("title") or verifier.get("ref") or tr("several parts"))
+        found.append((tr("Verifier"), tr("{name}, {hash}", name=name, hash=short_hash(str(verifier["sha256"])))))
     if node.engine_version:
         found.append((tr("Engine"), node.engine_version))
     return found

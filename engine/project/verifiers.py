@@ -330,6 +330,12 @@ def taken(run_dir: Path) -> Taken:
     return found
 
 
+def named(run_dir: Path) -> dict[str, str]:
+    """ref, title and sha256 of the verifier that a run was made with, to be told and nothing more; {} where it has none."""
+    raw = files.read_json(layout.input_file(run_dir, "verifier"))
+    return {name: str(raw.get(name) or "") for name in ("ref", "title", "sha256")} if isinstance(raw, dict) else {}
+
+
 def refuse_untrusted(composition: Composition) -> None:
     """SettingError (code "untrusted_verifier") where nobody here has said yes to something of it."""
     if strange := untrusted(composition):

@@ -14,6 +14,7 @@ from engine.model.config import ModelConfig
 from engine.project import taken_sets
 from engine.project.models import ModelRef, parents_of
 from engine.project.project import Project
+from engine.project.verifiers import named
 
 IMPORT = "import_model"
 """The stage that takes in other people's models."""
@@ -118,20 +119,24 @@ def _data(comes_from: list[Ancestor]) -> list[str]:
 
 def _tuned(project: Project, ref: ModelRef, comes_from: list[Ancestor]) -> list[str]:
     """By which method each model on the way was tuned from which, and on which examples, the last one first."""
-    steps = [(a.id, a.run, a.spec, a.facts.get("sets")) for a in comes_from if a.kind == "model" and a.run.partition("-")[2] in TUNING]
+    steps = [(a.id, a.run, a.spec, a.facts.get("sets"), a.facts.get("verifier")) for a in comes_from
+             if a.kind == "model" and a.run.partition("-")[2] in TUNING]
     if ref.run and ref.stage in TUNING:  # a checkpoint
         run = project.runs.get(ref.run)
-        steps.insert(0, (ref.id, run.id, run.spec, taken_sets.told(taken_sets.taken(run), run.stage)))
+        steps.insert(0, (ref.id, run.id, run.spec, taken_sets.told(taken_sets.taken(run), run.stage), named(run.dir)))
     titles = {a.id: a.title for a in comes_from}
     made = []
-    for id, run_id, spec, sets in steps:
+    for id, run_id, spec, sets, verifier in steps:
         start, corpus, method = str(spec.get("model", "")), str(spec.get("corpus", "")), str(spec.get("method", "full"))
         how = METHODS.get(method, method) + (f" of rank {spec['lora_rank']}" if method != "full" and spec.get("lora_rank") else "")
-        named = f"*{_line(titles[start])}* (`{start}`)" if titles.get(start) else f"`{start}`"
+        model = f"*{_line(titles[start])}* (`{start}`)" if titles.get(start) else f"`{start}`"
         what = WHAT.get(run_id.partition("-")[2], "conversations")
-        made.append(f"- `{id}` is {named}, trained on {what} by {how}")
+        made.append(f"- `{id}` is {model}, trained on {what} by {how}")
         if spec.get("reward"):
             made.append(f"  - Reward model *{_line(titles.get(str(spec['reward']), str(spec['reward'])))}* (`{spec['reward']}`)")
+        if isinstance(verifier, dict) and verifier.get("sha256"):
+            who = ", ".join([*([f"`{verifier['ref']}`"] if verifier.get("ref") else []), f"SHA-256 `{verifier['sha256']}`"])
+            made.append(f"  - Verifier *{_line(str(verifier.get('title') or 'of several parts'))}* ({who})")
         if corpus in titles:
             made.append(f"  - Corpus *{_line(titles[corpus])}* (`{corpus}`)")
         for one in sets or ():

@@ -23,8 +23,10 @@ from engine.contract.machine import DeviceFacts
 from engine.contract.rows import Message, Problem, problem_id
 from engine.model import memory
 from engine.model.checkpoint import load_model
+from engine.model.formats.card import model_card
 from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
 from engine.project import files, layout, rollouts, run_doctor, taken_sets
+from engine.project.models import resolve
 from engine.project.run_state import RunState, apply
 from engine.stages.grpo import plan, verifying
 from engine.stages.grpo import run as grpo
@@ -405,7 +407,11 @@ def test_a_run_pauses_while_its_judge_is_away(project, monkeypatch):
         assert all(e == 0 for e in columns(attempt, "verifier_errors")), "nobody was scored for it"
         away.set()
         done = Attempt(project, attempt.context.run_id, attempt.spec, number=2, stage=grpo.run).run()
-    assert columns(done, "step") == [3, 4] and made_by(project, done).facts["verifier"]["ref"] == one.ref
+    made = made_by(project, done)
+    assert columns(done, "step") == [3, 4] and made.facts["verifier"]["ref"] == one.ref
+    for id in (made.id, f"{attempt.context.run_id}@2"):
+        card = model_card(project, resolve(project, id), grpo.Start.load(project, made.id).config)
+        assert f"  - Verifier *Judge* (`{one.ref}`, SHA-256 `{made.facts['verifier']['sha256']}`)" in card
 
 
 def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
