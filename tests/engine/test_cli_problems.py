@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import cli
+from engine.cli import cli, with_inputs
 from engine.contract.errors import Missing
 from engine.contract.rows import Example, Message
+from engine.pipeline import STAGES
 from engine.project.project import Project
 from engine.verifiers import making
 from engine.verifiers.pool import Pool
@@ -114,9 +115,10 @@ def test_problems_are_taken_from_examples_and_searched_for(project: Project) -> 
     assert call(project, "check", "--model", "model-9")[0] == 3
 
 
-def test_sets_are_renamed_and_deleted_only_when_asked_for(project: Project, tmp_path: Path) -> None:
+def test_sets_go_into_runs_are_renamed_and_deleted_only_when_asked_for(project: Project, tmp_path: Path) -> None:
     source = lines(tmp_path / "a.jsonl", {"question": "Who?", "answer": "Ada"})
     code, (made,) = call(project, "import", str(source))
+    assert with_inputs(project, STAGES["grpo"], {}, (made["set"],), print) == {"problem_sets": (made["set"],)}
     code, (named,) = call(project, "rename", made["set"], "--title", "People")
     assert code == 0 and named["title"] == "People"
     assert call(project, "rename", made["set"])[0] == 2

@@ -164,6 +164,26 @@ def test_problems_are_found_in_a_corpus_with_a_quote(project: Project) -> None:
     assert reports == sorted(reports) and reports[-1] == 1.0
 
 
+def test_a_corpus_of_many_pieces_is_searched_through(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "BYTES", 2_000)
+    texts = [sentence(100 + n) for n in range(40)]
+    asked = sentence(1)
+    texts[33] = f"{texts[33]} {asked}"
+    corpus = put_corpus(project, texts)
+    made = project.library.problems.take("Set", [problem(asked), problem(sentence(2))], origin="person")
+    reports: list[float] = []
+    [found] = seen.look(project, [made.id], [corpus], processes=1, tell=lambda share, what: reports.append(share))
+    [row] = project.library.problems.page(seen=True)
+    assert found.found == 1 and project.library.problems.seen([row.id])[row.id][0].facts["document"] == "d33" and len(reports) > 4
+
+    def stopped() -> None:
+        raise KeyboardInterrupt
+    project.library.problems.mark_seen({}, looked={corpus: [row.id]})
+    with pytest.raises(KeyboardInterrupt):
+        seen.look(project, [made.id], [corpus], processes=1, check=stopped)
+    assert project.library.problems.seen([row.id])[row.id][0].quote == "", "a search that was stopped says nothing"
+
+
 def test_problems_are_found_in_examples_and_a_model_names_its_sources(project: Project) -> None:
     corpus = put_corpus(project, [sentence(900)])
     asked = [sentence(n) for n in range(5)]
