@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from desktop.models.reasoning_look import TrialChoice, VerifierChoice, VersionChoice, composed
-from desktop.models.tuning_choice import NO_WEIGHT, StartModel, TuningChoice, defaults
+from desktop.models.tuning_choice import NO_WEIGHT, StartModel, TuningChoice
 from engine.contract.composition import Composition, reference
 from engine.contract.errors import FledgeError
 from engine.contract.machine import DeviceFacts
@@ -64,7 +64,7 @@ class ReasoningPlan(TuningChoice):
         self.verifiers: list[VerifierChoice] | None = None
         self.trials: list[TrialChoice] = []
         self.sandbox = ""
-        self._suggested: dict[str, Any] = {}
+        self._chosen: set[str] = set()  # amounts that a person chose: they stay whatever machine and model
         super().__init__(device)
 
     # what there is ----------------------------------------------------------------------------------------------------
@@ -81,6 +81,7 @@ class ReasoningPlan(TuningChoice):
         self.resolve()
 
     def set_values(self, values: dict[str, Any]) -> None:
+        self._chosen |= {name for name in values if name in AMOUNT and values[name] != self.values[name]}
         super().set_values(values)
         if "model" in values:
             self.suggest()
@@ -95,16 +96,19 @@ class ReasoningPlan(TuningChoice):
             own["problem_sets"] = tuple(id for id in own["problem_sets"] if id in known) or tuple(s.id for s in self.sets[:1])
         if self.verifiers and not own["verifier"]:
             own["verifier"] = next((v.ref for one in self.verifiers for v in one.versions[:1] if not v.untrusted), "")
-        usual = defaults(GrpoSpec)
-        amounts = self.amounts()
-        for name, value in amounts.items():
-            if own[name] == self._suggested.get(name, usual[name]):
-                own[name] = value
-        self._suggested = amounts
+        own.update({name: value for name, value in self.amounts().items() if name not in self._chosen})
 
     def _fill(self, goal: str, values: dict[str, Any]) -> None:
-        self._suggested = {name: None for name in self.amounts()} if values.keys() & self.amounts().keys() else {}
+        self._chosen = values.keys() & set(AMOUNT)
         super()._fill(goal, values)
+
+    def draft(self) -> dict[str, Any]:
+        return {**super().draft(), "chosen": sorted(self._chosen)}
+
+    def recall_draft(self, kept: Any) -> None:
+        chosen = kept.get("chosen") if isinstance(kept, dict) else None
+        self._chosen = {str(name) for name in chosen} & set(AMOUNT) if isinstance(chosen, list) else set()
+        super().recall_draft(kept)
 
     def amounts(self) -> dict[str, Any]:
         """What suits the model and the machine: a CPU takes shorter answers and fewer of them than a card."""

@@ -72,5 +72,5 @@ def trouble_of(run: Run, state: RunState, status: str) -> Trouble | None:
     remedies.append(Remedy(tr("Go on from step {step} with another verifier", step=number(max(saved))) if saved else
                            tr("Start again with another verifier"), "edit", on))
     remedies.append(Remedy(tr("Resume as it is"), "resume"))
-    return Trouble(tr("Paused: the verifier fails"), f"{said.text.rstrip('.')}. " + tr("A run keeps the version it began with: save the mended one as a "
-                   "new version, and go on with that.") + f" {kept(state)}", tuple(remedies), "warn")
+    keeps = tr("A run keeps the version it began with: save the mended one as a new version, and go on with that.")
+    return Trouble(tr("Paused: the verifier fails"), f"{said.text.rstrip('.')}. {keeps} {kept(state)}", tuple(remedies), "warn")
