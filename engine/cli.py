@@ -490,19 +490,25 @@ def problems(project: Path, action: str, names: tuple[str, ...], set_id: str, ti
 @click.option("--author", default="", help=tr("Who wrote it."))
 @click.option("--set", "set_id", metavar="SET", default="", help=tr("Check against the right answers of these problems, and nonsense."))
 @click.option("--full", default=1.0, help=tr("Check: what a right answer must get."))
-@click.option("--device", default="cpu", help=tr("Check: where a reward model computes."))
+@click.option("--device", default="cpu", help=tr("Check: where a model computes."))
+@click.option("--model", default="", metavar="ID", help=tr("Check: sample this model's answers to the problems, and score them."))
+@click.option("--answers", default=8, type=click.IntRange(1, 4096), help=tr("Check: so many answers of the model to each problem."))
+@click.option("--problems", "count", default=60, type=click.IntRange(1), help=tr("Check: so many problems for the model, held-out first."))
+@click.option("--longest", default=128, type=click.IntRange(1, 131_072), help=tr("Check: tokens of the model's longest answer."))
 @click.option("--out", type=click.Path(path_type=Path), help=tr("The file to write."))
 @click.option("--replace", is_flag=True, help=tr("Write over a file that is there."))
 @click.option("--all", "everything", is_flag=True, help=tr("Trust all that came with the project."))
 @JSON
 @boundary
 def verifiers(project: Path, action: str, names: tuple[str, ...], title: str, parts: str, into: str, author: str, set_id: str, full: float,
-              device: str, out: Path | None, replace: bool, everything: bool, as_json: bool) -> None:
+              device: str, model: str, answers: int, count: int, longest: int, out: Path | None, replace: bool, everything: bool,
+              as_json: bool) -> None:
     """List the verifiers in the project in DIR, begin one from those that come with Fledge, import and export .py files, check one against
     problems, or trust what came with somebody else's project."""
     from engine.verifiers_cli import run as run_verifiers
     run_verifiers(project, action, names, {"title": title, "parts": parts, "into": into, "author": author, "set": set_id, "full": full,
-                                           "device": device, "out": out, "replace": replace, "everything": everything}, as_json)
+                                           "device": device, "model": model, "answers": answers, "problems": count, "longest": longest,
+                                           "out": out, "replace": replace, "everything": everything}, as_json)
 
 
 @cli.command()

@@ -119,15 +119,18 @@ def take_out(project: Project, name: str, out: Path | None, replace: bool, as_js
                tr("Wrote {ref} to {path} ({size}).", ref=version.ref, path=str(target), size=units.size(target.stat().st_size)))
 
 
-def check(project: Project, name: str, set_id: str, full: float, device: str, as_json: bool) -> None:
-    """Whether it can run; with a set of problems, what it gives to their right answers and to nonsense. Ends with 3 where something is
-    wrong."""
-    from engine.verifiers.registry import Resources, compose, reads_answer
+def check(project: Project, name: str, set_id: str, options: dict[str, Any], as_json: bool) -> None:
+    """Whether it can run; with a set of problems, what it gives to their right answers and to nonsense, and with a model to its answers.
+    Ends with 3 where something is wrong."""
+    from engine.verifiers.registry import Resources, compose, needs, reads_answer
     from engine.verifiers.workbench import run_checks, titles
 
+    full, found = options["full"], None
+    if options["model"] and not set_id:
+        raise SettingError(tr("A model is tried on problems."), tr("Name them with --set."), field="set")
     composition = _composition(project, name)
     refuse_untrusted(composition)
-    with Resources(project.dir, device=device) as resources:
+    with Resources(project.dir, device=options["device"]) as resources:
         verifier = compose(composition, resources)
         if not set_id:
             verifier.score([])
@@ -137,13 +140,30 @@ def check(project: Project, name: str, set_id: str, full: float, device: str, as
         problems = list(islice(project.library.problems.rows([project.library.problems.set_of(set_id).id]), CHECKED))
         if not problems:
             raise SettingError(tr("There is no problem in these sets."), tr("Choose other sets."), field="set")
-        report = run_checks(verifier, problems, full=full, reads_answer=reads_answer(composition))
+        report = run_checks(verifier, problems, full=full, reads_answer=reads_answer(composition),
+                            few="local_llm" in needs(composition))
+        if options["model"]:
+            found = _tried(project, verifier, problems, options, as_json)
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        click.echo(json.dumps({**report.to_json(), **({"scores": found[0].to_json(), "trial": found[1].key} if found else {})}))
     else:
         _print_report(report, titles())
+        for line in found[2] if found else []:
+            click.echo(line)
     if report.failing:
         sys.exit(3)
+
+
+def _tried(project: Project, verifier: Any, problems: Sequence[Any], options: dict[str, Any], as_json: bool) -> tuple[Any, Any, list[str]]:
+    """Scores of a model's completions, where these lie, and lines to print."""
+    from engine.project.trials import TrialSettings
+    from engine.stages.grpo import trying
+
+    settings = TrialSettings(options["model"], k=options["answers"], max_new_tokens=options["longest"])
+    scores, trial = trying.model_scores(project, verifier, trying.held_out_first(problems, options["problems"]), settings,
+                                        full=options["full"], device=options["device"], tell=lambda said: None if as_json else click.echo(
+                                            trying.progress(said), err=True))
+    return scores, trial, trying.lines(scores)
 
 
 def _print_report(report: Any, titles: dict[str, str]) -> None:
@@ -257,7 +277,7 @@ def run(project_dir: Path, action: str, names: Sequence[str], options: dict[str,
     elif action == "export":
         take_out(project, names[0], options["out"], options["replace"], as_json)
     elif action == "check":
-        check(project, names[0], options["set"], options["full"], options["device"], as_json)
+        check(project, names[0], options["set"], options, as_json)
     elif action == "trust":
         say_yes(project, names, options["everything"], as_json)
     else:
