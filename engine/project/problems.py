@@ -52,7 +52,7 @@ Write = Callable[[], Any]
 @dataclass(frozen=True)
 class ProblemSet:
     """A named set of `count` problems, `held_out` of them among these. `origin` as in rows.Problem, `run` the run it came from (""),
-    `source` what it was made of in more words (a path, or a generator with its settings as JSON). `difficulties` are (difficulty, count),
+    `source` what it was made of, as JSON (a file with its columns, a generator with its settings). `difficulties` are (difficulty, count),
     easy ones first; problems without one are in none."""
 
     id: str

@@ -42,7 +42,7 @@ def bring(problems: Problems, file: Path, mapping: Mapping | None = None, *, tit
         held_out_percent = 0.0 if mapping.held_out or mapping.kind == "fledge" else HELD_OUT_PERCENT
     before = problems.set_of(into).count if into else 0
     brought, taken = Brought(), [0]
-    source = json.dumps({"file": str(file.expanduser().resolve()), "mapping": asdict(mapping)}, ensure_ascii=False)
+    source = json.dumps({"file": file.name, "mapping": asdict(mapping)}, ensure_ascii=False)
     try:
         with closing(_rows(file, mapping if mapping.complete else None, brought, taken, tell)) as rows:
             brought.set = problems.take(title or file.name, rows, origin=f"import:{file.name}", held_out_percent=held_out_percent,

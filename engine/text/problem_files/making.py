@@ -58,7 +58,7 @@ def make(row: Any, mapping: Mapping, origin: str) -> Sequence[Problem]:
         prompt = (Message(role="system", content=text_of(text, mapping.system)), *prompt)
     named = {name.partition(".")[0] for name in mapping.columns} if mapping.rest else ()
     facts |= {name: at(row, name) for name in mapping.facts if at(row, name) is not None}
-    facts |= {str(name): value for name, value in row.items() if mapping.rest and name not in named and value is not None}
+    facts |= {str(name): at(row, name) for name in row if mapping.rest and name not in named and at(row, name) is not None}
     return (_problem(prompt, answer, origin, bounded(facts), difficulty=difficulty_of(at(row, mapping.difficulty), mapping.difficulty),
                      held_out=_is_held_out(at(row, mapping.held_out), mapping)),)
 
@@ -105,15 +105,11 @@ def difficulty_of(value: Any, column: str) -> float | None:
 
 
 def at(row: dict[str, Any], column: str) -> Any:
-    """A column, or what its dots lead to; None where there is nothing."""
-    if not column:
-        return None
-    if column in row:
-        return row[column]
+    """A column, or what its dots lead to; None where there is nothing, which tables also write as NaN."""
     found: Any = row
-    for name in column.split("."):
+    for name in ([column] if column in row else column.split(".")) if column else ():
         found = found.get(name) if isinstance(found, dict) else None
-    return found
+    return None if not column or isinstance(found, float) and math.isnan(found) else found
 
 
 def _needed(row: dict[str, Any], column: str) -> Any:

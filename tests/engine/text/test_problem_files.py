@@ -8,12 +8,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.contract.errors import FormatError, SettingError
 from engine.contract.rows import Message, Problem, problem_id
+from engine.project.library import Library
 from engine.text.problem_files import Mapping, Refused, look, read, write
 from engine.text.problem_files.guessing import guess
 from engine.text.problem_files.making import NoProblem, make
+from engine.text.row_files.kind import NoRow
 
 GSM8K = Path(__file__).parents[3] / ".." / "shared" / "data" / "gsm8k-train.jsonl"
 
@@ -82,6 +86,7 @@ def test_every_column_finds_its_place() -> None:
     assert one({"q": "f?", "a": tests}, prompt="q", answer="a").answer == tests
     assert one({"q": "f?", "a": json.dumps(tests)}, prompt="q", answer="a").answer == tests
     assert one({"q": "f?"}, kind="prompts", prompt="q").answer == ""
+    assert one({"q": "f?", "a": 1, "d": float("nan"), "x": float("nan")}, prompt="q", answer="a", difficulty="d", rest=True).facts == {}
 
 
 def test_conversations_end_where_the_question_does() -> None:
@@ -108,12 +113,12 @@ def test_choices_stand_behind_the_question_and_the_answer_is_a_letter() -> None:
     ({"q": "a", "a": "x ####  "}, {"kind": "gsm8k"}, "nothing stands after"),
     ({"q": "a", "a": "no box"}, {"kind": "boxed"}, "holds no \\boxed"), ({"q": "a", "a": "\\boxed{1"}, {"kind": "boxed"}, "does not end"),
     ({"q": "a", "a": "b", "d": "?"}, {"difficulty": "d"}, "says no difficulty"),
+    ({"q": "a", "a": float("nan")}, {}, "“a” is missing"),
     ({"q": "a", "a": "b", "d": float("inf")}, {"difficulty": "d"}, "says no difficulty"),
     ({"q": [{"role": "user", "content": "x"}, {"role": "tool", "content": "y"}], "a": "b"}, {}, "does not end with a question"),
     ({"q": [{"role": "poet", "content": "x"}], "a": "b"}, {}, "unknown role"),
     ({"q": "x" * 1_000_001, "a": "b"}, {}, "longer than"), ({"q": "a", "a": ["x" * 200_000, 1]}, {}, "longer than")])
 def test_what_is_no_problem_is_refused_with_the_reason(row: Any, mapping: dict[str, Any], reason: str) -> None:
-    from engine.text.row_files.kind import NoRow
     with pytest.raises(NoRow) as refused:
         make(row, Mapping(**{"prompt": "q", "answer": "a", **mapping}), "")
     assert reason in str(refused.value)
@@ -194,3 +199,41 @@ def test_gsm8ks_train_file_is_read_whole() -> None:
     assert made[0].answer == "72" and made[0].facts["solution"].endswith("#### 72")
     for row in made:
         assert float(row.answer) is not None and "," not in row.answer and row.facts["solution"].replace(",", "").endswith(row.answer)
+
+
+ODD = ["####", "#### 4", "\\boxed{3}", "\\boxed{", "Level 2", '[{"role": "user"}]', '{"tests": [', "\ud800", "\x00",
+       "\n\nHuman: a\n\nAssistant: b", "test", "9" * 400]
+TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(ODD))
+KEYS = st.one_of(TEXTS, st.sampled_from(["role", "content", "text", "label"]))
+ANY = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.binary(max_size=4)),
+                   lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)), max_leaves=8)
+COLUMN = st.sampled_from(["prompt", "answer", "choices", "solution", "level", "split", "system", "extra", "answer.text", ""])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(COLUMN, ANY, max_size=8), st.sampled_from(["columns", "gsm8k", "boxed", "prompts", "fledge"]),
+       st.tuples(*[COLUMN] * 7), st.booleans())
+def test_any_row_is_a_problem_or_refused(row: dict, kind: str, columns: tuple[str, ...], rest: bool) -> None:
+    guess([row])
+    mapping = Mapping(kind, *columns, facts=("extra",), rest=rest)  # type: ignore[arg-type]
+    try:
+        [made] = make(row, mapping, "import:x")
+    except NoRow as why:
+        assert str(why)
+    else:
+        assert made.prompt[-1].role == "user" and made.prompt[-1].content.strip() and made.id == problem_id(made.prompt, made.answer)
+        assert Problem.model_validate_json(made.model_dump_json()) == made
+        json.dumps([made.answer, made.facts], ensure_ascii=False).encode()
+
+
+def test_whatever_is_a_problem_goes_into_the_library(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    rows = [one({"q": text, "a": text, "x": text}, prompt="q", answer="a", rest=True)
+            for text in ("a\x00b", "\ud83d\ude00 \ud800", "ß\u2028", "9" * 400, "'; drop table problems; --")]
+    try:
+        made = library.problems.take("Odd", rows, origin="x", held_out_percent=0)
+        assert [p.model_dump(exclude={"origin"}) for p in library.problems.rows([made.id])] == [
+            p.model_dump(exclude={"origin"}) for p in rows]
+        assert library.problems.count(search="drop table") == 1
+    finally:
+        library.close()
