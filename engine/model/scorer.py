@@ -7,7 +7,7 @@ Conversations are sorted by length and laid end to end, so that nothing is padde
 rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from engine.contract.errors import InputError
 from engine.contract.rows import Message
 from engine.contract.words import tr
 from engine.model.attention import Documents
+from engine.model.length_batches import batched
 from engine.model.reward_model import RewardFacts, RewardModel, load_reward, read_facts
 from engine.text.answer_ids import fit_answers
 from engine.text.tokenizer import Tokenizer
@@ -75,26 +76,12 @@ class Scorer:
         """Rewards of conversations in tokens of this model, each ending with its answer's last token and at most `longest` of them."""
         assert all(0 < len(ids) <= self.longest for ids in sequences)
         rewards = [0.0] * len(sequences)
-        for numbers in batched([len(ids) for ids in sequences], BATCH_TOKENS):
+        for numbers in batched([len(ids) for ids in sequences], range(len(sequences)), BATCH_TOKENS):
             tokens_BT, ends_N, documents = end_to_end([sequences[n] for n in numbers], self.model.device)
             scored = self.model(tokens_BT, ends_N, documents).tolist()
             for n, reward in zip(numbers, scored, strict=True):
                 rewards[n] = reward
         return rewards
-
-
-def batched(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Numbers of sequences, neighbours in length, at most `tokens` tokens together where one alone has not more."""
-    some: list[int] = []
-    held = 0
-    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
-        if some and held + lengths[number] > tokens:
-            yield some
-            some, held = [], 0
-        some.append(number)
-        held += lengths[number]
-    if some:
-        yield some
 
 
 def end_to_end(sequences: Sequence[np.ndarray], device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, Documents]:

@@ -28,6 +28,7 @@ from engine.contract.words import tr
 from engine.model import lora
 from engine.model.attention import Documents
 from engine.model.decoder import Decoder
+from engine.model.length_batches import in_order
 from engine.rl.value_head import PolicyAndValue, Reading
 from engine.sampling.batch import Choice
 from engine.sampling.generate import generate
@@ -319,17 +320,8 @@ def _read(module: PolicyAndValue, answers: Sequence[Answer], most: int) -> Read:
 
 def _some(answers: Sequence[Answer], most: int, flat: bool) -> Iterator[list[int]]:
     """Neighbours in length, about `most` tokens together."""
-    some: list[int] = []
-    held = 0
-    for n in by_length(answers, range(len(answers)), together=flat):
-        size = len(answers[n].question.ids) + len(answers[n].ids)
-        if some and held + size > most:
-            yield some
-            some, held = [], 0
-        some.append(n)
-        held += size
-    if some:
-        yield some
+    sizes = [len(a.question.ids) + len(a.ids) for a in answers]
+    return in_order(sizes, by_length(answers, range(len(answers)), together=flat), most)
 
 
 class Reference:

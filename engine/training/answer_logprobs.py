@@ -9,7 +9,7 @@ several rows.
 N answers, A tokens of all of them, B rows, T positions.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -156,20 +156,3 @@ def _made(tokens_BT: np.ndarray, documents: Documents, places: Sequence[np.ndarr
         torch.from_numpy(tokens_BT.astype(np.int64)), documents, torch.from_numpy(np.concatenate(places).astype(np.int64)),
         torch.from_numpy(np.concatenate(targets).astype(np.int64)), torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
         torch.from_numpy(lengths.astype(np.float32)), count)
-
-
-# ------------------------------------------------------------------------------------------------------------------ reading
-
-
-def batched(sizes: Sequence[int], numbers: Iterable[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Numbers in groups of neighbours in size, largest first, about `batch_tokens` together."""
-    some: list[int] = []
-    held = 0
-    for number in sorted(numbers, key=lambda n: (-int(sizes[n]), n)):
-        if some and held + int(sizes[number]) > batch_tokens:
-            yield some
-            some, held = [], 0
-        some.append(number)
-        held += int(sizes[number])
-    if some:
-        yield some

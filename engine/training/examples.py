@@ -19,7 +19,6 @@ import bisect
 import hashlib
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -32,9 +31,11 @@ from engine.contract.rows import Example
 from engine.contract.words import tr
 from engine.model.attention import Documents
 from engine.model.decoder import Decoder
+from engine.model.length_batches import batched
 from engine.text import chat_mask
 from engine.text.tokenizer import Tokenizer
 from engine.training.batches import IGNORED, Batch
+from engine.training.epochs import Epochs
 from engine.training.ranks import Ranks
 
 WINDOW = 4096
@@ -121,16 +122,8 @@ class EncodedExamples:
             self.keys[which], self.left_out)
 
     def split(self, percent: float) -> tuple["EncodedExamples", "EncodedExamples"]:
-        """(for training, for validation): by the hash of the prompt alone, so that examples with one prompt are on one side, and the same
-        set is split alike in every run. With a percentage above 0 and more than one prompt, neither side is empty."""
-        if percent <= 0 or not len(self):
-            held = np.zeros(len(self), bool)
-        else:
-            held = self.keys < np.uint64(min(percent / 100, 1.0) * (2**64 - 1))
-            if held.all():
-                held &= self.keys != self.keys.max()
-            if not held.any() and self.keys.min() != self.keys.max():
-                held = self.keys == self.keys.min()
+        """(for training, for validation): see held_out."""
+        held = held_out(self.keys, percent)
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
     @property
@@ -180,9 +173,13 @@ def encode_examples(tokenizer: Tokenizer, examples: Iterable[Example], *, templa
     starts = np.concatenate([[0], np.cumsum([len(x) for x in ids])]).astype(np.int64)
     return EncodedExamples(np.concatenate(ids) if ids else np.zeros(0, np.uint32), np.concatenate(trained) if ids else np.zeros(0, bool),
                            starts, np.array(numbers, np.int64), np.array(keys, np.uint64),
-                           LeftOut(**{name: len(found) for name, found in places.items()}, refusal=refusal,
-                                   refused_at=places["refused"][0] if refusal else -1,
-                                   places={name: tuple(found[:PLACES]) for name, found in places.items()}))
+                           LeftOut(**counted(places), refusal=refusal, refused_at=places["refused"][0] if refusal else -1))
+
+
+def counted(places: dict[str, list[int]]) -> dict[str, Any]:
+    """The fields of a LeftOut: how many there are of each kind, and the first few places."""
+    return {**{name: len(found) for name, found in places.items()},
+            "places": {name: tuple(found[:PLACES]) for name, found in places.items()}}
 
 
 def prompt_key(example: Example) -> int:
@@ -191,6 +188,19 @@ def prompt_key(example: Example) -> int:
     asked = " ".join(m.content for m in example.messages if m.role not in ("assistant", "system"))
     words = re.findall(r"\w+", asked.casefold()) or [m.content for m in example.messages]
     return int.from_bytes(hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def held_out(keys: np.ndarray, percent: float) -> np.ndarray:
+    """bool: what is held out for validation, by the hashes of prompts (uint64) alone: what has one prompt is on one side, and the same set
+    is split alike in every run. With a percentage above 0 and more than one prompt, neither side is empty."""
+    if percent <= 0 or not len(keys):
+        return np.zeros(len(keys), bool)
+    held = keys < np.uint64(min(percent / 100, 1.0) * (2**64 - 1))
+    if held.all():
+        held &= keys != keys.max()
+    if not held.any() and keys.min() != keys.max():
+        held = keys == keys.min()
+    return held
 
 
 # ------------------------------------------------------------------------------------------------------------------ batches
@@ -214,7 +224,7 @@ def example_loss(runner: Any, batch: Batch) -> torch.Tensor:
                   positions=batch.documents.positions_BT)
 
 
-class ExampleRows:
+class ExampleRows(Epochs):
     """The batch source of fine-tuning: `batches(step, micro_batch_size)` gives this rank's micro batches of a step.
 
     batch_size        examples of a step: on average (packed), or exactly
@@ -227,6 +237,7 @@ class ExampleRows:
     def __init__(self, examples: EncodedExamples, *, max_seq_len: int, batch_size: int, seed: int, pad: int, packing: bool = True,
                  replay: ReplaySplit | None = None, replay_documents: int = 0, begin: int | None = None, fixed_shapes: bool = False,
                  rank: int = 0, world_size: int = 1) -> None:
+        super().__init__()
         if not len(examples):
             raise InputError(tr("There is nothing to train on: no example is left."),
                              tr("Choose other instruction data, a longer context, or another template."), code="no_examples")
@@ -238,7 +249,6 @@ class ExampleRows:
         self._positions = examples.lengths() - 1
         self._most = max(1, batch_size // world_size)
         self._digest = examples.digest
-        self._epochs: OrderedDict[int, Any] = OrderedDict()
         if self.replay_documents:
             assert replay is not None
             draw = np.random.default_rng([seed, 13])
@@ -262,14 +272,6 @@ class ExampleRows:
     @property
     def steps_per_epoch(self) -> float:
         return float(self._packed_steps) if self.packing else len(self.examples) / self.batch_size
-
-    def steps(self, epochs: float) -> int:
-        """Steps after which every example was seen `epochs` times."""
-        return max(1, math.ceil(epochs * self.steps_per_epoch - 1e-9))
-
-    def epoch_of(self, step: int) -> float:
-        """Epochs seen after `step` steps."""
-        return step / self.steps_per_epoch
 
     @property
     def tokens_per_step(self) -> float:
@@ -325,13 +327,6 @@ class ExampleRows:
                 rows += [made[i] for i in draw.permutation(len(made))]
             return rows
         return self._kept(epoch, make)
-
-    def _kept(self, epoch: int, make: Any) -> Any:
-        if epoch not in self._epochs:
-            self._epochs[epoch] = make()
-            while len(self._epochs) > 2:
-                self._epochs.popitem(last=False)
-        return self._epochs[epoch]
 
     def _documents(self, step: int) -> list[int]:
         if not self.replay_documents:
@@ -435,23 +430,9 @@ class ExampleEvaluation:
         model.eval()
         nats, tokens, examples = 0.0, 0, 0
         with torch.no_grad():
-            for some in self._batches(self.order[ranks.rank::ranks.world_size]):
-                batch = batch_of([[self.examples.example(int(i)) for i in some]], 0).to(model.device)
+            for some in batched(self.examples.lengths(), self.order[ranks.rank::ranks.world_size].tolist(), self.batch_tokens):
+                batch = batch_of([[self.examples.example(i) for i in some]], 0).to(model.device)
                 nats, tokens, examples = nats + example_loss(model, batch).item(), tokens + int(batch.weight), examples + len(some)
         model.train(was_training)
         nats, tokens, examples = ranks.sum(nats, tokens, examples)
         return ExampleLoss(nats, int(tokens), int(examples))
-
-    def _batches(self, numbers: np.ndarray) -> Iterator[list[int]]:
-        """Neighbours in length, about `batch_tokens` tokens together."""
-        some: list[int] = []
-        held = 0
-        for number in numbers.tolist():
-            size = int(self.examples.starts[number + 1] - self.examples.starts[number])
-            if some and held + size > self.batch_tokens:
-                yield some
-                some, held = [], 0
-            some.append(number)
-            held += size
-        if some:
-            yield some

@@ -13,8 +13,6 @@ P pairs of a micro batch, N = 2 P answers, A tokens of all answers, B rows, T po
 """
 
 import hashlib
-import math
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -26,11 +24,11 @@ from engine.contract.errors import FledgeError, InputError
 from engine.contract.rows import Example, PreferencePair
 from engine.contract.words import tr
 from engine.model.attention import Documents
+from engine.model.length_batches import batched
 from engine.text.answer_ids import AnswerIds, fit_answers
 from engine.text.tokenizer import Tokenizer
-from engine.training.examples import pack, prompt_key
-
-PLACES = 8
+from engine.training.epochs import Epochs
+from engine.training.examples import counted, held_out, pack, prompt_key
 
 TooLong = Literal["leave_out", "cut_prompt"]
 
@@ -120,16 +118,8 @@ class EncodedPairs:
                             self.ties[which], self.bad[which], self.numbers[which], self.keys[which], self.left_out)
 
     def split(self, percent: float) -> tuple["EncodedPairs", "EncodedPairs"]:
-        """(for training, for validation): by the hash of the prompt alone, so that pairs with one prompt are on one side, and the same set
-        is split alike in every run. With a percentage above 0 and more than one prompt, neither side is empty."""
-        if percent <= 0 or not len(self):
-            held = np.zeros(len(self), bool)
-        else:
-            held = self.keys < np.uint64(min(percent / 100, 1.0) * (2**64 - 1))
-            if held.all():
-                held &= self.keys != self.keys.max()
-            if not held.any() and self.keys.min() != self.keys.max():
-                held = self.keys == self.keys.min()
+        """(for training, for validation): see examples.held_out."""
+        held = held_out(self.keys, percent)
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
     @property
@@ -187,8 +177,7 @@ def encode_pairs(tokenizer: Tokenizer, pairs: Iterable[PreferencePair], *, templ
         np.array([skips for _, skips, _ in kept], np.int64).reshape(-1, 2), np.array([pair.strength for _, _, pair in kept], np.int8),
         np.array([pair.tie and not pair.bad for _, _, pair in kept], bool), np.array([pair.bad for _, _, pair in kept], bool),
         np.array([number for number, _, _ in kept], np.int64), np.array([pair_key(pair) for _, _, pair in kept], np.uint64),
-        PairsLeftOut(**{name: len(found) for name, found in places.items()}, refusal=refusal,
-                     places={name: tuple(found[:PLACES]) for name, found in places.items()}))
+        PairsLeftOut(**counted(places), refusal=refusal))
 
 
 def pair_key(pair: PreferencePair) -> int:
@@ -326,19 +315,11 @@ def _rows(pairs: EncodedPairs, numbers: np.ndarray, row: int, pad: int) -> Laid:
 def pair_batches(pairs: EncodedPairs, numbers: Iterable[int], *, batch_tokens: int = 8192, row: int | None = None) -> Iterator[PairBatch]:
     """These pairs in batches of neighbours in length, about `batch_tokens` tokens each: to be read without gradients."""
     sizes = pairs.lengths().sum(1) if row else pairs.sizes()
-    some: list[int] = []
-    held = 0
-    for number in sorted((int(n) for n in numbers), key=lambda n: (-int(sizes[n]), n)):
-        if some and held + sizes[number] > batch_tokens:
-            yield pair_batch(pairs, some, row=row)
-            some, held = [], 0
-        some.append(number)
-        held += int(sizes[number])
-    if some:
+    for some in batched(sizes, (int(n) for n in numbers), batch_tokens):
         yield pair_batch(pairs, some, row=row)
 
 
-class PairRows:
+class PairRows(Epochs):
     """The batch source of stages that learn from pairs: `batches(step, micro_batch_size)` gives this rank's micro batches of a step.
 
     batch_size        pairs of a step, over all ranks
@@ -349,6 +330,7 @@ class PairRows:
 
     def __init__(self, pairs: EncodedPairs, *, batch_size: int, seed: int, row: int | None = None, pad: int = 0, rank: int = 0,
                  world_size: int = 1) -> None:
+        super().__init__()
         if not len(pairs):
             raise InputError(tr("There is nothing to train on: no pair is left."),
                              tr("Label more pairs, choose other sets, a longer context, or another template."), code="no_pairs")
@@ -357,7 +339,6 @@ class PairRows:
         self.rank, self.world_size = rank, world_size
         self._sizes = pairs.lengths().sum(1) if row else pairs.sizes()
         self._digest = pairs.digest
-        self._epochs: OrderedDict[int, np.ndarray] = OrderedDict()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -367,14 +348,6 @@ class PairRows:
     @property
     def steps_per_epoch(self) -> float:
         return len(self.pairs) / self.batch_size
-
-    def steps(self, epochs: float) -> int:
-        """Steps after which every pair was seen `epochs` times."""
-        return max(1, math.ceil(epochs * self.steps_per_epoch - 1e-9))
-
-    def epoch_of(self, step: int) -> float:
-        """Epochs seen after `step` steps."""
-        return step / self.steps_per_epoch
 
     @property
     def tokens_per_step(self) -> float:
@@ -403,11 +376,7 @@ class PairRows:
                 for at in range(0, len(mine), micro_batch_size)]
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        if epoch not in self._epochs:
-            self._epochs[epoch] = np.random.default_rng([self.seed, 21, epoch]).permutation(len(self.pairs))
-            while len(self._epochs) > 2:
-                self._epochs.popitem(last=False)
-        return self._epochs[epoch]
+        return self._kept(epoch, lambda: np.random.default_rng([self.seed, 21, epoch]).permutation(len(self.pairs)))
 
 
 LEAST_ROW = 1024

@@ -59,12 +59,13 @@ def ours(kind, method):
 
     from engine.contract.context import RunContext
     from engine.contract.events import Metrics
+    from engine.model.length_batches import batched
     from engine.model.lora import LoraSettings, add_lora, lora_parameters
     from engine.stages.dpo.objective import Objective
     from engine.stages.dpo.rows import DpoRows, Reference, part_of
     from engine.stages.dpo.spec import DpoSpec
     from engine.training.allocator import keep_memory
-    from engine.training.answer_logprobs import answer_logprobs, batched, lay
+    from engine.training.answer_logprobs import answer_logprobs, lay
     from engine.training.checkpoints import Checkpoints
     from engine.training.loop import LoopSettings, Trainer
     from engine.training.optim import Optimizer, OptimizerSettings

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from engine.model.decoder import Decoder
+from engine.model.length_batches import batched
 from engine.stages.dpo.objective import NAMES, Objective, divergence, means
 from engine.stages.dpo.rows import Reference, mismatched_part, mismatches, part_of
-from engine.training.answer_logprobs import AnswerBatch, answer_logprobs, batched, lay
+from engine.training.answer_logprobs import AnswerBatch, answer_logprobs, lay
 from engine.training.evaluate import TextEvaluation
 from engine.training.pair_rows import EncodedPairs
 from engine.training.ranks import Ranks

@@ -30,12 +30,13 @@ from engine.contract.words import tr
 from engine.model.adapter_files import weights_sha256
 from engine.model.checkpoint import load_model, load_tensors, save_tensors
 from engine.model.decoder import Decoder
+from engine.model.length_batches import batched
 from engine.model.quantized import load_four_bit
 from engine.project import files, layout
 from engine.stages.dpo.rows import Reference, mismatched_part, mismatches, part_of
 from engine.stages.dpo.spec import DpoSpec
 from engine.training import precision
-from engine.training.answer_logprobs import Part, answer_logprobs, batched, lay
+from engine.training.answer_logprobs import Part, answer_logprobs, lay
 from engine.training.devices import synchronize
 from engine.training.pair_data import PairData
 from engine.training.pair_rows import EncodedPairs

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.training.answer_logprobs import AnswerBatch, Part, batched, lay
+from engine.model.length_batches import batched
+from engine.training.answer_logprobs import AnswerBatch, Part, lay
 from engine.training.pair_rows import EncodedPairs, PairRows
 from engine.training.replayed import Replayed
 

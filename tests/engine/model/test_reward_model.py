@@ -11,6 +11,7 @@ from engine.contract.rows import Message
 from engine.model import hf
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
+from engine.model.length_batches import batched
 from engine.model.reward_model import (
     HEAD,
     REWARD,
@@ -21,7 +22,7 @@ from engine.model.reward_model import (
     read_facts,
     save_reward,
 )
-from engine.model.scorer import Scorer, batched
+from engine.model.scorer import Scorer
 from engine.text import bpe, specials
 
 CONTEXT = 64
@@ -158,7 +159,7 @@ def test_rewards_are_float32_where_the_arithmetic_is_bfloat16(tokenizer):
 
 def test_sequences_are_batched_by_length_and_none_is_lost():
     lengths = [3, 50, 7, 7, 1, 20]
-    made = list(batched(lengths, 30))
+    made = list(batched(lengths, range(6), 30))
     assert sorted(n for some in made for n in some) == list(range(6))
     assert made == [[1], [5, 2], [3, 0, 4]]
-    assert list(batched([], 10)) == []
+    assert list(batched([], [], 10)) == []

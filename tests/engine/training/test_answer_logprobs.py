@@ -6,7 +6,8 @@ import torch
 
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
-from engine.training.answer_logprobs import Part, answer_logprobs, batched, decoder_of, lay
+from engine.model.length_batches import batched
+from engine.training.answer_logprobs import Part, answer_logprobs, decoder_of, lay
 from engine.training.pair_rows import EncodedPairs, pair_batch
 from tests.attempts import one_thread  # noqa: F401
 
