@@ -130,6 +130,7 @@ class RunStore:
 
                         if sets := snapshots.take(self.folder.parent, spec, aside):
                             made["sets"] = sets
+                        made["inputs"] = {**inputs, **snapshots.asked(aside)}
                     (aside / layout.spec_file(aside).name).write_text(json.dumps(made, ensure_ascii=False, indent=1), "utf-8")
             except OSError:
                 if (self.folder / id).exists():

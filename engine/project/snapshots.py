@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from engine.contract.composition import parse
 from engine.contract.errors import Corrupt, InputError
 from engine.contract.preferring import PairsSpec
 from engine.contract.rows import Example, Pair, PreferencePair, Problem
@@ -102,6 +103,12 @@ def _take_sets(library: Library, spec: Spec, stream: str, path: Path) -> list[Ta
         raise InputError(tr("None of these pairs has a label to learn from."),
                          tr("Label some of them, or take weaker labels and those of more people."), field="pairs")
     return found
+
+
+def asked(run_dir: Path) -> dict[str, str]:
+    """Models that the verifier of a run asks, beside its settings: inputs as much as any other."""
+    raw = files.read_json(layout.input_file(run_dir, "verifier"))
+    return {f"verifier:{id}": id for id in parse(raw["composition"]).models()} if raw else {}
 
 
 def _names_sets(spec: Spec) -> bool:

@@ -21,7 +21,6 @@ from engine.model.checkpoint import load_model
 from engine.model.decoder import Decoder
 from engine.project import rollouts as rollout_files
 from engine.project import snapshots
-from engine.project.models import parents_of, resolve_reward
 from engine.project.project import Project
 from engine.rl.rollouts import Reference
 from engine.rl.value_head import PolicyAndValue
@@ -70,9 +69,9 @@ def run(spec: GrpoSpec, context: RunContext) -> None:
             ending = tuner.finish(parts)
         with context.phase("save", tr("Save")):
             before, after = ending.before, ending.after
-            tuner.save(project, parts, tr("{model}, by {method}", model=start.ref.title, method=PRESETS[spec.preset].title), (
-                *([start.ref.id] if "@" not in start.ref.id else start.parents), *snapshots.made_from(project, context.run_dir),
-                *(parent for id in held.reward_models for parent in parents_of(project, resolve_reward(project, id)))), {
+            parents = dict.fromkeys((*([start.ref.id] if "@" not in start.ref.id else start.parents),
+                                     *snapshots.made_from(project, context.run_dir), *held.parents))
+            tuner.save(project, parts, tr("{model}, by {method}", model=start.ref.title, method=PRESETS[spec.preset].title), (*parents,), {
                 **ending.facts(), **told, "chat": True, "epochs": rounds.epoch_of(), "rounds": ending.state.step // rounds.stride,
                 "sets": snapshots.sets(context.run_dir), "pass_at_1_before": before.get("pass_at_1"),
                 "pass_at_1_after": after.get("pass_at_1"), "val_reward_before": before.get("val_reward"),

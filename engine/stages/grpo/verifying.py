@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.contract.context import RunContext
+from engine.project.models import parents_of, resolve_reward
+from engine.project.project import Project
 from engine.project.verifiers import taken
 from engine.verifiers.api import Verifier
 from engine.verifiers.registry import Resources, compose, reward_models
@@ -14,13 +16,13 @@ from engine.verifiers.registry import Resources, compose, reward_models
 
 @dataclass(frozen=True)
 class Opened:
-    """`facts`: which verifier it is. `device_bytes`: what its reward models hold on the device, beside the policy. `reward_models`: their
-    ids."""
+    """`facts`: which verifier it is. `device_bytes`: what its reward models hold on the device, beside the policy. `parents`: the artifacts
+    that they are, or come from."""
 
     verifier: Verifier
     facts: dict[str, Any] = field(default_factory=dict)
     device_bytes: int = 0
-    reward_models: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -30,7 +32,9 @@ def opened(context: RunContext) -> Iterator[Opened]:
     made = taken(context.run_dir)
     with Resources(context.project_dir, device=context.device) as resources:
         verifier = compose(made.composition, resources)
-        yield Opened(verifier, made.facts(), resources.device_bytes, tuple(reward_models(made.composition)))
+        project = Project.open(context.project_dir)
+        parents = [parent for id in reward_models(made.composition) for parent in parents_of(project, resolve_reward(project, id))]
+        yield Opened(verifier, made.facts(), resources.device_bytes, tuple(parents))
 
 
 def until_the_end(context: RunContext) -> Opened:

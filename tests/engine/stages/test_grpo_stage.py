@@ -25,7 +25,7 @@ from engine.model import memory
 from engine.model.checkpoint import load_model
 from engine.model.formats.card import model_card
 from engine.model.reward_model import RewardFacts, RewardHead, RewardModel, save_reward
-from engine.project import files, layout, rollouts, run_doctor, taken_sets
+from engine.project import files, layout, lineage, rollouts, run_doctor, taken_sets
 from engine.project.models import resolve
 from engine.project.run_state import RunState, apply
 from engine.stages.grpo import plan, verifying
@@ -377,6 +377,8 @@ def test_a_reward_model_verifies_and_is_paid_for(project, monkeypatch):
     done = run_of(project, spec).run()
     artifact = made_by(project, done)
     assert made.id in artifact.parents and artifact.facts["verifier_bytes"] == held > 10_000
+    assert project.runs.get(done.context.run_id).inputs[f"verifier:{made.id}"] == made.id
+    assert made.id in next(node.parents for node in lineage.read(project).nodes.values() if node.id.startswith(f"{done.context.run_id}@"))
     assert artifact.facts["verifier"]["title"] == "" and len(artifact.facts["verifier"]["sha256"]) == 64
     rows = list(rollouts.rows(layout.run(project.dir, done.context.run_id), 0))
     assert all(row.parts.keys() == {"taste", "length"} and 0 < row.parts["taste"] < 1 for row in rows)
