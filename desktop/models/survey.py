@@ -4,11 +4,12 @@ A run is read by the head and the tail of its events only, so that a look costs 
 run's whole curve follows it with desktop/jobs instead.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from desktop.models import verifier_checks
 from desktop.models.beside import BESIDE
 from engine.contract.errors import FledgeError
 from engine.contract.events import Facts, from_line
@@ -32,6 +33,8 @@ TUNING = {"sft": ("sft", "adapt"), "dpo": ("dpo", "ppo"), "grpo": ("grpo",)}
 """Stages that make a model of a model, and the stages whose runs stand at their place in the rail."""
 LABELLED = "preference"
 """The stage whose work is people's."""
+VERIFIED = "grpo"
+"""The stage that learns from verifiers; before it stand those, and the problems they are for."""
 IMPORTED = "import_model"
 """What brings a model in: it says nothing about whether one was raised here."""
 
@@ -113,7 +116,31 @@ def survey(project: Project) -> Survey:
     steps = [stage for stage in STAGES.values() if stage.id not in BESIDE]
     changed = frozenset(taken_sets.changed(project.dir, [run for run in there if run.sets and not run.spec.get("preview")]))
     states = stage_states(steps, artifacts, runs, changed)
-    return Survey(project.dir, artifacts, runs, tuple(_with_labels(s, project) if s.id == LABELLED else s for s in states))
+    return Survey(project.dir, artifacts, runs, tuple(_with_verifiers([_with_labels(s, project) if s.id == LABELLED else s for s in states],
+                                                                      project, runs)))
+
+
+def _with_verifiers(states: list[StageState], project: Project, runs: Sequence[RunGlance]) -> Iterator[StageState]:
+    """The verifiers' place before the stage that learns from them: people write them, and no run makes them."""
+    for state in states:
+        if state.id == VERIFIED:
+            yield _verifiers(project, any(r.stage == VERIFIED and not r.preview for r in runs))
+        yield state
+
+
+def _verifiers(project: Project, used: bool) -> StageState:
+    """Nothing while there are neither problems nor verifiers; done where one was checked on problems, or a run used one."""
+    title, state = tr("Verifiers"), "done" if used else "nothing"
+    if layout.library_file(project.dir).exists():
+        try:
+            known, sets = project.library.verifiers.list(), project.library.problems.sets()
+            if known and not used:
+                checked = verifier_checks.read(project.dir)
+                used = bool(checked) and any(project.library.verifiers.version(v.ref).sha256 in checked for v in known)
+            state = "done" if used else "ready" if known or sets else "nothing"
+        except FledgeError:
+            pass
+    return StageState("verifiers", title, state, words=tr("ready") if state == "ready" else "")
 
 
 def _with_labels(state: StageState, project: Project) -> StageState:

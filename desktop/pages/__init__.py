@@ -1,5 +1,6 @@
 """The pages, in the rail's order. A page is named by a string and built when it is first shown, so that the window paints at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -36,9 +37,19 @@ _OF_STAGES = {"corpus": "desktop.pages.corpus:CorpusPage", "tokenizer": "desktop
               "reward": "desktop.pages.reward:RewardPage",
               "dpo": "desktop.pages.tune:TunePage", "grpo": "desktop.pages.reasoning:ReasoningPage"}
 
+
+def _on_the_stem() -> Iterator[PageEntry]:
+    """The stages in their order, and before reasoning the verifiers that it learns from."""
+    for stage in STAGES.values():
+        if stage.id == "grpo":
+            yield PageEntry("verifiers", tr("Verifiers"), "desktop.pages.verifiers:VerifiersPage", "stage")
+        if stage.id not in BESIDE:
+            yield PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage")
+
+
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("home", tr("Home"), "desktop.pages.home:HomePage", "home", "home", needs_project=False),
-    *(PageEntry(stage.id, stage.title, _OF_STAGES[stage.id], "stage") for stage in STAGES.values() if stage.id not in BESIDE),
+    *_on_the_stem(),
     PageEntry("chat", tr("Chat"), "desktop.pages.chat:ChatPage", "tool", "chat"),
     PageEntry("evaluate", tr("Evaluate"), "desktop.pages.evaluate:EvaluatePage", "tool", "evaluate"),
     PageEntry("runs", tr("Runs"), "desktop.pages.runs:RunsPage", "tool", "runs"),

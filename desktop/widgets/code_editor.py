@@ -245,6 +245,7 @@ class CodeEditor(QWidget):
         self._strip = row(col(2, self._icon, "+", gap=0), (self._words, 1), self._more, col(self._place, "+", gap=0), gap=8,
                           pad=(16, 4, 12, 6))
         self._shown: Mark | None = None
+        self._said = True
         col(self.finder, (self.area, 1), self._strip, gap=0, host=self)
         show_if(self.finder, False)
         show_if(self._strip, False)
@@ -287,6 +288,11 @@ class CodeEditor(QWidget):
         if marks and QAccessible.isActive():
             QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self.area, self._sentence(marks[0])))
 
+    def set_strip_shown(self, on: bool) -> None:
+        """Whether the sentence stands below the text; off where something else there says it."""
+        self._said = on
+        show_if(self._strip, on and self._shown is not None)
+
     @property
     def sentence(self) -> str:
         """What stands under the text, "" when nothing does."""
@@ -316,7 +322,7 @@ class CodeEditor(QWidget):
         if mark == self._shown:
             return
         self._shown = mark
-        show_if(self._strip, mark is not None)
+        show_if(self._strip, mark is not None and self._said)
         if mark is None:
             return
         self._icon.set(*GLYPHS[mark.kind])

@@ -17,15 +17,16 @@ WORDS = 18
 
 
 class Histogram(Painted):
-    """`set(bars)`: (name below, amount, words above)."""
+    """`set(bars)`: (name below, amount, words above); `tones` colours them one by one, the accent where nothing is said."""
 
-    def __init__(self, theme: Theme, height: int = 148, name: str = "") -> None:
+    def __init__(self, theme: Theme, height: int = 148, name: str = "", widest: int = 44) -> None:
         super().__init__(theme, 120, height)
-        self._name = name
+        self._name, self._widest = name, widest
         self.bars: list[tuple[str, float, str]] = []
+        self.tones: list[str] = []
 
-    def set(self, bars: Sequence[tuple[str, float, str]]) -> None:
-        self.bars = list(bars)
+    def set(self, bars: Sequence[tuple[str, float, str]], tones: Sequence[str] = ()) -> None:
+        self.bars, self.tones = list(bars), list(tones)
         self.setAccessibleName(f"{self._name}: " + ", ".join(f"{below} {above}" for below, _, above in self.bars))
         self.update()
 
@@ -36,14 +37,14 @@ class Histogram(Painted):
         base, top = rect.height() - words - t.px(4), float(words)
         most = max(amount for _, amount, _ in self.bars) or 1.0
         step = rect.width() / len(self.bars)
-        wide = min(step * 0.76, t.px(44))
+        wide = min(step * 0.76, t.px(self._widest))
         painter.setFont(t.font("small"))
         metrics = QFontMetrics(t.font("small"))
         for i, (below, amount, above) in enumerate(self.bars):
             middle = step * (i + 0.5)
             high = (base - top) * amount / most
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(t.colour("accent"))
+            painter.setBrush(t.colour(self.tones[i] if i < len(self.tones) else "accent"))
             if amount:
                 painter.drawRect(QRectF(middle - wide / 2, base - max(1.0, high), wide, max(1.0, high)))
             painter.setPen(t.colour("text"))

@@ -23,7 +23,8 @@ Index = QModelIndex | QPersistentModelIndex
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows: words, a second line, a tone, an icon before the words, a tooltip. `strong` is the medium weight of a name."""
+    """What a cell shows: words, a second line, a tone, an icon before the words, a tooltip. `strong` is the medium weight of a name, `mono`
+    typewriter letters."""
 
     words: str = ""
     note: str = ""
@@ -31,6 +32,7 @@ class Cell:
     icon: str = ""
     strong: bool = False
     tip: str = ""
+    mono: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class _Painter(QStyledItemDelegate):
             size = px(16)
             painter.drawPixmap(QRectF(inner.left(), box.center().y() - size / 2, size, size), picture, QRectF(picture.rect()))
             inner.setLeft(inner.left() + size + px(6))
-        font = t.font("medium" if cell.strong or cell.note else "body")
+        font = t.font("mono" if cell.mono else "medium" if cell.strong or cell.note else "body")
         if cell.note:
             tall = QFontMetrics(font).height()
             low = QFontMetrics(t.font("small")).height()

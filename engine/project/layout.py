@@ -128,6 +128,11 @@ def trials(project: Path) -> Path:
     return project / "trials"
 
 
+def verifier_checks(project: Path) -> Path:
+    """Which verifiers were checked on which problems, by the hash of their source: can be deleted at any time."""
+    return project / "verifier_checks.json"
+
+
 def demo_file(project: Path) -> Path:
     """What the guided demo was asked for and how long its stages took."""
     return project / "demo.json"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from desktop.models import project_glance
+from desktop.models import project_glance, verifier_checks
 from desktop.models.beside import BESIDE
 from desktop.models.survey import LOOK_BYTES, RunGlance, glance, stage_states, survey
 from engine.contract import events as ev
+from engine.contract.rows import Message, Problem, problem_id
 from engine.pipeline import STAGES
 from engine.project import layout
 from engine.project.artifacts import Artifact
@@ -189,7 +190,24 @@ def test_equal_projects_give_equal_surveys(made: Project) -> None:
     found = survey(made)
     assert found.choices("corpus") == [("corpus-1", "Books")]
     assert {s.id: s.state for s in found.stages} == {"corpus": "done", "tokenizer": "ready", "pretrain": "failed", "instruct": "ready",
-                                                     "sft": "nothing", "preference": "ready", "reward": "nothing", "dpo": "nothing"}
+                                                     "sft": "nothing", "preference": "ready", "reward": "nothing", "dpo": "nothing",
+                                                     "verifiers": "nothing", "grpo": "nothing"}
+
+
+def test_verifiers_are_ready_with_problems_and_done_when_they_were_checked(made: Project) -> None:
+    def state() -> tuple[str, str]:
+        return next((s.state, s.words) for s in survey(made).stages if s.id == "verifiers")
+    assert state() == ("nothing", "")
+    prompt = (Message(role="user", content="What is 2 + 2?"),)
+    made.library.problems.take("Sums", [Problem(id=problem_id(prompt, "4"), prompt=prompt, answer="4")], origin="person")
+    assert state() == ("ready", "ready")
+    source = "def verify(prompt, completion, answer):\n    return 1.0\n"
+    made.library.verifiers.create("sums.py", "python", source)
+    verifier_checks.keep(made, source + "# another\n", 0, 1)
+    assert state() == ("ready", "ready")
+    verifier_checks.keep(made, source, 2, 1)
+    assert state() == ("done", "")
+    assert verifier_checks.read(made.dir)[made.library.verifiers.version("verifier-1@1").sha256]["failing"] == 2
 
 
 def test_only_runs_that_changed_are_read_again(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
