@@ -132,9 +132,9 @@ def check(project: Project, ids: Sequence[str], options: dict[str, Any], as_json
         click.echo(tr("{source}, {title}: {found} of {count} problems stand there; {held} of them are held out.", source=one.source,
                       title=one.title, found=units.number(one.found), count=units.number(one.problems),
                       held=units.number(one.found_held_out)))
-    if found and found[0].short:
-        click.echo(trn("{count} problem is too short to be looked for.", "{count} problems are too short to be looked for.",
-                       found[0].short))
+    if short := max((one.short for one in found), default=0):
+        click.echo(trn("{count} problem is too short to be looked for in a corpus.",
+                       "{count} problems are too short to be looked for in a corpus.", short))
     shown = project.library.problems.page(asked, count=10, seen=True)
     quotes = project.library.problems.seen(row.id for row in shown)
     for row in shown:

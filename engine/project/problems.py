@@ -145,7 +145,7 @@ class Problems:
                     _insert(db, number, chunk, below, origin)
             with self._write() as db:
                 db.execute("begin immediate")
-                _divide(db, number, held_out_percent)
+                _divide(db, number, held_out_percent, alone=not target)
                 if target:
                     _join(db, number, target)
                 _finish(db, target or number)
@@ -476,15 +476,15 @@ def _insert(db: sqlite3.Connection, set_number: int, rows: Sequence[Problem], be
     db.execute("update problem_sets set touched = ? where number = ?", (time.time(), set_number))
 
 
-def _divide(db: sqlite3.Connection, number: int, percent: float) -> None:
-    """Make each prompt stand on one side, and neither side empty where a share is asked for."""
+def _divide(db: sqlite3.Connection, number: int, percent: float, alone: bool) -> None:
+    """Make each prompt stand on one side; of a set that is `alone` neither side is empty where a share is asked for."""
     low, high, held, free = db.execute("select min(prompt_key), max(prompt_key), sum(held_out), sum(held_out = 0) from problems"
                                        " where set_number = ?", (number,)).fetchone()
     if low is None:
         raise InputError(tr("There are no problems to take."), tr("Choose another source."), code="no_problems")
-    if 0 < percent < 100 and low != high and not held:
+    if alone and 0 < percent < 100 and low != high and not held:
         db.execute("update problems set held_out = 1 where set_number = ? and prompt_key = ?", (number, low))
-    elif 0 < percent < 100 and low != high and not free and percent / 100 * KEYS > high:
+    elif alone and 0 < percent < 100 and low != high and not free and percent / 100 * KEYS > high:
         db.execute("update problems set held_out = 0 where set_number = ? and prompt_key = ?", (number, high))
     db.execute("update problems set held_out = 1 where set_number = ? and held_out = 0 and prompt_key in"
                " (select prompt_key from problems where set_number = ? and held_out = 1)", (number, number))

@@ -2,8 +2,9 @@
 those of engine/text/dedup/contamination.py (13 words in a row, short ones whole, common phrases aside); what is found is kept for each
 problem in the library, with a quote.
 
-Prompts and worked solutions are looked for each by itself, all problems in one pass. Answers alone are too short to mean anything, and so
-are prompts of less than 8 words: these are counted, and not looked for. It removes nothing. Paraphrases are not found.
+Prompts and worked solutions are looked for each by itself, all problems in one pass. Prompts of less than 8 words stand in a corpus by
+chance: there they are counted, and not looked for; in an example they are found as a whole turn. Answers alone mean nothing. It removes
+nothing, and does not find paraphrases.
 """
 
 import re
@@ -42,7 +43,7 @@ Tell = Callable[[float, str], None]
 @dataclass(frozen=True)
 class Found:
     """Of one corpus or set of examples: problems that were looked for (`held_out` of them so), those that were `found`, and how many of
-    these are held out. `short` are too short to be looked for; they count as not found."""
+    these are held out. `short` are too short to be looked for in a corpus; they count as not found."""
 
     source: str
     title: str
@@ -97,6 +98,8 @@ def look(project: Project, sets: Sequence[str], corpora: Sequence[str] = (), exa
         if artifact.kind != "corpus":
             raise InputError(tr("{id} is no corpus.", id=id), tr("Choose a corpus."), field="corpora")
     asked = _Asked(problems, sets, held_out, words)
+    if not example_sets:
+        asked.check_long()
     total = sum(Corpus.open(artifact.path).counts("train").bytes for artifact in folders.values()) + \
         sum(_weight(known[id].count) for id in dict.fromkeys(example_sets)) or 1
     done, made = 0, list[Found]()
@@ -105,7 +108,7 @@ def look(project: Project, sets: Sequence[str], corpora: Sequence[str] = (), exa
         asked.held.save(file)
         for id, artifact in folders.items():
             found, done = _in_corpus(id, artifact.path, asked, Path(place), file, done, total, processes, tell, check)
-            made.append(asked.keep(id, artifact.title, found))
+            made.append(asked.keep(id, artifact.title, found, asked.short))
         for id in dict.fromkeys(example_sets):
             rows = project.library.examples.for_training([id])
             made.append(asked.keep(id, known[id].title, _in_examples(id, rows, asked, Path(place), done, total, tell, check)))
@@ -130,9 +133,11 @@ class _Asked:
         self.problems = problems
         self.ids: dict[str, bool] = {}
         self.whose: list[tuple[str, list[str]]] = []    # (where, problems) of each different text
+        self.turns: dict[str, list[str]] = {}           # problems by what is asked
         numbers: dict[str, int] = {}
         for row in problems.rows(sets, held_out):
             self.ids[row.id] = row.held_out
+            self.turns.setdefault(plainly(row.prompt[-1].content), []).append(row.id)
             for where, text in texts_of(row):
                 number = numbers.setdefault(text, len(self.whose))
                 if number == len(self.whose):
@@ -141,15 +146,18 @@ class _Asked:
         if not self.ids:
             raise InputError(tr("There is no problem in these sets."), tr("Choose other sets."), code="no_problems", field="sets")
         self.held = HeldOut.of_items((Item("", str(number), (text,)) for text, number in numbers.items()), words)
-        if not len(self.held.value_G):
-            raise InputError(tr("None of these problems is long enough to be looked for: {count} words at least.", count=SHORT),
-                             tr("A corpus holds such short texts by chance."), code="too_short", field="sets")
         long = {id for name in self.held.names for id in self.whose[int(name)][1]}
         self.short = len(self.ids) - len(long)
 
-    def keep(self, source: str, title: str, found: _Finds) -> Found:
+    def check_long(self) -> None:
+        """InputError where none of them can be looked for in a corpus."""
+        if not len(self.held.value_G):
+            raise InputError(tr("None of these problems is long enough to be looked for: {count} words at least.", count=SHORT),
+                             tr("A corpus holds such short texts by chance."), code="too_short", field="sets")
+
+    def keep(self, source: str, title: str, found: _Finds, short: int = 0) -> Found:
         self.problems.mark_seen(found, looked={source: self.ids})
-        return Found(source, title, len(self.ids), sum(self.ids.values()), len(found), sum(self.ids[id] for id in found), self.short)
+        return Found(source, title, len(self.ids), sum(self.ids.values()), len(found), sum(self.ids[id] for id in found), short)
 
     def best(self, targets: Sequence[Path], firsts: Sequence[int], document: Callable[[int], dict[str, Any]], source: str) -> _Finds:
         """Of what the parts gave the most complete find of each problem."""
@@ -226,6 +234,7 @@ def _write(target: Path, hits: Sequence[contamination.Hit]) -> None:
 def _in_examples(id: str, rows: Iterator[Example], asked: _Asked, place: Path, done: int, total: int, tell: Tell,
                  check: Callable[[], None]) -> _Finds:
     targets, firsts, ids = list[Path](), list[int](), list[str]()
+    whole: _Finds = {}
     tell(done / total, id)
     while some := list(islice(rows, EXAMPLES)):
         check()
@@ -233,8 +242,23 @@ def _in_examples(id: str, rows: Iterator[Example], asked: _Asked, place: Path, d
         firsts.append(len(ids))
         ids += [row.id for row in some]
         _write(targets[-1], contamination.scan(["\n".join(m.content for m in row.messages) for row in some], asked.held))
+        for row in some:
+            for turn in row.messages:
+                for found in asked.turns.get(plainly(turn.content), ()) if turn.role == "user" else ():
+                    whole.setdefault(found, {"corpus": id, "quote": _short(turn.content), "where": "prompt", "share": 1.0,
+                                             "example": row.id})
         tell(min(1.0, (done + _weight(len(ids))) / total), id)
-    return asked.best(targets, firsts, lambda number: {"example": ids[number]}, id)
+    return asked.best(targets, firsts, lambda number: {"example": ids[number]}, id) | whole
+
+
+def plainly(text: str) -> str:
+    """A turn without what is only a matter of writing."""
+    return " ".join(text.casefold().split())
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= contamination.SHOWN else text[:contamination.SHOWN].rsplit(" ", 1)[0] + " …"
 
 
 def plain(found: Sequence[Found]) -> list[dict[str, Any]]:

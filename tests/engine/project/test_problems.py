@@ -68,6 +68,8 @@ def test_a_row_that_is_held_out_takes_its_prompt_with_it_and_small_sets_have_bot
     for percent in (0.001, 99.999):
         small = library.problems.take("Small", sums(2), origin="person", held_out_percent=percent)
         assert small.held_out == 1
+    more = [problem("Whence?", "d"), problem("Whither?", "e")]
+    assert library.problems.take("", more, origin="person", held_out_percent=0.001, into=small.id).held_out == 1
     assert library.problems.take("All", sums(2), origin="person", held_out_percent=100).held_out == 2
     assert library.problems.take("None", sums(40), origin="person", held_out_percent=0).held_out == 0
 

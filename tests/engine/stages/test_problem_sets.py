@@ -210,7 +210,16 @@ def test_a_search_for_nothing_or_in_nothing_is_refused(project: Project) -> None
     short = project.library.problems.take("Short", [problem("2 + 2?"), problem("3 + 3?")], origin="person")
     with pytest.raises(InputError) as caught:
         seen.look(project, [short.id], [corpus])
-    assert caught.value.code == "too_short" and project.library.problems.seen_counts() == {}
+    examples = project.library.examples
+    tuned = examples.create_set("Tuned")
+    turns = (Message(role="user", content=" 2 +  2?"), Message(role="assistant", content="3 + 3?"))
+    examples.add(tuned.id, [Example(id="e", messages=turns)])
+    [told_of] = seen.look(project, [short.id], (), [tuned.id])
+    assert (told_of.found, told_of.short) == (1, 0)
+    [row] = project.library.problems.page(seen=True)
+    assert row.prompt[0].content == "2 + 2?" and project.library.problems.seen([row.id])[row.id][0].facts["example"] == "e"
+    project.library.problems.mark_seen({}, looked={tuned.id: [row.id]})
+    assert caught.value.code == "too_short" and project.library.problems.seen_counts() == {tuned.id: (2, 0)}
     for corpora, code in (((), "no_sources"), (("corpus-9",), "not_found")):
         with pytest.raises(InputError) as caught:
             seen.look(project, [short.id], corpora)
