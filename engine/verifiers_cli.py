@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine import rows_cli
@@ -22,6 +23,7 @@ from engine.project.project import Project
 from engine.project.trust import Foreign, foreign
 from engine.project.verifiers import Version, refuse_untrusted
 from engine.verifiers import verifier_files
+from engine.verifiers.api import plain
 from engine.verifiers.starters import starter, starters
 
 ACTIONS = ("list", "show", "new", "import", "export", "check", "trust", "delete", "restore")
@@ -43,7 +45,7 @@ def list_all(project: Project, as_json: bool) -> None:
         table.add_column(title)
     for one, version in rows:
         said = [] if version.trusted else [tr("not trusted yet")]
-        table.add_row(one.ref, one.title, tr("Python") if one.kind == "python" else tr("parts"), one.origin,
+        table.add_row(one.ref, escape(_safe(one.title)), tr("Python") if one.kind == "python" else tr("parts"), escape(_safe(one.origin)),
                       ", ".join([*said, *([tr("has a draft")] if one.draft is not None else [])]))
     Console().print(table if rows else tr("The library has no verifiers yet."))
     if not rows:
@@ -56,8 +58,8 @@ def show(project: Project, name: str, as_json: bool) -> None:
     """The text of a version (its newest unless named), of one that comes with Fledge, or what a recipe brings."""
     if name.endswith(".toml"):
         for composition in _of_recipe(Path(name)):
-            click.echo(json.dumps(composition.plain()) if as_json else "\n\n".join(
-                f"# {piece.title}, {piece.sha256[:16]}\n{piece.text}" for piece in pieces(composition)) or composition.text())
+            click.echo(json.dumps(composition.plain()) if as_json else _safe("\n\n".join(
+                f"# {piece.title}, {piece.sha256[:16]}\n{piece.text}" for piece in pieces(composition)) or composition.text()))
         return
     held = project.library.verifiers
     if not name.startswith("verifier-"):
@@ -69,7 +71,7 @@ def show(project: Project, name: str, as_json: bool) -> None:
         click.echo(json.dumps({**dataclasses.asdict(version), "title": held.get(version.verifier).title,
                                "versions": [one.ref for one in held.versions(version.verifier)]}))
     else:
-        click.echo(version.body, nl=not version.body.endswith("\n"))
+        click.echo(_safe(version.body), nl=not version.body.endswith("\n"))
 
 
 def begin(project: Project, name: str, title: str, parts: str, author: str, as_json: bool) -> None:
@@ -206,7 +208,7 @@ def say_yes(project: Project, names: Sequence[str], everything: bool, as_json: b
         click.echo(json.dumps({"trusted": [one.sha256 for one in chosen]}))
     else:
         for one in chosen:
-            click.echo(tr("Trusted: {title} ({ref}).", title=one.title, ref=one.ref))
+            click.echo(tr("Trusted: {title} ({ref}).", title=_safe(one.title), ref=_safe(one.ref)))
 
 
 def _print_foreign(waiting: Sequence[Foreign], as_json: bool) -> None:
@@ -218,9 +220,14 @@ def _print_foreign(waiting: Sequence[Foreign], as_json: bool) -> None:
         click.echo(tr("Everything in this project that could run is trusted."))
     words = {"verifier": tr("verifier"), "recipe": tr("recipe, a program"), "weights": tr("weights that can hold a program")}
     for one in waiting:
-        click.echo(f"{click.style(one.sha256[:16], dim=True)}  {words[one.kind]}: {one.title} ({one.ref})")
+        click.echo(f"{click.style(one.sha256[:16], dim=True)}  {words[one.kind]}: {_safe(one.title)} ({_safe(one.ref)})")
     if waiting:
         click.echo(tr("Read them (`fledge verifiers DIR show ID`), then: {command}", command="fledge verifiers DIR trust ID"))
+
+
+def _safe(text: str) -> str:
+    """What somebody else wrote, without signs that move a terminal's cursor or turn its writing round. `export` writes it as it is."""
+    return plain(text, len(text))
 
 
 def _of_recipe(path: Path) -> list[Composition]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from engine.contract.composition import GROUP, PYTHON, Composition, Part, Piece, digest, parse, pieces, reference
+from engine.contract.composition import GROUP, JUDGE, PYTHON, Composition, Part, Piece, digest, parse, pieces, reference
 from engine.contract.errors import Corrupt, NotFound, SettingError
 from engine.contract.words import tr
 from engine.project import files, layout, trust
@@ -271,7 +271,7 @@ class Verifiers:
                 return Part(GROUP, part.title, part.weight, self._whole(part.group, path).plain(), "")
             inner = self._of_version(ref, path)
             return Part(GROUP, part.title or self.get(ref.partition("@")[0]).title, part.weight, inner.plain(), ref)
-        return Part(part.name, part.title, part.weight, part.settings, "")
+        return Part(part.name, part.title, part.weight, part.settings, path[-1] if path and part.name in (PYTHON, JUDGE) else "")
 
 
 _LOOK = ("select v.number, v.title, v.kind, v.created, v.updated, v.origin, v.draft, v.removed, max(n.number) from verifiers v"

@@ -142,6 +142,15 @@ def test_what_came_from_elsewhere_is_listed_refused_and_trusted(project: Project
     assert [one["ref"] for one in call(project, "trust")[1]] == ["verifier-1@2"], "asked again"
 
 
+def test_a_foreign_text_moves_no_cursor(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.library.verifiers.create("nice \x1b[2J[red]\u202etxet", "python", SOURCE + "# \x1b]0;title\x07 \u202e\n", origin="\x1b[8m")
+    monkeypatch.setenv("FLEDGE_HOME", str(tmp_path / "elsewhere"))
+    for words in ([], ["show", "verifier-1"], ["trust"], ["trust", "verifier-1@1"]):
+        code, said = called(project, *words)
+        assert code == 0 and not set(said) & {"\x1b", "\x07", "\u202e"}, words
+    assert "[red]" in called(project)[1]
+
+
 def test_delete_and_restore(project: Project) -> None:
     call(project, "new", "last_number")
     assert call(project, "delete", "verifier-1")[1] == [{"verifier": "verifier-1", "removed": True}] and call(project)[1] == []

@@ -229,6 +229,17 @@ def test_a_composition_cannot_say_of_itself_where_it_came_from(project: Project)
     assert [p.sha256 for p in pieces(found)] == [digest("def verify(a, b, c): return 1")]
 
 
+def test_what_a_version_holds_says_which_version(project: Project) -> None:
+    held = verifiers(project)
+    inside = [{"name": "judge", "settings": {"model": "ollama:x"}}, {"name": "number"}, {"name": "group", "settings": {"parts": [
+        {"name": "python", "settings": {"source": SOURCE}}]}}]
+    made = held.create("Parts", "parts", json.dumps(inside))
+    assert {p.title: p.ref for p in pieces(held.composition(made.ref))} == {"judge": made.ref, "python": made.ref}
+    around = json.dumps([{"name": "group", "settings": {"verifier": made.ref}}, {"name": "judge", "settings": {"model": "ollama:y"}}])
+    assert [p.ref for p in pieces(held.composition(around))] == [made.ref, made.ref, ""]
+    assert held.composition(made.ref).sha256 == parse(inside).sha256, "where it came from changes nothing in what it is"
+
+
 def test_the_file_of_trust_is_the_persons_own_and_survives_being_no_file() -> None:
     trust.trust(["aa"], where="here")
     if sys.platform != "win32":
