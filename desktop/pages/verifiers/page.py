@@ -1,14 +1,16 @@
 """The Verifiers page: which of its views is on the screen (the workbench, the first steps, an import), and what its buttons do. The panels
 of the workbench are problems_panel.py, editor_panel.py and results.py; dialogs are dialogs.py's and making_view.py's."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from desktop.context import AppContext
+from desktop.jobs.exporting import Exporting
 from desktop.models import verifier_checks
 from desktop.models.verifier_hand import VerifierHand
 from desktop.models.workbench import Workbench
@@ -16,7 +18,7 @@ from desktop.models.workbench_state import ListedProblem
 from desktop.pages.verifiers.columns import ThreeColumns
 from desktop.pages.verifiers.dialogs import ForeignDialog, ProblemDialog, VersionsDialog
 from desktop.pages.verifiers.editor_panel import EditorPanel
-from desktop.pages.verifiers.import_view import ProblemImport
+from desktop.pages.verifiers.import_view import MODULE, ProblemImport
 from desktop.pages.verifiers.making_view import ExamplesDialog, GenerateDialog, LookDialog
 from desktop.pages.verifiers.problems_panel import ProblemsPanel
 from desktop.pages.verifiers.results import ChecksPanel, RewardsPanel
@@ -80,6 +82,10 @@ class VerifiersPage(Page):
         self.bring.cancelled.connect(self.show_view)
         self.bring.changed.connect(lambda: self._flow.set(*self.bring.answers()) if self._view == "import" else None)
         self.bring.choose_wanted.connect(self.choose_file)
+        self._exporting = Exporting(self)
+        self._exporting.done.connect(self._exported)
+        self._exporting.failed.connect(self._failed)
+        self.setAcceptDrops(True)
         self._places = {view: col(gap=0) for view in VIEWS}
         for view, part in (("bench", self.columns), ("new", self.new), ("import", self.bring)):
             self._places[view].layout().addWidget(part, 1)  # type: ignore[call-arg]
@@ -352,6 +358,8 @@ class VerifiersPage(Page):
             self.choose_file()
         elif what == "examples":
             ExamplesDialog(self.context, self._made, self).open()
+        elif what == "export":
+            self.export_problems()
         elif what == "look":
             LookDialog(self.context, self.bench.chosen_sets, self.bench.refresh, self).open()
         elif what in ("undo", "redo"):
@@ -402,6 +410,32 @@ class VerifiersPage(Page):
         self.bring.look(names)
         self._view = ""
         self.show_view("import")
+
+    def export_problems(self) -> None:
+        """The chosen sets into a file: as Fledge reads them back, or as a table."""
+        kinds = tr("Problems {kinds}", kinds="(*.jsonl *.csv)")
+        name, _ = QFileDialog.getSaveFileName(self, tr("Export problems"), "problems.jsonl", kinds)
+        if name:
+            form = "csv" if name.lower().endswith(".csv") else "fledge"
+            self._exporting.start(MODULE, str(self.project.dir), "export", ",".join(self.bench.chosen_sets), name,
+                                  json.dumps({"form": form}))
+
+    def _exported(self, said: dict[str, Any]) -> None:
+        rows = int(said.get("rows") or 0)
+        self.context.toast(trn("{shown} problem is written", "{shown} problems are written", rows, shown=number(rows)))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """A .py file is a verifier, anything else is problems."""
+        names = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        verifiers = [n for n in names if n.lower().endswith(".py")]
+        for name in verifiers[:1]:
+            self.take_verifier(Path(name))
+        if not verifiers and names:
+            self.take_files(names)
 
     def _imported(self, set_id: str) -> None:
         self._view = ""

@@ -72,8 +72,8 @@ class ProblemTable(Table):
 
 
 class ProblemsPanel(Panel):
-    """`wanted(what)`: generate, import, examples, look (for contamination), rename, delete, undo, redo; `edit_wanted`, `remove_wanted`,
-    `hold_wanted(bool)` are about the chosen problem."""
+    """`wanted(what)`: generate, import, export, examples, look (for contamination), rename, delete, undo, redo. `edit_wanted`,
+    `remove_wanted` and `hold_wanted(bool)` are about the chosen problem."""
 
     wanted = Signal(str)
     edit_wanted = Signal(object)
@@ -249,6 +249,7 @@ class ProblemsPanel(Panel):
         menu.addAction(icon("redo"), tr("Redo"), lambda: self.wanted.emit("redo"))
         menu.addSeparator()
         menu.addAction(icon("in"), tr("From examples…"), lambda: self.wanted.emit("examples"))
+        menu.addAction(icon("out"), tr("Export…"), lambda: self.wanted.emit("export")).setEnabled(bool(bench.chosen_sets))
         menu.addAction(icon("search"), tr("Look for them in the corpus…"), lambda: self.wanted.emit("look")).setEnabled(bench.count > 0)
         menu.addSeparator()
         menu.addAction(tr("Rename the set…"), lambda: self.wanted.emit("rename")).setEnabled(one)

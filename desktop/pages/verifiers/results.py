@@ -97,7 +97,9 @@ class ChecksPanel(Panel):
             self.badge.set(*(("", "") if checks.stale else checks_badge(checks)))
             self.badge.setToolTip(checks.sentence)
             self._time.set(tr("{time} ms a call", time=f"{checks.ms:.1f}" if checks.ms < 10 else number(round(checks.ms))))
-            words = checks.sentence
+            gold = next((r for r in checks.rows if r.id == "gold"), None)
+            told = gold is not None and gold.level == "ok" and not checks.unusable  # the badge and the rows say it all
+            words = "" if told else checks.sentence
             if checks.stale:
                 words = tr("Of the verifier as it was; the new is being looked at.") if not bench.marks else \
                     tr("Of the verifier as it was before the mistake.")

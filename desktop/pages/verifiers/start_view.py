@@ -7,7 +7,6 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.context import AppContext
-from desktop.models.verifier_starters import Starter, starters
 from desktop.pages.verifiers.parts_editor import first_parts
 from desktop.theme.theme import Theme
 from desktop.widgets.buttons import Button
@@ -22,6 +21,7 @@ from desktop.widgets.text import Text, small
 from engine.contract.units import number
 from engine.contract.words import tr, trn
 from engine.project.problems import ProblemSet
+from engine.verifiers.starters import Starter, starters
 
 EMPTY, PARTS = "empty", "parts"
 SOURCE = '''def verify(prompt, completion, answer) -> float:

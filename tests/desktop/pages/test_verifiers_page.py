@@ -2,6 +2,7 @@
 written with a mistake in it, mended, checked, saved and used; one that came from elsewhere waits for a yes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from pytestqt.qtbot import QtBot
 from desktop.context import AppContext
 from desktop.main_window import MainWindow
 from desktop.models.verifier_hand import VerifierHand
-from desktop.models.verifier_starters import starters
 from desktop.pages.verifiers import VerifiersPage
 from desktop.pages.verifiers.dialogs import ForeignDialog, ProblemDialog, VersionsDialog, changed_lines
 from desktop.pages.verifiers.making_view import ExamplesDialog, GenerateDialog, LookDialog
@@ -25,6 +25,7 @@ from engine.project import layout, trials
 from engine.project.project import Project
 from engine.project.trials import Completion, Group, TrialSettings
 from engine.verifiers.registry import KINDS
+from engine.verifiers.starters import starters
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SOURCE = '''import re
@@ -316,6 +317,21 @@ def test_what_came_from_elsewhere_is_read_only_until_somebody_trusts_it(window: 
     judged(page, qtbot)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="the folder of compiled code is a POSIX matter")
+def test_a_refused_sandbox_says_why_and_nothing_turns_it_off(window: MainWindow, written: str, monkeypatch: pytest.MonkeyPatch,
+                                                             tmp_path: Path, qtbot: QtBot) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cache" / "fledge").mkdir(parents=True)
+    (tmp_path / "cache" / "fledge" / "verifiers").symlink_to(tmp_path / "elsewhere")  # others could write there
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    page = show(window, qtbot)
+    qtbot.waitUntil(lambda: bool(page.bench.marks), timeout=LONG)
+    assert "compiled code is not kept there" in page.editor.code.sentence
+    assert not usable(page) and not page._can_check and page.bench.checks is None
+    words = [b.text() for b in page.findChildren(QPushButton)]
+    assert not any("sandbox" in w.lower() or "anyway" in w.lower() for w in words)
+
+
 # --- problems ---------------------------------------------------------------------------------------------------------
 
 
@@ -368,6 +384,22 @@ def test_a_set_goes_with_its_problems(page: VerifiersPage, project: Project, qtb
     click(asked, "Delete")
     qtbot.waitUntil(lambda: project.library.problems.sets() == [] and page.bench.count == 0, timeout=5000)
     assert page._view == "bench" and page.problems._empty.isVisible()
+
+
+def test_problems_go_out_into_a_file_that_can_come_in_again(page: VerifiersPage, tmp_path: Path, context: AppContext,
+                                                             monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> None:
+    said: list[str] = []
+    context.toast_requested.connect(lambda words, button, action: said.append(words))
+    out = tmp_path / "sums.jsonl"
+    monkeypatch.setattr("desktop.pages.verifiers.page.QFileDialog.getSaveFileName", lambda *_: (str(out), ""))
+    page.act_on_problems("export")
+    qtbot.waitUntil(lambda: "60 problems are written" in said, timeout=LONG)
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 60
+    page.take_files([str(out)])
+    qtbot.waitUntil(lambda: page.bring.plan.look is not None and page.bring.bring.isEnabled(), timeout=LONG)
+    assert page.bring.plan.mapping.kind == "fledge" and page.bring._held_row.isHidden()
+    click(page, "Cancel")
+    assert page._view == "bench"
 
 
 def test_looking_through_a_corpus_needs_one(page: VerifiersPage, qtbot: QtBot) -> None:
@@ -429,6 +461,28 @@ def test_answers_of_a_model_are_scored_and_follow_every_edit(window: MainWindow,
     qtbot.waitUntil(lambda: page.bench.completion_count == 8 * len(some), timeout=LONG)
     page.editor.code.replace(SOURCE.replace("1.0 if found", "0.5 if found"))
     qtbot.waitUntil(lambda: page.bench.scores is not None and not page.bench.scores.stale and page.bench.scores.right == 0, timeout=LONG)
+
+
+@pytest.mark.slow
+def test_a_model_of_the_project_is_tried_for_real(context: AppContext, tmp_path: Path, qtbot: QtBot) -> None:
+    from tests.serving import make_project
+    made = make_project(tmp_path / "tried")
+    made.library.problems.take("Sums", [problem(n) for n in range(6)], origin="person", held_out_percent=50)
+    made.library.verifiers.create("sums.py", "python", SOURCE)
+    context.open_project(made.dir)
+    window = MainWindow(context)
+    qtbot.addWidget(window)
+    window.show()
+    page = show(window, qtbot)
+    page.bench.set_trial(count=3, k=2, max_new_tokens=8)
+    qtbot.waitUntil(lambda: page.rewards.try_button.isVisible() and page.rewards.try_button.isEnabled() and page.bench.trial.of == 3,
+                    timeout=LONG)
+    QTest.mouseClick(page.rewards.try_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: page.bench.trial.running and page.rewards.stop_button.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: page.bench.trial.phase == "whole" and page.bench.scores is not None and not page.bench.scores.stale,
+                    timeout=LONG)
+    assert page.bench.scores is not None and page.bench.scores.tried == 6
+    page.bench.close()
 
 
 def test_scores_are_said_in_few_figures() -> None:
