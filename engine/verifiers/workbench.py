@@ -31,6 +31,8 @@ TWICE = 8
 FEW, FEW_ODD = 24, 4
 """Problems and nonsense of a verifier whose every call takes long (a language model that judges)."""
 NAMED = 50
+MUCH, LONG_CALL = 5.0, 0.002
+"""So many times as long a form of gold answers takes, and so many seconds more a call, before another one is taken in its place."""
 SLOW_MS = 100.0
 
 
@@ -304,14 +306,17 @@ def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer:
 
 
 def _best_form(calls: _Calls, some: Sequence[Problem], forms: Mapping[str, list[tuple[Form, str]]], full: float) -> Form:
-    """In which form these few score most; the first of equals."""
+    """In which form these few score most; of equals the first, unless another one is judged much quicker."""
     tries = [(form, text, p) for p in some for form, text in forms[p.id]]
     sums: dict[Form, float] = {}
+    seconds: dict[Form, float] = {}
     for (form, _, _), verdict in zip(tries, calls.score([attempt_of(p, text) for _, text, p in tries], timed=False), strict=True):
         score = verdict.score or 0.0
         sums[form] = sums.get(form, 0.0) + (min(score, full) if full > 0 else score)
-    ordered = list(dict.fromkeys(form for form, _, _ in tries))
-    return max(ordered, key=lambda form: (round(sums[form], 6), -ordered.index(form)))
+        seconds[form] = seconds.get(form, 0.0) + verdict.seconds
+    best = [form for form in sums if sums[form] >= max(sums.values()) - CLOSE]
+    quick = min(best, key=lambda form: seconds[form])
+    return quick if seconds[best[0]] > MUCH * seconds[quick] + LONG_CALL * len(some) else best[0]
 
 
 def _of_form(pairs: Sequence[tuple[Form, str]], form: Form, alone: bool) -> list[tuple[Form, str]]:
