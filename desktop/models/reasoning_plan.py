@@ -271,8 +271,8 @@ class ReasoningPlan(TuningChoice):
         return super().step_of(field)
 
     def step_title(self, step: str) -> str:
-        return {"model": tr("Model"), "problems": tr("Problems"), "verifier": tr("Verifier"), "way": tr("Recipe and amount"),
-                "method": tr("Memory and time"), "start": tr("Start")}[step]
+        return {"model": tr("Model"), "problems": tr("Problems"), "verifier": tr("Verifier"), "way": tr("Recipe"), "method": tr("Method"),
+                "start": tr("Start")}[step]
 
     def further_problems(self) -> list[Problem]:
         found = super().further_problems()

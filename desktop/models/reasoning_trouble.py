@@ -38,7 +38,8 @@ def verifier_title(run: Run) -> str:
     """What a run's verifier is called: as its snapshot says, else its version or its parts."""
     said = files.read_json(layout.input_file(run.dir, "verifier"), {})
     if isinstance(said, dict) and said.get("title"):
-        return str(said["title"])
+        number_ = str(said.get("ref") or "").rpartition("@")[2]
+        return tr("{title}, version {number}", title=said["title"], number=number_) if number_ else str(said["title"])
     text = str(run.spec.get("verifier") or "")
     try:
         found = composition.reference(text)

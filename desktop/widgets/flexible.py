@@ -95,6 +95,31 @@ class Beside(Flexible):
             self.updateGeometry()
 
 
+class Turning(QWidget):
+    """Parts side by side, each with its stretch, where `needed` design pixels suffice; else one under the other. It is never a reason to
+    scroll sideways."""
+
+    def __init__(self, theme: Theme, *parts: tuple[QWidget, int], needed: int, gap: int = 12) -> None:
+        super().__init__()
+        self._needed, self._beside = theme.px(needed), True
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        self._box.setSpacing(gap)
+        for part, stretch in parts:
+            self._box.addWidget(part, stretch)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        beside = self.width() >= self._needed
+        if beside != self._beside:
+            self._beside = beside
+            self._box.setDirection(QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom)
+            self.updateGeometry()
+
+
 def scrolled(*items: Item, gap: int = 12) -> Scroll:
     """A column that scrolls in what height there is."""
     return Scroll(col(*items, "+", gap=gap, pad=(0, 0, 8, 0), host=Poured()), horizontal=False)

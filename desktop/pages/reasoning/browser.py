@@ -14,10 +14,10 @@ from desktop.models import rollout_rows
 from desktop.models.rollout_rows import ANY, Group, Wanted, error_words
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import Choice, NumberField, SearchField, Tick
-from desktop.widgets.flexible import Poured
+from desktop.widgets.flexible import Poured, Turning
 from desktop.widgets.layout import Scroll, clear, col, fixed, row, show_if
 from desktop.widgets.metric_chart import MetricChart
-from desktop.widgets.panel import rule, vrule
+from desktop.widgets.panel import rule
 from desktop.widgets.plot import Curve
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
@@ -29,7 +29,7 @@ from engine.contract.words import tr, trn
 if TYPE_CHECKING:
     from desktop.context import AppContext
 
-PAGE = 8
+PAGE = 6
 LONGEST = 2_000
 """Characters of an answer that are shown."""
 ASKED = 400
@@ -58,9 +58,10 @@ class RolloutBrowser(OfRounds):
         for field in (self.search, self.low, self.high, self.cut, self.errors):
             field.changed.connect(self._filter)
         self.clear_filter = Button(theme, tr("Clear"), "quiet", on_click=self._clear_filter, tip=tr("Show all answers again"))
-        self._tools = row(fixed(self.search, theme.px(216)), 4, small(tr("Reward")), fixed(self.low, theme.px(56)), small("–"),
-                          fixed(self.high, theme.px(56)), 4, self.cut, 4, small(tr("Errors")), fixed(self.errors, theme.px(150)),
-                          self.clear_filter, "+", gap=6)
+        by_value = row(small(tr("Reward")), fixed(self.low, theme.px(56)), small("–"), fixed(self.high, theme.px(56)), 4, self.cut, 4,
+                       small(tr("Errors")), fixed(self.errors, theme.px(150)), self.clear_filter, "+", gap=6)
+        self.search.setMinimumWidth(theme.px(160))
+        self._tools = Turning(theme, (self.search, 2), (by_value, 5), needed=680, gap=10)
         self._title = Text(role="section")
         self.back = Button(theme, tr("All problems"), "quiet", icon="left", on_click=lambda: self.show_problem(""))
         self._fact = small()
@@ -88,7 +89,7 @@ class RolloutBrowser(OfRounds):
         self._hint = Text(tr("They come with the first round: each problem, the answers to it, and what the verifier says of them."),
                           tone="text2", wrap=True)
         self._none = Text(tr("No answer of this round is like that."), tone="text2", wrap=True)
-        self._sides = row((self.left_side, 1), vrule(), (self.right_side, 1), gap=16)
+        self._sides = Turning(theme, (self.left_side, 1), (self.right_side, 1), needed=700, gap=24)
         col(self._tools, self._hint, self._wrong, self._none, (self._sides, 1), gap=10, host=self)
         self._show_place()
         self._show()
@@ -122,6 +123,8 @@ class RolloutBrowser(OfRounds):
             return
         self.problem = problem
         self._rebuild_table()
+        if problem:
+            self._fact.set(tr("looking through the run …"))
         self._look()
 
     def _rebuild_table(self) -> None:

@@ -3,6 +3,8 @@ from it, as the workbench has measured."""
 
 from typing import TYPE_CHECKING, Any
 
+from PySide6.QtCore import QCoreApplication
+
 from desktop.jobs.verifier_desk import VerifierDesk
 from desktop.models.reasoning_look import VerifierChoice
 from desktop.models.reasoning_plan import LOCAL_MODEL, QUICK, REWARD_MODEL, SANDBOX, ReasoningPlan, quick
@@ -13,6 +15,7 @@ from desktop.widgets.facts import Facts, Stat
 from desktop.widgets.fields import Choice
 from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import clear, col, fill, row, show_if
+from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel
 from desktop.widgets.text import Text, small
 from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody
@@ -53,6 +56,8 @@ class VerifierBody(WizardBody):
         builtin = Panel(Text(tr("Built-in"), "section"), *self.quick.values(),
                         small(tr("They can be changed and put together on the Verifiers page."), wrap=True), pad=(16, 10, 16, 12), gap=6)
         self.wrong = small(tone="danger", wrap=True)
+        self.newer = Note(theme, "info", tr("There is a newer version"), "",
+                          Button(theme, tr("Take the newest"), on_click=self._take_newest))
         self.form = self.make_form(list(FIELDS), title=tr("How its scores are read"), key="grpo.reward")
         self.title, self.badge, self.facts = Text(role="section"), Badge(), Facts(gap=6)
         self.open = Button(theme, tr("Open it"), on_click=self._open)
@@ -63,8 +68,8 @@ class VerifierBody(WizardBody):
         self.measure = Button(theme, tr("Try it on the workbench"), on_click=self._open_workbench)
         signal = Panel(Text(tr("Is there a signal?"), "section"), self._stat_row, self.signal, self.remedy, row(self.measure, "+"),
                        pad=(16, 10, 16, 14), gap=8)
-        col((Beside(theme, Gutter(library, builtin, Panel(self.form, pad=(16, 10, 16, 8), gap=4)), Gutter(this, signal), side_width=SIDE,
-                    least=300), 1), gap=0, host=self)
+        main = Gutter(library, self.newer, builtin, Panel(self.form, pad=(16, 10, 16, 8), gap=4))
+        col((Beside(theme, main, Gutter(this, signal), side_width=SIDE, least=300), 1), gap=0, host=self)
         self._desk: VerifierDesk | None = None
         self._asked: object = None
         self._token = 0
@@ -99,6 +104,11 @@ class VerifierBody(WizardBody):
     def _line_note(self, one: VerifierChoice) -> str:
         return tr("not trusted") if one.versions[0].untrusted else tr("version {number}", number=one.versions[0].number)
 
+    def _take_newest(self) -> None:
+        found = self.plan.version
+        if found is not None:
+            self.put(verifier=found[0].versions[0].ref)
+
     # showing ----------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
@@ -115,6 +125,9 @@ class VerifierBody(WizardBody):
             self.version.set_choices([(v.ref, tr("{number}, the newest", number=v.number) if v.number == newest else
                                        f"{v.number}, {v.note}" if v.note else str(v.number)) for v in chosen[0].versions])
             self.version.set(chosen[1].ref)
+            self.newer.set(tr("There is a newer version"), tr("Version {old} is chosen; version {new} was saved since.",
+                                                              old=chosen[1].number, new=newest))
+        show_if(self.newer, chosen is not None and chosen[1].number < chosen[0].versions[0].number)
         self.form.know({k: v for k, v in plan.values.items() if k not in self.form.names})
         problem = next((p for p in plan.problems("verifier") if p.field == "verifier"), None)
         self.wrong.set(f"{problem.sentence} {problem.remedy}".strip() if problem is not None else "")
@@ -171,6 +184,7 @@ class VerifierBody(WizardBody):
             return
         if self._desk is None:
             self._desk = VerifierDesk(project.dir, self)
+            QCoreApplication.instance().aboutToQuit.connect(self._desk.stop)
 
         def came(said: dict[str, Any]) -> None:
             self.scores = Scores.of(said)

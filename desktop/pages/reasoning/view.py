@@ -53,7 +53,7 @@ def reward_now(state: RunState, status: str) -> tuple[str, str]:
 
 def solved(state: RunState, status: str) -> tuple[str, str]:
     found = solved_now(state)
-    return (percent(found, 1) if found is not None else "–"), tr("of held-out problems")
+    return (percent(found, 1) if found is not None else "–"), tr("held out")
 
 
 def silent(state: RunState, status: str) -> tuple[str, str]:

@@ -356,7 +356,9 @@ def test_the_wizard_by_keyboard(thanks: Project, context: AppContext, qtbot) -> 
     assert wizard.plan.quick_kind == "text" and body.quick["text"].chosen and "Text" in body.title.words()
     press(wizard.forward)
     press(wizard.body().cards["gspo"], Qt.Key.Key_Space)
-    assert wizard.plan.values["preset"] == "gspo" and dict(wizard.body().sets._pairs)["Ratio"] == "Of answers"
+    assert wizard.plan.values["preset"] == "gspo" and wizard.body().cards["gspo"].chosen
+    told = wizard.body().sets
+    assert dict(zip(told._names, (value.words() for value in told._values), strict=True))["Ratio"] == "Of answers"
     for _ in range(2):
         press(wizard.forward)
     assert wizard.plan.step == "start" and wizard.forward.isEnabled() and dict(wizard.plan.summary())["Recipe"] == "GSPO"
