@@ -55,7 +55,7 @@ def list_all(project: Project, as_json: bool) -> None:
 
 
 def show(project: Project, name: str, as_json: bool) -> None:
-    """The text of a version (its newest unless named), of one that comes with Fledge, or what a recipe brings."""
+    """The text of a version (its newest unless named), of one that comes with Fledge, of what waits for trust, or what a recipe brings."""
     if name.endswith(".toml"):
         for composition in _of_recipe(Path(name)):
             click.echo(json.dumps(composition.plain()) if as_json else _safe("\n\n".join(
@@ -63,6 +63,11 @@ def show(project: Project, name: str, as_json: bool) -> None:
         return
     held = project.library.verifiers
     if not name.startswith("verifier-"):
+        if waiting := _waiting(foreign(project), name):  # a run, a recipe of the project, the beginning of a hash
+            for each in waiting:
+                click.echo(json.dumps(dataclasses.asdict(each)) if as_json else
+                           _safe(f"# {each.title}, {each.sha256[:16]}\n{each.text or each.path}"))
+            return
         one = starter(name)
         click.echo(json.dumps({**dataclasses.asdict(one), "sha256": digest(one.source)}) if as_json else one.source, nl=as_json)
         return
@@ -195,7 +200,7 @@ def say_yes(project: Project, names: Sequence[str], everything: bool, as_json: b
             chosen += [Foreign("verifier", piece.title, piece.sha256, name, piece.text)
                        for composition in _of_recipe(Path(name)) for piece in pieces(composition)]
             continue
-        found = [one for one in waiting if name in (one.ref, one.path) or (HASH.fullmatch(name) and one.sha256.startswith(name))]
+        found = _waiting(waiting, name)
         if not found and reference(name) and not (version := project.library.verifiers.version(name)).trusted:
             found = [Foreign("verifier", piece.title, piece.sha256, version.ref, piece.text)
                      for piece in project.library.verifiers.pieces(name)]
@@ -209,6 +214,10 @@ def say_yes(project: Project, names: Sequence[str], everything: bool, as_json: b
     else:
         for one in chosen:
             click.echo(tr("Trusted: {title} ({ref}).", title=_safe(one.title), ref=_safe(one.ref)))
+
+
+def _waiting(waiting: Sequence[Foreign], name: str) -> list[Foreign]:
+    return [one for one in waiting if name in (one.ref, one.path) or (HASH.fullmatch(name) and one.sha256.startswith(name))]
 
 
 def _print_foreign(waiting: Sequence[Foreign], as_json: bool) -> None:

@@ -129,6 +129,8 @@ def test_what_came_from_elsewhere_is_listed_refused_and_trusted(project: Project
     _, waiting = call(project, "trust")
     assert [(one["kind"], one["ref"]) for one in waiting] == [("verifier", "verifier-1@2"), ("verifier", "verifier-2@1"),
                                                               ("recipe", "r.py")]
+    assert called(project, "show", "r.py")[1] == f"# r.py, {waiting[2]['sha256'][:16]}\ndef rows(inputs): yield {{}}\n"
+    assert "ollama:x" in called(project, "show", waiting[1]["sha256"][:12])[1]
     code, said = called(project, "check", "verifier-1@2")
     assert code == 2 and waiting[0]["sha256"][:16] in said and "not trusted yet" in called(project)[1]
     assert call(project, "trust", waiting[0]["sha256"][:16])[1] == [{"trusted": [digest(SOURCE + "# two\n")]}]
