@@ -6,18 +6,15 @@ and accepted, the wizards are gone through with the real microscope, a long run 
 no display. The first time a page is shown is measured apart: it is built then.
 """
 
-import gc
 import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.window_stall import LIMIT_MS, Heart, Stall, _wait, write_events
+from tests.benchmarks.window_parts import WindowParts, alone
+from tests.benchmarks.window_stall import LIMIT_MS, Stall, _wait, write_events
 
 EXAMPLES, SECONDS, STEPS, ASKED = 100_000, 4.0, 100_000, 100
 ROOT = Path(__file__).parents[2]
@@ -50,73 +47,33 @@ assert state.status == "done", run.log_tail()
 
 def measure(count: int = EXAMPLES, seconds: float = SECONDS, steps: int = STEPS, asked: int = ASKED) -> dict[str, Stall]:
     """By part of what a person does; names that begin with "built" are pages shown for the first time."""
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["FLEDGE_HOME"] = str(Path(folder) / "home")
-        return _Measuring(Path(folder), count, seconds, steps, asked).all()
+    with alone() as folder:
+        return _Measuring(folder, count, seconds, steps, asked).all()
 
 
-class _Measuring:
+class _Measuring(WindowParts):
+    pause = 0.03
+
     def __init__(self, folder: Path, count: int, seconds: float, steps: int, asked: int) -> None:
-        from PySide6.QtWidgets import QApplication
-
-        from desktop.context import AppContext
-        from desktop.main_window import MainWindow
         from engine.project import layout
         from engine.project.project import Project
         from engine.stages.sft.spec import SftSpec
         subprocess.run([sys.executable, "-c", MAKE, str(folder / "project"), str(count), str(asked)], cwd=ROOT, check=True,
                        env=dict(os.environ, PYTHONPATH=str(ROOT)))
-        self.project = Project.open(folder / "project")
-        self.sets = {one.title: one.id for one in self.project.library.examples.sets()}
-        self.run = self.project.runs.create(SftSpec(model="model-1", examples=(self.sets["Few ferries"],), title="long"))
+        project = Project.open(folder / "project")
+        self.sets = {one.title: one.id for one in project.library.examples.sets()}
+        self.run = project.runs.create(SftSpec(model="model-1", examples=(self.sets["Few ferries"],), title="long"))
         write_events(layout.events_file(self.run.dir), steps)
         self.file = folder / "questions.jsonl"
         self.file.write_text("\n".join(json.dumps({"question": f"Where is ferry {i}?", "answer": f"At quay {i % 9}."})
                                        for i in range(min(count, 20_000))), "utf-8")
-        made = QApplication.instance() or QApplication([])
-        assert isinstance(made, QApplication)
-        self.app, self.seconds, self.steps = made, seconds, steps
-        self.context = AppContext(self.app)
-        self.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]
-        self.context.open_project(self.project.dir)
-        self.window = MainWindow(self.context)
-        self.window.resize(1280, 800)
-        self.window.show()
-        _wait(self.app, 0.5)
-        self.heart, self.found = Heart(), dict[str, Stall]()
+        self.steps = steps
+        super().__init__(project, seconds)
 
-    def all(self) -> dict[str, Stall]:
-        try:
-            self._instruct()
-            self._finetune()
-            self._evaluate()
-        finally:
-            self.window.close()
-            self.context.close()
-            gc.collect()
-        return self.found
-
-    def part(self, name: str, act: Callable[[int], object], once: bool = False) -> None:
-        """`act(n)` again and again, as fast as events go; what it asked for is waited for."""
-        _wait(self.app, 0.1)
-        self.heart.take()
-        began, n = time.perf_counter(), 0
-        while n == 0 or (not once and time.perf_counter() - began < self.seconds):
-            act(n)
-            n += 1
-            _wait(self.app, 0.03)
-        until = time.perf_counter() + 20
-        while self.context.jobs.busy and time.perf_counter() < until:
-            _wait(self.app, 0.02)
-        _wait(self.app, 0.2)
-        self.found[name] = self.heart.take()
-
-    def wait(self, done: Callable[[], object], seconds: float = 60.0) -> None:
-        until = time.perf_counter() + seconds
-        while not done():
-            assert time.perf_counter() < until, "what was waited for did not come"
-            _wait(self.app, 0.02)
+    def do(self) -> None:
+        self._instruct()
+        self._finetune()
+        self._evaluate()
 
     def _page(self, id: str) -> Any:
         self.part(f"built: {id}", lambda n: self.window.show_page(id), once=True)

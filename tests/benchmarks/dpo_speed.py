@@ -9,10 +9,9 @@ TRL is measured as it comes (the reference runs in every step), with the referen
 has for now only in name (TRL 1.16 falls back to padding). The best of them counts. Ours has the reference beforehand, as always, and draws
 the pairs of a step at random. What a reference takes before training is in no figure.
 
-    python -m tests.benchmarks.dpo_speed [--rounds N] [--steps N] [--methods full lora] [--prompt short long]
+    python -m tests.benchmarks.dpo_speed [--rounds N] [--steps N] [--methods full lora] [--prompts short long]
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from tests.benchmarks.sides import (
     LORA,
     VOCAB,
     Turns,
+    asked_of,
+    holds,
     our_model,
     rates,
     take_turns,
@@ -31,6 +32,7 @@ from tests.benchmarks.sides import (
     their_settings,
     their_words,
     use_processors,
+    verdict,
 )
 
 PAIRS = 64
@@ -150,13 +152,7 @@ def compare(kind, method, rounds, steps):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
-    parser.add_argument("--prompts", nargs="+", choices=tuple(PROMPTS), default=list(PROMPTS))
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
+    asked = asked_of(__doc__, arguments, prompts=PROMPTS)
     if asked.side:
         run_side(asked.side, asked.prompts[0], asked.methods[0])
         return 0
@@ -167,14 +163,8 @@ def main(arguments=None):
               "pairs a step")
         for method in asked.methods:
             print(f"{kind} prompts, {method}", flush=True)
-            speeds = compare(kind, method, asked.rounds, asked.steps)
-            for side, speed in speeds.items():
-                print(f"  {side:28} {speed:8.2f} pairs/s")
-            ratio = speeds["ours"] / max(speed for side, speed in speeds.items() if side != "ours")
-            good &= ratio >= WANTED
-            print(f"  ratio to the best {ratio:.2f} (wanted {WANTED:.2f})", flush=True)
-    print("holds" if good else "DOES NOT HOLD")
-    return 0 if good else 1
+            good &= holds(compare(kind, method, asked.rounds, asked.steps), "pairs/s", WANTED, digits=2)
+    return verdict(good)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ opened, turned and searched, undo and redo are walked. Needs no display. "Next c
 the disk in between; "write" is that part which the disk takes.
 """
 
-import gc
-import os
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.contract.rows import Answer, Message, Pair, pair_id
-from tests.benchmarks.window_stall import LIMIT_MS, Heart, Stall, _wait
+from engine.project.project import Project
+from tests.benchmarks.window_parts import WindowParts, alone
+from tests.benchmarks.window_stall import LIMIT_MS, _wait
 
 PAIRS, SECONDS = 100_000, 4.0
 MARKED = "It left at **{n}** with the mail, and `quay {n}` was empty.\n\n- forty passengers\n- no fog\n- one dog\n\n"
@@ -36,62 +35,17 @@ def pairs(count: int) -> Iterator[Pair]:
         yield Pair(id=pair_id(prompt, first, second), prompt=tuple(prompt), first=Answer(text=first), second=Answer(text=second))
 
 
-class LabelStall:
+class LabelStall(WindowParts):
     def __init__(self, folder: Path, count: int, seconds: float) -> None:
-        from PySide6.QtWidgets import QApplication
-
-        from desktop.context import AppContext
-        from desktop.main_window import MainWindow
-        from engine.project.project import Project
-        self.project = Project.create(folder / "project", "Pairs")
-        library = self.project.library.pairs
+        project = Project.create(folder / "project", "Pairs")
+        library = project.library.pairs
         self.set = library.create_set("Ferries").id
         library.add(self.set, pairs(count))
-        made = QApplication.instance() or QApplication([])
-        assert isinstance(made, QApplication)
-        self.app, self.seconds = made, seconds
-        self.context = AppContext(self.app)
-        self.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]
-        self.context.open_project(self.project.dir)
-        self.window = MainWindow(self.context)
-        self.window.resize(1280, 800)
-        self.window.show()
-        _wait(self.app, 0.5)
-        self.heart, self.found = Heart(), dict[str, Stall]()
+        super().__init__(project, seconds)
         self.cards: list[float] = []
         self.writes: list[float] = []
 
-    def part(self, name: str, act: Callable[[int], object], once: bool = False) -> None:
-        """`act(n)` again and again; what it asked for is waited for."""
-        _wait(self.app, 0.1)
-        self.heart.take()
-        began, n = time.perf_counter(), 0
-        while n == 0 or (not once and time.perf_counter() - began < self.seconds):
-            act(n)
-            n += 1
-            _wait(self.app, 0.02)
-        until = time.perf_counter() + 20
-        while self.context.jobs.busy and time.perf_counter() < until:
-            _wait(self.app, 0.02)
-        _wait(self.app, 0.2)
-        self.found[name] = self.heart.take()
-
-    def wait(self, done: Callable[[], object], seconds: float = 60.0) -> None:
-        until = time.perf_counter() + seconds
-        while not done():
-            assert time.perf_counter() < until, "what was waited for did not come"
-            self.app.processEvents()
-
-    def all(self) -> dict[str, Stall]:
-        try:
-            self._all()
-        finally:
-            self.window.close()
-            self.context.close()
-            gc.collect()
-        return self.found
-
-    def _all(self) -> None:
+    def do(self) -> None:
         self.part("built: page", lambda n: self.window.show_page("preference"), once=True)
         page: Any = self.window.pages["preference"]
         self.wait(lambda: page._view == "start")
@@ -112,7 +66,7 @@ class LabelStall:
         def pick(n: int) -> None:
             before, began = desk.now, time.perf_counter()
             view.act(draw.choice(("left", "right", "right", "left", "tie", "bad", "skip")))
-            self.wait(lambda: desk.now is not before)
+            self.wait(lambda: desk.now is not before, sleep=0.0)
             self.cards.append(1000 * (time.perf_counter() - began))
         self.part("cards labelled", pick)
         library.label = label  # type: ignore[method-assign]
@@ -146,11 +100,9 @@ def spread(values: list[float]) -> str:
 
 
 def main(words: list[str]) -> int:
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     count, seconds = int(words[0]) if words else PAIRS, float(words[1]) if len(words) > 1 else SECONDS
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["FLEDGE_HOME"] = str(Path(folder) / "home")
-        measured = LabelStall(Path(folder), count, seconds)
+    with alone() as folder:
+        measured = LabelStall(folder, count, seconds)
         found = measured.all()
     for name, stall in found.items():
         print(f"{name:32} {stall.words()}")

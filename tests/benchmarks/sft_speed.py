@@ -12,7 +12,6 @@ and with "wrapped" (examples cut, and not kept apart). The best of each counts.
     python -m tests.benchmarks.sft_speed [--rounds N] [--steps N] [--methods full lora] [--modes unpacked packed]
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from tests.benchmarks.sides import (
     LORA,
     VOCAB,
     Turns,
+    asked_of,
+    holds,
     our_model,
     rates,
     take_turns,
@@ -31,6 +32,7 @@ from tests.benchmarks.sides import (
     their_settings,
     their_words,
     use_processors,
+    verdict,
 )
 
 EXAMPLES = 1024
@@ -151,13 +153,7 @@ def compare(mode, method, rounds, steps):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--methods", nargs="+", choices=("full", "lora"), default=["full", "lora"])
-    parser.add_argument("--modes", nargs="+", choices=tuple(SIDES), default=list(SIDES))
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
+    asked = asked_of(__doc__, arguments, modes=SIDES)
     if asked.side:
         run_side(asked.side, asked.modes[0], asked.methods[0])
         return 0
@@ -168,14 +164,8 @@ def main(arguments=None):
     for mode in asked.modes:
         for method in asked.methods:
             print(f"{mode}, {method}", flush=True)
-            speeds = compare(mode, method, asked.rounds, asked.steps)
-            for side, speed in speeds.items():
-                print(f"  {side:18} {speed:8,.0f} tokens/s")
-            ratio = speeds["ours"] / max(speed for side, speed in speeds.items() if side != "ours")
-            good &= ratio >= WANTED[mode]
-            print(f"  ratio to the best {ratio:.2f} (wanted {WANTED[mode]:.2f})", flush=True)
-    print("holds" if good else "DOES NOT HOLD")
-    return 0 if good else 1
+            good &= holds(compare(mode, method, asked.rounds, asked.steps), "tokens/s", WANTED[mode])
+    return verdict(good)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sides of a comparison with another library: processes of their own that take turns, so that a neighbour on the machine costs all of them
 alike; and the 10M Llama that both train. It imports no library of either side before it is asked to."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 CONTEXT, VOCAB = 512, 8192
 WIDTH, LAYERS, HEADS, MIDDLE = 320, 6, 8, 896
+METHODS = ("full", "lora")
 LORA = {"rank": 16, "alpha": 32.0}
 
 
@@ -68,6 +70,33 @@ def _answer(process):
 def rates(done):
     """{side: amount a second} over all timed steps."""
     return {side: sum(amount for amount, _ in steps) / sum(seconds for _, seconds in steps) for side, steps in done.items()}
+
+
+def asked_of(description, arguments, **lists):
+    """What a command line asks for: rounds, steps, methods, one side alone, and of each list the names that are wanted, at first all."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
+    for name, names in {"methods": METHODS, **lists}.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=tuple(names), default=list(names))
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def holds(speeds, unit, wanted, digits=0):
+    """Prints what each side makes, and whether ours is `wanted` times as fast as the best of the others."""
+    width = max(map(len, speeds)) + 1
+    for side, speed in speeds.items():
+        print(f"  {side:{width}} {speed:8,.{digits}f} {unit}")
+    ratio = speeds["ours"] / max(speed for side, speed in speeds.items() if side != "ours")
+    print(f"  ratio to the best {ratio:.2f} (wanted {wanted:.2f})", flush=True)
+    return ratio >= wanted
+
+
+def verdict(good):
+    """The exit code of a benchmark."""
+    print("holds" if good else "DOES NOT HOLD")
+    return 0 if good else 1
 
 
 def use_processors():
