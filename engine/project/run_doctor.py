@@ -431,7 +431,8 @@ def _entropy(look: Look) -> Finding | None:
     if not look.under("entropy", now, 0.05, 0.08) or not now < 0.5 * first:
         return None
     solved = look.evaluated.get("pass_at_1", [])
-    if solved and solved[-1][1] >= MASTERED:
+    if look.stage == "grpo" and look.trend.now("reward") >= MASTERED * (look.setting("full_score") or 1.0) or \
+            solved and solved[-1][1] >= MASTERED:
         return None  # who knows the answer says it
     varied = look.stage == "ppo" and not look.setting("entropy_weight")
     remedy, change = _hold(look)

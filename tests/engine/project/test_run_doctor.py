@@ -194,6 +194,9 @@ def test_a_small_model_may_begin_with_more_entropy_than_large_ones_have():
 def test_who_knows_the_answers_may_say_the_same():
     sure = made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01)), evaluations=[(400, {"pass_at_1": 0.97})])
     assert found(sure) == {}
+    for reward, expected in ((0.8, True), (1.0, False)):  # what it tries is solved, though what is held out is not yet
+        told = found(made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01)), reward=noisy(ramp(.5, reward), 0.01)))
+        assert ("entropy" in told) is expected
 
 
 def test_one_failure_in_a_thousand_answers_is_no_finding_and_many_are_a_problem():
