@@ -10,6 +10,7 @@ What a composition is: engine/contract/composition.py. Adding a kind: its settin
 
 import importlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 Need = Literal["sandbox", "reward_model", "local_llm"]
 SECONDS = 2.0
-WORKERS = 2
+FEWEST, MOST = 2, 8
+"""Sandbox processes: a quarter of the cores, since whoever samples wants the rest."""
 
 
 class Resources:
@@ -40,10 +42,12 @@ class Resources:
 
     project_dir   whose models may be asked; None where there is no project
     device        where a reward model computes
+    workers       processes of the sandbox, 0 for as many as suit this machine
     """
 
-    def __init__(self, project_dir: Path | None = None, *, device: str = "cpu", workers: int = WORKERS) -> None:
-        self.project_dir, self.device, self.workers = project_dir, device, workers
+    def __init__(self, project_dir: Path | None = None, *, device: str = "cpu", workers: int = 0) -> None:
+        self.project_dir, self.device = project_dir, device
+        self.workers = workers or max(FEWEST, min(MOST, (os.cpu_count() or 1) // 4))
         self._stack, self._lock = ExitStack(), threading.RLock()
         self._pool: Pool | None = None
         self._scorers: dict[str, Scorer] = {}
