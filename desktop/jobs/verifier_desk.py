@@ -21,7 +21,6 @@ from engine.project import launch
 
 DESK, TRIAL = "engine.verifiers.desk", "engine.stages.grpo.trial"
 SLICE_SECONDS = 0.008
-GRACE_MS = 1500
 Then = Callable[[dict[str, Any]], object]
 Failed = Callable[[FledgeError], object]
 
@@ -74,7 +73,7 @@ class VerifierDesk(QObject):
     def stop(self) -> None:
         """The process ends; who waits hears nothing. The next question starts another."""
         self._open.clear()
-        self._let_go(kill=False)
+        self._let_go()
 
     def _start(self) -> None:
         process = engine_process(self)
@@ -131,7 +130,7 @@ class VerifierDesk(QObject):
 
     def _gone(self, why: str) -> None:
         """Start again for those who have not seen it die yet; tell the others."""
-        self._let_go(kill=True)
+        self._let_go()
         lost = [token for token, question in self._open.items() if question.deaths]
         for question in self._open.values():
             question.deaths += 1
@@ -141,7 +140,7 @@ class VerifierDesk(QObject):
         for question in told:
             question.failed(MachineError(tr("The process that judges died: {why}.", why=why), tr("Try again."), code="desk_died"))
 
-    def _let_go(self, kill: bool) -> None:
+    def _let_go(self) -> None:
         process, self._process = self._process, None
         self._later.stop()
         if process is None:
@@ -149,7 +148,7 @@ class VerifierDesk(QObject):
         process.readyReadStandardOutput.disconnect(self._read)
         process.finished.disconnect(self._died)
         process.errorOccurred.disconnect(self._broken)
-        end(process, kill)
+        end(process)
 
 
 class TrialProcess(QObject):
@@ -194,7 +193,7 @@ class TrialProcess(QObject):
             process.readyReadStandardOutput.disconnect(self._read)
             process.finished.disconnect(self._finished)
             process.errorOccurred.disconnect(self._broken)
-            end(process, kill=True)
+            end(process)
 
     def _read(self) -> None:
         while self._process is not None and self._process.canReadLine():
@@ -242,14 +241,8 @@ def error_of(said: dict[str, Any]) -> FledgeError:
                        field=str(said.get("field", "")))
 
 
-def end(process: QProcess, kill: bool) -> None:
-    """The end of its input ends it; a kill where that takes too long. Nothing waits but for a killed process, which is gone in
-    milliseconds."""
-    if kill or process.state() == QProcess.ProcessState.NotRunning:
-        process.kill()
-        process.waitForFinished(1000)
-        process.deleteLater()
-        return
-    process.finished.connect(process.deleteLater)
-    process.closeWriteChannel()
-    QTimer.singleShot(GRACE_MS, process, process.kill)
+def end(process: QProcess) -> None:
+    """A killed process is gone in milliseconds; what it started ends with it."""
+    process.kill()
+    process.waitForFinished(1000)
+    process.deleteLater()

@@ -160,7 +160,8 @@ class Result:
 @dataclass(frozen=True)
 class Completion:
     """score None: the verifier could not say (`error`, `line`, `message`). level: "ok" for a full score, "warning" for part of it, "wrong",
-    "failure" for none. printed: what the verifier printed. finish "stop" or "length". asked: the problem's last turn."""
+    "failure" for none, "unknown" where nothing has judged it yet. printed: what the verifier printed. finish "stop" or "length". asked: the
+    problem's last turn."""
 
     problem: str
     place: int
