@@ -2,12 +2,13 @@
 of the workbench are problems_panel.py, editor_panel.py and results.py; dialogs are dialogs.py's and making_view.py's."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.exporting import Exporting
@@ -19,7 +20,6 @@ from desktop.pages.verifiers.columns import ThreeColumns
 from desktop.pages.verifiers.dialogs import ForeignDialog, ProblemDialog, VersionsDialog
 from desktop.pages.verifiers.editor_panel import EditorPanel
 from desktop.pages.verifiers.import_view import MODULE, ProblemImport
-from desktop.pages.verifiers.making_view import ExamplesDialog, GenerateDialog, LookDialog
 from desktop.pages.verifiers.problems_panel import ProblemsPanel
 from desktop.pages.verifiers.results import ChecksPanel, RewardsPanel
 from desktop.pages.verifiers.start_view import NewVerifier, empty_state
@@ -73,22 +73,12 @@ class VerifiersPage(Page):
         self.checks, self.rewards = ChecksPanel(context, self.bench), RewardsPanel(context, self.bench)
         self.checks.line_wanted.connect(self.editor.go_to)
         self.columns = ThreeColumns(theme, self.problems, self.editor, self.checks, self.rewards)
-        self.new = NewVerifier(context)
-        self.new.made.connect(self.create)
-        self.new.file_wanted.connect(self.import_verifier)
-        self.new.cancelled.connect(self.show_view)
-        self.bring = ProblemImport(context)
-        self.bring.imported.connect(self._imported)
-        self.bring.cancelled.connect(self.show_view)
-        self.bring.changed.connect(lambda: self._flow.set(*self.bring.answers()) if self._view == "import" else None)
-        self.bring.choose_wanted.connect(self.choose_file)
         self._exporting = Exporting(self)
         self._exporting.done.connect(self._exported)
         self._exporting.failed.connect(self._failed)
         self.setAcceptDrops(True)
         self._places = {view: col(gap=0) for view in VIEWS}
-        for view, part in (("bench", self.columns), ("new", self.new), ("import", self.bring)):
-            self._places[view].layout().addWidget(part, 1)  # type: ignore[call-arg]
+        self._put("bench", self.columns)
         self.set_body(self._header, 14, self._flow, 16, self._notes, *((place, 1) for place in self._places.values()))
         for place in self._places.values():
             place.hide()
@@ -109,6 +99,30 @@ class VerifiersPage(Page):
         assert app is not None
         app.aboutToQuit.connect(self.bench.close)
         self.bench.open(self.project)
+
+    def _put(self, view: str, part: QWidget) -> None:
+        self._places[view].layout().addWidget(part, 1)  # type: ignore[call-arg]
+
+    @cached_property
+    def new(self) -> NewVerifier:
+        """How a verifier begins; built when it is first shown."""
+        made = NewVerifier(self.context)
+        made.made.connect(self.create)
+        made.file_wanted.connect(self.import_verifier)
+        made.cancelled.connect(self.show_view)
+        self._put("new", made)
+        return made
+
+    @cached_property
+    def bring(self) -> ProblemImport:
+        """The import of files; built when there is the first."""
+        made = ProblemImport(self.context)
+        made.imported.connect(self._imported)
+        made.cancelled.connect(self.show_view)
+        made.changed.connect(lambda: self._flow.set(*self.bring.answers()) if self._view == "import" else None)
+        made.choose_wanted.connect(self.choose_file)
+        self._put("import", made)
+        return made
 
     # coming and going -------------------------------------------------------------------------------------------------
 
@@ -181,7 +195,7 @@ class VerifiersPage(Page):
             show_if(part, name == view)
         if view == "new":
             self.new.show_for(bool(self.hand.verifiers) or bool(self.bench.sets))
-        if view != "import":
+        if view != "import" and "bring" in self.__dict__:
             self.bring.rest()
         self._refresh()
 
@@ -357,10 +371,12 @@ class VerifiersPage(Page):
         elif what == "import":
             self.choose_file()
         elif what == "examples":
+            from desktop.pages.verifiers.making_view import ExamplesDialog
             ExamplesDialog(self.context, self._made, self).open()
         elif what == "export":
             self.export_problems()
         elif what == "look":
+            from desktop.pages.verifiers.making_view import LookDialog
             LookDialog(self.context, self.bench.chosen_sets, self.bench.refresh, self).open()
         elif what in ("undo", "redo"):
             self._change(store.undo if what == "undo" else store.redo, self._stepped)
@@ -392,6 +408,7 @@ class VerifiersPage(Page):
 
     def generate(self) -> None:
         """Problems of a program that makes them."""
+        from desktop.pages.verifiers.making_view import GenerateDialog
         GenerateDialog(self.context, self.bench.desk, self._made, self).open()
 
     def _made(self, set_id: str) -> None:

@@ -6,23 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QPoint, QTimer, Signal
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
 from desktop.context import AppContext
+from desktop.models.model_finder import ModelFinder
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.fields import Choice, NumberField, TextField
 from desktop.widgets.flexible import Poured
-from desktop.widgets.layout import Scroll, clear, col, fill, fixed, row, show_if
+from desktop.widgets.layout import Scroll, clear, col, fill, fixed, let_go, row, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Text, small
-from engine.contract.composition import GROUP, LARGEST_WEIGHT, PYTHON, parse
+from engine.contract.composition import GROUP, JUDGE, LARGEST_WEIGHT, PYTHON, parse
 from engine.contract.errors import SettingError
 from engine.contract.words import tr, trn
 from engine.project.verifiers import Verifier
 from engine.verifiers.registry import KINDS
 
-LIMIT, GROWN_MS = 64, 80
+LIMIT, GROWN_MS, TOP = 64, 80, 8
 SHAPING = {"tags": 0.2, "length": 0.2, "language": 0.2}
 """Weights that parts about form begin with: what counts is the answer."""
 
@@ -83,7 +84,7 @@ class PartCard(Panel):
             self.form = SpecForm(theme, kind.settings, bare=True, artifacts=context.choices)
             self.form.load(settings)
             self.form.changed.connect(self._edited)
-            body = self.form
+            body = col(self._local_models(), self.form, gap=0) if part["name"] == JUDGE else self.form
         if body is not None:
             self.box.addWidget(rule())
             self.box.addWidget(body)
@@ -99,6 +100,32 @@ class PartCard(Panel):
     def _shown_fields(name: str) -> list[str]:
         spec = KINDS[name].settings
         return [field for field in spec.model_fields if not spec.option_of(field).hidden]
+
+    def _local_models(self) -> QWidget:
+        """A button that looks for models on this machine and lists them."""
+        self.finder = ModelFinder(self.context, self)
+        self.finder.found.connect(self._models_found)
+        self.finder.failed.connect(lambda wrong: self._finding.set(f"{wrong.sentence} {wrong.remedy}".strip()))
+        self._finding = small(wrap=True)
+        self.find = Button(self.theme, tr("Local models"), icon="search", on_click=self._look_for_models)
+        return row(self.find, (self._finding, 1), gap=8, pad=(0, 6, 0, 2))
+
+    def _look_for_models(self) -> None:
+        self._finding.set(tr("Looking…"))
+        self.finder.look()
+
+    def judges(self) -> list[tuple[str, str]]:
+        """(name in the settings, words) of what was found."""
+        return [(model.name, f"{place.title}: {model.title}") for place in self.finder.places or () for model in place.models]
+
+    def _models_found(self) -> None:
+        found = self.judges()
+        self._finding.set("" if found else tr("None is there. Start Ollama or another server, or name a file."))
+        if found and self.find.isVisible():
+            menu = QMenu(self)
+            for name, words in found:
+                menu.addAction(words, lambda name=name: self.form.set("model", name) if self.form is not None else None)
+            menu.popup(self.find.mapToGlobal(QPoint(0, self.find.height() + 2)))
 
     def _reference(self, known: Sequence[Verifier]) -> QWidget:
         """Which version of a verifier of the library."""
@@ -193,14 +220,17 @@ class PartsEditor(QWidget):
         clear(self._list.layout())
         self.cards = []
         for part in parts:
-            card = PartCard(self.context, part, self._library, self._only_read, self.level)
-            card.changed.connect(self._edited)
-            card.removed.connect(lambda card=card: self._remove(card))
-            card.moved.connect(lambda by, card=card: self._move(card, by))
-            self.cards.append(card)
-            self._list.layout().addWidget(card)
+            self._append(part)
         self._ends()
         self._say()
+
+    def _append(self, part: dict[str, Any]) -> None:
+        card = PartCard(self.context, part, self._library, self._only_read, self.level)
+        card.changed.connect(self._edited)
+        card.removed.connect(lambda: self._remove(card))
+        card.moved.connect(lambda by: self._move(card, by))
+        self.cards.append(card)
+        self._list.layout().addWidget(card)
 
     def _ends(self) -> None:
         for i, card in enumerate(self.cards):
@@ -218,30 +248,37 @@ class PartsEditor(QWidget):
         self.changed.emit()
 
     def _remove(self, card: PartCard) -> None:
-        self._show([c.value() for c in self.cards if c is not card])
+        self.cards.remove(card)
+        let_go(card)
+        self._list.layout().removeWidget(card)
+        card.hide()
+        card.deleteLater()
+        self._ends()
         self._edited()
         self.add.setFocus()
 
     def _move(self, card: PartCard, by: int) -> None:
-        parts, at = [c.value() for c in self.cards], self.cards.index(card)
-        parts.insert(at + by, parts.pop(at))
-        self._show(parts)
-        moved = self.cards[at + by]
-        (moved.up if by < 0 and moved.up.isEnabled() else moved.down if moved.down.isEnabled() else moved.up).setFocus()
+        box, at = self._list.layout(), self.cards.index(card)
+        assert isinstance(box, QVBoxLayout)
+        self.cards.insert(at + by, self.cards.pop(at))
+        box.removeWidget(card)
+        box.insertWidget(at + by, card)
+        self._ends()
+        (card.up if by < 0 and card.up.isEnabled() else card.down if card.down.isEnabled() else card.up).setFocus()
         self._edited()
 
     def add_part(self, part: dict[str, Any]) -> None:
         """One more at the end."""
-        self._show([*(c.value() for c in self.cards), part])
+        self._append(part)
+        self._ends()
         self._edited()
         self.cards[-1].weight.setFocus()
         if self._scroll is not None:
             QTimer.singleShot(GROWN_MS, self, self._show_last)
 
     def _show_last(self) -> None:
-        if self._scroll is not None:
-            bar = self._scroll.verticalScrollBar()
-            bar.setValue(bar.maximum())
+        if self._scroll is not None and self.cards:
+            self._scroll.verticalScrollBar().setValue(self.cards[-1].mapTo(self._scroll.widget(), QPoint(0, 0)).y() - TOP)
 
     def menu(self) -> QMenu:
         """What can be added: the kinds there are, and verifiers of the library."""

@@ -550,6 +550,17 @@ def test_every_kind_of_part_has_a_card(parts: PartsEditor, name: str) -> None:
     parts.grab()
 
 
+def test_local_models_are_looked_for_and_one_becomes_the_judge(parts: PartsEditor, qtbot: QtBot) -> None:
+    parts.add_part(fresh_part("judge"))
+    card = parts.cards[-1]
+    assert not card._wrong.isHidden() or card.form is not None and card.form.problems()
+    QTest.mouseClick(card.find, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: card.finder.places is not None, timeout=LONG)
+    assert card._finding.words() == "" or not card.judges()
+    card.form.set("model", "ollama:llama3.2")
+    assert parts.value()["parts"][-1]["settings"]["model"] == "ollama:llama3.2" and card.form.problems() == []
+
+
 def test_a_verifier_of_parts_is_judged_and_saved(window: MainWindow, sums: str, project: Project, qtbot: QtBot) -> None:
     page = show(window, qtbot)
     page.create("Number and tags", "parts", first_parts(), "person")
