@@ -117,7 +117,9 @@ class RunProgress:
                 self._advance(state, event)
                 self._look(state)
             case ev.Evaluation():
-                values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in event.values.items() if v is not None)
+                said = {name: v for name, v in event.values.items() if v is not None and not (name == "val_loss" and
+                                                                                              "val_reward" in event.values)}
+                values = ", ".join(f"{name} {units.significant(v, 4)}" for name, v in said.items())
                 self._say(tr("step {step}: {values}", step=units.number(event.step), values=values))
             case ev.Sample():
                 self._say(tr("step {step} writes: {text}", step=units.number(event.step), text=_sample(event, state.stage in ANSWERING)))

@@ -477,6 +477,44 @@ def prefer(page_id: str, goal: str, step: str, **values: Any) -> Callable[["App"
     return show
 
 
+def verifiers(view: str = "") -> Callable[["App"], None]:
+    """The workbench with the recorded problems and verifier, or how a verifier begins."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["verifiers"]
+        wait_for(app, lambda: page._view == "bench" and page.hand.verifier is not None and page.bench.checks is not None)
+        settle(app, 1.5)  # answers are scored by a process of their own
+        if view:
+            page.show_view(view)
+    return show
+
+
+def solve(step: str) -> Callable[["App"], None]:
+    """The wizard of reasoning at one of its steps, from the tuned model."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages["grpo"]
+        project = app.context.project
+        assert project is not None
+        page.show_wizard("grpo", {"model": next(a.id for a in project.artifacts.list("model") if a.title == "world-answers")})
+        wizard = page.wizard
+        wait_for(app, lambda: not wizard._reading)
+        wizard.plan.step = step
+        wizard.reload()
+    return show
+
+
+def run_part(page_id: str, part: str) -> Callable[["App"], None]:
+    """What a run's page shows in place of its charts or report."""
+    def show(app: "App") -> None:
+        page: Any = app.window.pages[page_id]
+        wait_for(app, lambda: page.run_side is not None and not page.run_side.follower.loading)
+        settle(app, 0.8)  # a finished run turns to its report first
+        panel = page.run_side.panel
+        panel.what.set(part)
+        panel._show_part(part)
+        settle(app, 0.8)  # answers are read in a thread
+    return show
+
+
 def with_rewards(app: "App") -> None:
     """PPO's last answers in its report, with what the reward model makes of them."""
     from desktop.widgets.tuning.report import Report
@@ -622,6 +660,15 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("tune-ppo-running", "dpo", {"run": "world-rewarded-long"}, alive="world-rewarded-long"),
     Moment("tune-ppo-report", "dpo", {"run": "world-rewarded"}),
     Moment("tune-ppo-answers", "dpo", {"run": "world-rewarded"}, prepare=with_rewards),
+    Moment("verifiers-empty", "verifiers", project=EMPTY),
+    Moment("verifiers", "verifiers", prepare=verifiers()),
+    Moment("verifiers-new", "verifiers", prepare=verifiers("new")),
+    Moment("reasoning-empty", "grpo", project=EMPTY),
+    *(Moment(f"reasoning-{step}", "grpo", prepare=solve(step)) for step in ("model", "problems", "verifier", "way", "method", "start")),
+    Moment("reasoning-running", "grpo", {"run": "world-solver-long"}, prepare=run_part("grpo", "charts"), alive="world-solver-long"),
+    Moment("reasoning-answers", "grpo", {"run": "world-solver-long"}, prepare=run_part("grpo", "browser")),
+    Moment("reasoning-paused", "grpo", {"run": "world-solver-strict"}),
+    Moment("reasoning-report", "grpo", {"run": "world-solver"}),
     Moment("evaluate", "evaluate"),
     Moment("evaluate-reward", "evaluate", prepare=evaluate_reward),
     Moment("evaluate-setup", "evaluate",
@@ -788,6 +835,15 @@ def picture(app: "App", moment: Moment, file: Path, width: int, height: int) -> 
     return f"{file.name} is {clipped} pixels too narrow" if clipped else ""
 
 
+def trust_verifiers(folder: Path) -> None:
+    """Who looks at the pictures' project has written its verifiers, and would not be asked about them."""
+    from engine.project.project import Project
+    verifiers = Project.open(folder).library.verifiers
+    for one in verifiers.list():
+        for version in verifiers.versions(one.id):
+            verifiers.trust(version.ref)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -819,6 +875,8 @@ def main(arguments: list[str] | None = None) -> int:
         from desktop.app import build
         app = build()
         app.context.probe.ask = lambda measure=False: None  # type: ignore[method-assign]  # pictures show the machine that was recorded
+        if RECORDED in projects and chosen.project is None:
+            trust_verifiers(projects[RECORDED])
         from desktop.models.label_desk import AUTHOR
         from tests.recordings.taste import FIRST
         app.context.remember(AUTHOR, FIRST)

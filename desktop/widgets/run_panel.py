@@ -589,7 +589,8 @@ class RunPanel(QWidget):
         show_if(self.waiting, waiting is not None)
 
     def _show_notices(self, state: RunState) -> None:
-        found = sorted(state.notices, key=lambda n: n.time, reverse=True)
+        said = {one.code for one in self.doctor.findings if one.code not in self.doctor.dismissed}
+        found = sorted((n for n in state.notices if n.code not in said), key=lambda n: n.time, reverse=True)
         if found == self._notices_shown:
             return
         self._notices_shown = found

@@ -1,8 +1,8 @@
 """Makes the recorded project for real: the generated world, a corpus and a tokenizer of it, and five pretraining runs by the engine's own
 worker: one done, one killed, one refused, one done with another size, one cut in mid-course. Then the way to answers: a set of questions
 that was imported and one that was generated (by the scripted server of writer.py), reviewed in part; fine-tuning in full, as LoRA, cut in
-mid-course and refused; an evaluation with some blind votes. Then preferences (taste.py): pairs, labels, a reward model, DPO and PPO. Under
-three minutes on two cores, once a machine.
+mid-course and refused; an evaluation with some blind votes. Then preferences (taste.py): pairs, labels, a reward model, DPO and PPO; and
+problems, verifiers and GRPO (tries.py). Some three minutes on two cores, once a machine.
 
     folder = cached()                 # made on the first call, kept in the temporary folder under a hash of what it is made by
     project = copy_into(place, folder)   # the project, its clocks moved to now; hold the last run's lock to make it look alive
@@ -36,6 +36,7 @@ from engine.project.runs import Run
 from engine.world import World
 from tests.recordings.gazette import SETTINGS, Gazette
 from tests.recordings.taste import make_preferences
+from tests.recordings.tries import make_tries
 from tests.recordings.writer import CAREFUL, HASTY, JUDGE, writers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +170,7 @@ def make_answers(maker: Maker, base: str) -> None:
     vote(project)
     made = {a.title: a.id for a in project.artifacts.list("model")}
     make_preferences(maker, made["world-answers"], made["world-answers-lora"], sets[IMPORTED])
+    make_tries(maker, made["world-answers"])
 
 
 def told_to(address: str) -> dict[str, Any]:
