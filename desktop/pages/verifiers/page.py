@@ -35,7 +35,9 @@ from desktop.widgets.rows_import import FILTER
 from engine.contract.errors import FledgeError, InputError
 from engine.contract.units import duration, number, percent
 from engine.contract.words import tr, trn
+from engine.project import files
 from engine.project.verifiers import Verifier, Version
+from engine.verifiers import verifier_files
 
 STAGE = "grpo"
 SENTENCE = tr("A function that says how right an answer is. Reasoning learns from nothing else.")
@@ -337,29 +339,33 @@ class VerifiersPage(Page):
             self.take_verifier(Path(name))
 
     def take_verifier(self, file: Path) -> None:
+        """A verifier of a file, in hand: the person sees it in the editor."""
         try:
-            body = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as wrong:
-            self._failed(InputError(tr("{name} could not be read: {reason}.", name=file.name, reason=str(wrong)),
-                                    tr("A verifier is a text file in UTF-8."), code="no_text"))
+            found = verifier_files.read(file)
+        except FledgeError as wrong:
+            self._failed(wrong)
             return
-        parts = file.suffix.lower() == ".json"
-        self.create(file.stem if parts else file.name, "parts" if parts else "python", body, f"import:{file.name}")
+        self.create(file.name if found.kind == "python" else found.title, found.kind, found.body, found.origin)
 
     def export_verifier(self, one: Verifier) -> None:
+        """A source as it stands in the editor; parts as they were saved, with what they refer to in its place."""
         ending = ".py" if one.kind == "python" else ".json"
         name, _ = QFileDialog.getSaveFileName(self, tr("Export the verifier"), one.title.removesuffix(ending) + ending, f"*{ending}")
-        if name:
-            body, path = self.hand.body, Path(name)
+        if not name:
+            return
+        path, store, body, ref = Path(name), self.hand.store, self.hand.body, one.ref
 
-            def work() -> None:
-                try:
-                    path.write_text(body, encoding="utf-8")
-                except OSError as wrong:
-                    raise InputError(tr("{name} could not be written: {reason}.", name=path.name, reason=wrong.strerror or str(wrong)),
-                                     tr("Choose another folder."), code="unwritable") from None
-            self.context.jobs.run(work, then=lambda _: self.context.toast(tr("{name} is written", name=path.name)), failed=self._failed,
-                                  owner=self)
+        def work() -> None:
+            try:
+                if one.kind == "python":
+                    files.write_bytes(path, body.encode("utf-8", "replace"))
+                else:
+                    verifier_files.write(store, ref, path)
+            except OSError as wrong:
+                raise InputError(tr("{name} could not be written: {reason}.", name=path.name, reason=wrong.strerror or str(wrong)),
+                                 tr("Choose another folder."), code="unwritable") from None
+        self.context.jobs.run(work, then=lambda _: self.context.toast(tr("{name} is written", name=path.name)), failed=self._failed,
+                              owner=self)
 
     # problems ---------------------------------------------------------------------------------------------------------
 
@@ -431,7 +437,8 @@ class VerifiersPage(Page):
     def export_problems(self) -> None:
         """The chosen sets into a file: as Fledge reads them back, or as a table."""
         kinds = tr("Problems {kinds}", kinds="(*.jsonl *.csv)")
-        name, _ = QFileDialog.getSaveFileName(self, tr("Export problems"), "problems.jsonl", kinds)
+        title = next((s.title for s in self.bench.sets if s.id in self.bench.chosen_sets), tr("problems"))
+        name, _ = QFileDialog.getSaveFileName(self, tr("Export problems"), f"{title}.jsonl", kinds)
         if name:
             form = "csv" if name.lower().endswith(".csv") else "fledge"
             self._exporting.start(MODULE, str(self.project.dir), "export", ",".join(self.bench.chosen_sets), name,

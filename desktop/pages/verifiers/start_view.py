@@ -116,7 +116,7 @@ class NewVerifier(QWidget):
             return
         what = line[0]
         if isinstance(what, Starter):
-            self.made.emit(title, "python", what.source, f"starter:{what.name}")
+            self.made.emit(title, "python", what.source, what.origin)
         elif what == EMPTY:
             self.made.emit(title, "python", SOURCE, "person")
         else:

@@ -260,11 +260,19 @@ def test_a_file_comes_in_and_goes_out(page: VerifiersPage, tmp_path: Path, monke
     file.write_text(SOURCE.replace("last", "final"), encoding="utf-8")
     page.take_verifier(file)
     qtbot.waitUntil(lambda: page.editor.title.words() == "theirs.py", timeout=5000)
-    assert page.hand.trusted and page.hand.verifier is not None and page.hand.verifier.origin == "import:theirs.py"
+    assert page.hand.trusted and page.hand.verifier is not None and page.hand.verifier.origin == "import:theirs"
     monkeypatch.setattr("desktop.pages.verifiers.page.QFileDialog.getSaveFileName", lambda *_: (str(out), ""))
     page.act("export")
     qtbot.waitUntil(out.exists, timeout=5000)
     assert out.read_text(encoding="utf-8") == page.editor.code.text()
+    parts = tmp_path / "parts.json"
+    parts.write_text(first_parts(), encoding="utf-8")
+    page.take_verifier(parts)
+    qtbot.waitUntil(lambda: page.editor.of_parts and page.editor.title.words() == "parts", timeout=5000)
+    monkeypatch.setattr("desktop.pages.verifiers.page.QFileDialog.getSaveFileName", lambda *_: (str(tmp_path / "again.json"), ""))
+    page.act("export")
+    qtbot.waitUntil((tmp_path / "again.json").exists, timeout=5000)
+    assert [p["name"] for p in json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))["parts"]] == ["number", "tags"]
     broken = tmp_path / "broken.py"
     broken.write_bytes(b"\xff\xfe\x00x")
     page.take_verifier(broken)
