@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog
 from shiboken6 import isValid
 
@@ -23,14 +22,12 @@ from desktop.pages.instruct.running_view import LIVE, RunningView, model_words
 from desktop.pages.instruct.start_view import StartView, empty_state
 from desktop.pages.instruct.wizard import Wizard
 from desktop.widgets.buttons import Button
-from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, show_if
 from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.page_header import PageHeader
-from desktop.widgets.question import ask_delete, ask_name
 from desktop.widgets.rows_import import FILTER
 from desktop.widgets.run_page import RunPage
 from desktop.widgets.run_panel import clock
+from desktop.widgets.sets_page import SetsPage
 from engine.contract.errors import FledgeError
 from engine.contract.units import number
 from engine.contract.words import tr, trn
@@ -41,33 +38,28 @@ STAGE = "instruct"
 SENTENCE = tr("Questions and answers that teach a base model to reply.")
 REVIEW = "desktop.pages.instruct.review"
 """Gives `ReviewView(context, on_back)` with `load(set_ids, **filters)` and `rest()`; header buttons are its own."""
-VIEWS = ("start", "wizard", "running", "result", "import", "review")
-HEADED = ("start", "running", "result", "import")
-INGEST_MS = 3000
 RESUME_MS = 15_000
 
 
-class InstructPage(RunPage):
+class InstructPage(SetsPage, RunPage):
     """Views: see above. `opened(run=..)` shows a run, `opened(set=..)` what came out of a set, `review=True` its rows."""
 
+    VIEWS = ("start", "wizard", "running", "result", "import", "review")
+    HEADED = ("start", "running", "result", "import")
+    RUN = "running"
+
     def __init__(self, context: AppContext) -> None:
-        super().__init__(context)
+        super().__init__(context, tr("Instruction data"), SENTENCE)
         theme = self.theme
-        assert context.project is not None
-        self.project = context.project
-        self.setAcceptDrops(True)
         self._run = StageRun(self)
-        self._view, self._seen, self._resuming = "", "", False
-        self._sets: list[Any] | None = None
+        self._seen, self._resuming = "", False
         self._previews: dict[str, bool] = {}
         self._result_set = ""
         self.wizard: Wizard | None = None
         self.running: RunningView | None = None
         self.review: Any = None
-        self._header, self._flow = PageHeader(tr("Instruction data"), SENTENCE), FlowStrip(theme)
-        self._notes, self._export_notes = NoteSlot(theme), NoteSlot(theme)
-        for slot in (self._notes, self._export_notes):
-            slot.layout().setContentsMargins(0, 0, 0, 12)
+        self._export_notes = NoteSlot(theme)
+        self._export_notes.layout().setContentsMargins(0, 0, 0, 12)
         self.exports = Exports(context, self, self._export_notes)
         self.start = StartView(context)
         self.start.can_review = self.can_review
@@ -79,19 +71,11 @@ class InstructPage(RunPage):
         self.bring.imported.connect(self._imported)
         self.bring.cancelled.connect(self.to_start)
         self.bring.choose_wanted.connect(self.choose_file)
-        self._head = col(self._header, 14, self._flow, 12, self._notes, self._export_notes, gap=0)
-        self._places = {view: col(gap=0) for view in VIEWS}
         self._places["start"].layout().addWidget(self.start, 1)
         self._places["start"].layout().addWidget(self._empty, 1)
         self._places["result"].layout().addWidget(self.result)
         self._places["import"].layout().addWidget(self.bring)
-        self.set_body(self._head, *((place, 1) for place in self._places.values()))
-        for place in (*self._places.values(), self.start, self._empty):
-            place.hide()
-        self._ingest = QTimer(self)
-        self._ingest.setInterval(INGEST_MS)
-        self._ingest.timeout.connect(self.ingest)
-        self._ingesting = False
+        self.frame(col(self._header, 14, self._flow, 12, self._notes, self._export_notes, gap=0), (self.start, self._empty))
         context.survey_changed.connect(self._survey_changed)
         self._run.changed.connect(self._survey_changed)
 
@@ -147,6 +131,10 @@ class InstructPage(RunPage):
 
     # sets -------------------------------------------------------------------------------------------------------------
 
+    @property
+    def library(self) -> Any:
+        return self.project.library.examples
+
     def read_sets(self) -> None:
         """The sets of the library, with rows that runs have left taken in first."""
         project = self.project
@@ -155,7 +143,7 @@ class InstructPage(RunPage):
             from engine.project.ingest import ingest_runs
             ingest_runs(project)
             return sorted(project.library.examples.sets(), key=lambda s: -s.created)
-        self.context.jobs.run(read, then=self._sets_read, failed=self._sets_failed, owner=self)
+        self.context.jobs.run(read, then=self._sets_read, failed=self._failed, owner=self)
 
     def _sets_read(self, sets: list[Any]) -> None:
         self._sets = sets
@@ -165,34 +153,14 @@ class InstructPage(RunPage):
         if self._view == "result" and all(s.id != self._result_set for s in sets):
             self.to_start()
 
-    def _sets_failed(self, wrong: Exception) -> None:
+    def run_under_way(self) -> str:
+        follower = self._run.follower
+        return "" if follower is None or follower.run.spec.get("preview") else follower.run.id
+
+    def _ingest_failed(self, wrong: Exception) -> None:
         if not isinstance(wrong, FledgeError):
             raise wrong
-        self._sets = self._sets or []
-        self._notes.show_error(wrong, Button(self.theme, tr("Try again"), on_click=self.read_sets))
-        if self._view in ("", "start"):
-            self._show("start")
-
-    def ingest(self) -> None:
-        """Take rows that the run under way has written into the library, in a thread."""
-        follower, project = self._run.follower, self.project
-        if follower is None or self._ingesting or follower.run.spec.get("preview"):
-            return
-        self._ingesting, id = True, follower.run.id
-
-        def work() -> int:
-            from engine.project.ingest import ingest_run
-            return ingest_run(project, id)
-
-        def failed(wrong: Exception) -> None:
-            self._ingesting = False
-            if not isinstance(wrong, FledgeError):
-                raise wrong
-            self._notes.show_error(wrong)
-
-        def done(_: int) -> None:
-            self._ingesting = False
-        self.context.jobs.run(work, then=done, failed=failed, owner=self)
+        self._notes.show_error(wrong)
 
     def act(self, what: str, chosen: Any) -> None:
         """What a person wants with a set."""
@@ -205,22 +173,12 @@ class InstructPage(RunPage):
         elif what == "tune":
             self.context.navigate("sft", examples=[chosen.id])
         elif what == "rename":
-            ask_name(self.theme, tr("Another name"), chosen.title, lambda name: self._change(
-                lambda: self.project.library.examples.rename_set(chosen.id, name)), self)
+            self.rename(chosen)
         elif what == "delete":
             words = trn("Its {shown} row goes, and so does what you decided about it. Models that were trained on it stay. This cannot be "
                         "undone.", "Its {shown} rows go, and so does what you decided about them. Models that were trained on them stay. "
                         "This cannot be undone.", chosen.count, shown=number(chosen.count))
-            ask_delete(self.theme, tr("Delete “{title}”?", title=chosen.title), words, lambda: self._delete(chosen), self)
-
-    def _delete(self, chosen: Any) -> None:
-        def gone(_: Any) -> None:
-            self.context.toast(tr("“{title}” is deleted", title=chosen.title))
-            self.read_sets()
-        self._change(lambda: self.project.library.examples.delete_set(chosen.id), gone)
-
-    def _change(self, work: Any, then: Any = None) -> None:
-        self.context.jobs.run(work, then=then or (lambda _: self.read_sets()), failed=self._sets_failed, owner=self)
+            self.delete(chosen, words)
 
     # which view -------------------------------------------------------------------------------------------------------
 
@@ -258,14 +216,8 @@ class InstructPage(RunPage):
             return
         if self._notes.note is not None:
             return
-        words = {"paused": tr("Run {number} is paused", number=broken.number),
-                 "interrupted": tr("Run {number} was interrupted", number=broken.number),
-                 "stopped": tr("Run {number} was stopped", number=broken.number)}.get(broken.status,
-                                                                                      tr("Run {number} ended early", number=broken.number))
-        self._notes.show_note(Note(self.theme, "warn" if broken.status not in ("paused", "stopped") else "info", words,
-                                   f"{broken.title}: {broken.sentence}" if broken.status == "failed" and broken.sentence else
-                                   tr("{title}: what came is kept, and it can go on from there.", title=broken.title),
-                                   Button(self.theme, tr("Look at it"), on_click=lambda: self.opened(run=broken.id))))
+        look = Button(self.theme, tr("Look at it"), on_click=lambda: self.opened(run=broken.id))
+        self._name_ended(broken, broken.sentence if broken.status == "failed" else "", look)
 
     def _show(self, view: str) -> None:
         fresh, self._view = view != self._view, view
@@ -273,23 +225,13 @@ class InstructPage(RunPage):
             fresh = self._build_running() or fresh
         elif self.running is not None:  # its buttons go with the header
             self._drop_running()
-        if fresh:
-            self._notes.clear()
-            self._header.set(tr("Instruction data"), SENTENCE)
-            self._header.set_actions(*self._actions(view))
-            self.scroll.verticalScrollBar().setValue(0)
-        show_if(self._head, view in HEADED)
-        for name, place in self._places.items():
-            show_if(place, name == view)
-        if view != "import":
-            self.bring.rest()
+        self._put(view, fresh)
         if view == "start":
             self._show_start()
         elif view == "running":
             self._show_running()
         elif view == "import":
             self._flow.set(*self.bring.answers())
-        self._ingest.start() if view == "running" else self._ingest.stop()
 
     def _actions(self, view: str) -> tuple[Item, ...]:
         theme = self.theme
@@ -480,7 +422,7 @@ class InstructPage(RunPage):
                                            "the run says more."), Button(self.theme, tr("Look at it"),
                                                                          on_click=lambda: self.opened(run=run))))
                 self._show("start")
-        self.context.jobs.run(read, then=then, failed=self._sets_failed, owner=self)
+        self.context.jobs.run(read, then=then, failed=self._failed, owner=self)
 
     def open_result(self, id: str) -> None:
         """What came out of one set."""
@@ -488,7 +430,7 @@ class InstructPage(RunPage):
         if chosen is None:
             if self._sets is None:
                 self.context.jobs.run(lambda: self.project.library.examples.sets(), then=lambda sets: self._first_sets(sets, id),
-                                      failed=self._sets_failed, owner=self)
+                                      failed=self._failed, owner=self)
             return
         self._result_set, run = id, None
         if chosen.run:
@@ -542,29 +484,10 @@ class InstructPage(RunPage):
                                                 tr("Examples ({kinds});;All files (*)", kinds=FILTER))
         self.take(names)
 
-    def take(self, names: list[str]) -> None:
-        """Files that were dropped or chosen."""
-        if names and self._view != "running":
-            again = self._view == "import"
-            self.bring.look(names)
-            self._show("import")
-            if again:
-                self._header.set_actions(*self._actions("import"))
-
     def _imported(self, set_id: str) -> None:
 
         def then(sets: list[Any]) -> None:
             self._sets_read(sorted(sets, key=lambda s: -s.created))
             self._show("start")
             self.start.choose(set_id)
-        self.context.jobs.run(lambda: self.project.library.examples.sets(), then=then, failed=self._sets_failed, owner=self)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls() and self._view in ("start", "import", ""):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.take([QUrl(u).toLocalFile() for u in event.mimeData().urls() if QUrl(u).isLocalFile()])
-        event.acceptProposedAction()
-
-
+        self.context.jobs.run(lambda: self.project.library.examples.sets(), then=then, failed=self._failed, owner=self)

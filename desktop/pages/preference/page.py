@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from desktop.context import AppContext
@@ -23,13 +22,10 @@ from desktop.pages.preference.run_view import PairRun
 from desktop.pages.preference.start_view import StartView, empty_state
 from desktop.pages.preference.wizard import PairWizard
 from desktop.widgets.buttons import Button
-from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, clear, col, show_if
-from desktop.widgets.notes import Note, NoteSlot
-from desktop.widgets.page import Page
-from desktop.widgets.page_header import PageHeader
-from desktop.widgets.question import ask_delete, ask_name
+from desktop.widgets.notes import Note
 from desktop.widgets.rows_import import FILTER
+from desktop.widgets.sets_page import SetsPage
 from engine.contract.errors import FledgeError
 from engine.contract.units import duration, number
 from engine.contract.words import tr, trn
@@ -39,33 +35,25 @@ from engine.stages.preference.spec import PreferenceSpec
 
 STAGE, REWARD = "preference", "reward"
 SENTENCE = tr("Which answer is better? Makers are hidden, sides are drawn at random.")
-VIEWS = ("start", "wizard", "run", "import", "label", "queues")
-HEADED = ("start", "import", "label", "queues")
-INGEST_MS = 3000
 LAST = "label.last"
 ACTIVE = ("created", "starting", "running", "waiting", "queued")
 
 
-class PreferencePage(Page):
+class PreferencePage(SetsPage):
     """`opened(run=..)` shows a run, `opened(set=..)` labels a set, `files=[..]` imports."""
 
+    VIEWS = ("start", "wizard", "run", "import", "label", "queues")
+    HEADED = ("start", "import", "label", "queues")
+    RUN = "run"
+
     def __init__(self, context: AppContext) -> None:
-        super().__init__(context)
-        theme = self.theme
-        assert context.project is not None
-        self.project = context.project
-        self.setAcceptDrops(True)
-        self._view = ""
-        self._sets: list[PairSet] | None = None
+        super().__init__(context, tr("Preferences"), SENTENCE)
         self._labelling: tuple[str, ...] = ()
         self._first, self._came_from_queues = True, False
         self._made_by = ""
         self._sources: list[Found] = []
         self.wizard: PairWizard | None = None
         self.run_side: PairRun | None = None
-        self._header, self._flow, self._notes = PageHeader(tr("Preferences"), SENTENCE), FlowStrip(theme), NoteSlot(theme)
-        self._notes.layout().setContentsMargins(0, 0, 0, 12)
-        self._gap = col()
         self.exports = Exports(context, self, self._notes)
         self.start = StartView(context)
         self.start.wanted.connect(self.act)
@@ -85,19 +73,11 @@ class PreferencePage(Page):
         self.bring.cancelled.connect(self.to_start)
         self.bring.changed.connect(lambda: self._flow.set(*self.bring.answers()) if self._view == "import" else None)
         self.bring.choose_wanted.connect(self.choose_file)
-        self._head = col(self._header, 14, self._flow, 16, self._notes, gap=0)
-        self._places = {view: col(gap=0) for view in VIEWS}
         for view, parts in (("start", (self.start, self._empty_place)), ("import", (self.bring,)), ("label", (self.label,)),
                             ("queues", (self.queues,))):
             for part in parts:
                 self._places[view].layout().addWidget(part, 1)
-        self.set_body(self._head, *((place, 1) for place in self._places.values()))
-        for place in (*self._places.values(), self.start, self._empty_place):
-            place.hide()
-        self._ingest = QTimer(self)
-        self._ingest.setInterval(INGEST_MS)
-        self._ingest.timeout.connect(self.ingest)
-        self._ingesting = False
+        self.frame(col(self._header, 14, self._flow, 16, self._notes, gap=0), (self.start, self._empty_place))
         context.survey_changed.connect(self._survey_changed)
 
     # coming and going -------------------------------------------------------------------------------------------------
@@ -150,6 +130,10 @@ class PreferencePage(Page):
 
     # sets -------------------------------------------------------------------------------------------------------------
 
+    @property
+    def library(self) -> Any:
+        return self.project.library.pairs
+
     def read_sets(self, then: Callable[[], object] | None = None) -> None:
         """The sets of the library, with pairs that runs have left taken in first."""
         project = self.project
@@ -190,35 +174,11 @@ class PreferencePage(Page):
         else:
             self._show("start")
 
-    def _failed(self, wrong: Exception) -> None:
-        if not isinstance(wrong, FledgeError):
-            raise wrong
-        self._sets = self._sets or []
-        if self._view in ("", "start"):
-            self._show("start")
-        self._notes.show_error(wrong, Button(self.theme, tr("Try again"), on_click=self.read_sets))
-
     def _chosen(self) -> list[PairSet]:
         return [s for s in self._sets or () if s.id in self._labelling]
 
-    def ingest(self) -> None:
-        """Take pairs that the run under way has made into the library, in a thread."""
-        project, side = self.project, self.run_side
-        if side is None or self._ingesting:
-            return
-        self._ingesting, id = True, side.run.id
-
-        def work() -> int:
-            from engine.project.ingest import ingest_run
-            return ingest_run(project, id)
-
-        def done(_: int) -> None:
-            self._ingesting = False
-
-        def failed(wrong: Exception) -> None:
-            self._ingesting = False
-            self._failed(wrong)
-        self.context.jobs.run(work, then=done, failed=failed, owner=self)
+    def run_under_way(self) -> str:
+        return self.run_side.run.id if self.run_side is not None else ""
 
     def act(self, what: str, chosen: PairSet) -> None:
         """What a person wants with a set."""
@@ -231,24 +191,14 @@ class PreferencePage(Page):
         elif what == "export":
             self.exports.menu(chosen)
         elif what == "rename":
-            ask_name(self.theme, tr("Another name"), chosen.title, lambda name: self._change(
-                lambda: self.project.library.pairs.rename_set(chosen.id, name)), self)
+            self.rename(chosen)
         elif what == "delete":
             words = trn("Its {shown} pair goes with its labels, unless another set has it, too. Models that were trained on it stay. "
                         "This cannot be undone.",
                         "Its {shown} pairs go with their labels, except those that another set has, too. Models that were trained on them "
                         "stay. This cannot be undone.",
                         chosen.count, shown=number(chosen.count))
-            ask_delete(self.theme, tr("Delete “{title}”?", title=chosen.title), words, lambda: self._delete(chosen), self)
-
-    def _delete(self, chosen: PairSet) -> None:
-        def gone(_: Any) -> None:
-            self.context.toast(tr("“{title}” is deleted", title=chosen.title))
-            self.read_sets()
-        self._change(lambda: self.project.library.pairs.delete_set(chosen.id), gone)
-
-    def _change(self, work: Callable[[], Any], then: Callable[[Any], object] | None = None) -> None:
-        self.context.jobs.run(work, then=then or (lambda _: self.read_sets()), failed=self._failed, owner=self)
+            self.delete(chosen, words)
 
     def _take_source(self, one: Found) -> None:
         def done(new: int) -> None:
@@ -269,16 +219,7 @@ class PreferencePage(Page):
 
     def _show(self, view: str) -> None:
         fresh, self._view = view != self._view, view
-        if fresh:
-            self._notes.clear()
-            self._header.set(tr("Preferences"), SENTENCE)
-            self._header.set_actions(*self._actions(view))
-            self.scroll.verticalScrollBar().setValue(0)
-        show_if(self._head, view in HEADED)
-        for name, place in self._places.items():
-            show_if(place, name == view)
-        if view != "import":
-            self.bring.rest()
+        self._put(view, fresh)
         if view != "run" and self.run_side is not None:
             self._drop_run()
         if view != "label":
@@ -291,7 +232,6 @@ class PreferencePage(Page):
             self._show_label_head()
         elif view == "import":
             self._flow.set(*self.bring.answers())
-        self._ingest.start() if view == "run" else self._ingest.stop()
 
     def _actions(self, view: str) -> tuple[Item, ...]:
         theme = self.theme
@@ -358,13 +298,7 @@ class PreferencePage(Page):
             self._notes.show_note(Note(self.theme, "info", tr("Run {number} is making pairs", number=last.number),
                                        tr("Those that are made can be labelled already."), look, icon="pulse"))
         elif last.status in ("paused", "stopped", "interrupted", "failed", "crashed"):
-            words = {"paused": tr("Run {number} is paused", number=last.number),
-                     "stopped": tr("Run {number} was stopped", number=last.number),
-                     "interrupted": tr("Run {number} was interrupted", number=last.number)}.get(
-                         last.status, tr("Run {number} ended early", number=last.number))
-            kept = tr("{title}: what came is kept, and it can go on from there.", title=last.title)
-            self._notes.show_note(Note(self.theme, "info" if last.status in ("paused", "stopped") else "warn", words,
-                                       f"{last.title}: {last.sentence}" if last.sentence else kept, look))
+            self._name_ended(last, last.sentence, look)
 
     # making pairs -----------------------------------------------------------------------------------------------------
 
@@ -521,25 +455,6 @@ class PreferencePage(Page):
                                                 tr("Pairs ({kinds});;All files (*)", kinds=FILTER))
         self.take(names)
 
-    def take(self, names: list[str]) -> None:
-        """Files that were dropped or chosen."""
-        if names and self._view != "run":
-            again = self._view == "import"
-            self.bring.look(names)
-            self._show("import")
-            if again:
-                self._header.set_actions(*self._actions("import"))
-
     def _imported(self, set_id: str) -> None:
         self._show("start")
         self.read_sets(lambda: self.start.choose(set_id))
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls() and self._view in ("start", "import", ""):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.take([QUrl(u).toLocalFile() for u in event.mimeData().urls() if QUrl(u).isLocalFile()])
-        event.acceptProposedAction()
-
-
