@@ -30,16 +30,13 @@ class Round:
     def ordered(self, order: str) -> list[Rollout]:
         if order == "all":
             return list(self.rows)
-        made = sorted(self.rows, key=lambda r: r.reward, reverse=order == "best")
-        if all("group" not in r.facts for r in made):
-            return made
-        seen: dict[int, int] = {}
-        ranks = []
-        for row in made:  # the best of each group first, so that not one problem takes the whole page
-            group = int(row.facts.get("group", 0))
-            ranks.append(seen.get(group, 0))
-            seen[group] = ranks[-1] + 1
-        return [row for _, _, row in sorted(zip(ranks, range(len(made)), made, strict=True), key=lambda one: one[:2])]
+        sign = -1.0 if order == "best" else 1.0
+        made, seen, ranks = sorted(self.rows, key=lambda r: sign * r.reward), dict[tuple[float, int], int](), []
+        for row in made:  # of those with the same reward one of each group first, so that not one problem takes the whole page
+            place = row.reward, int(row.facts.get("group", 0))
+            ranks.append(seen.get(place, 0) if "group" in row.facts else 0)
+            seen[place] = ranks[-1] + 1
+        return [row for rank, row in sorted(zip(ranks, made, strict=True), key=lambda one: (sign * one[1].reward, one[0]))]
 
 
 def read(run_dir: Path, step: int | None = None, known: Round | None = None) -> Round:

@@ -190,10 +190,10 @@ def test_answers_of_a_round_are_grouped_filtered_and_found_over_the_run(tmp_path
 
 
 def test_the_best_of_a_round_are_not_all_of_one_problem(tmp_path: Path) -> None:
-    rollouts.write(tmp_path, 0, [rollout(0, g, n, 1.0 - 0.1 * g) for g in range(3) for n in range(4)])
+    rollouts.write(tmp_path, 0, [rollout(0, g, n, float(g < 2)) for g in range(3) for n in range(4)])
     best = rollout_rows.read(tmp_path).ordered("best")
-    assert [r.facts["group"] for r in best[:4]] == [0, 1, 2, 0] and len(best) == 12
-    assert [r.facts["group"] for r in rollout_rows.read(tmp_path).ordered("worst")[:3]] == [2, 1, 0]
+    assert [r.facts["group"] for r in best[:4]] == [0, 1, 0, 1] and [r.reward for r in best] == [1.0] * 8 + [0.0] * 4
+    assert [r.facts["group"] for r in rollout_rows.read(tmp_path).ordered("worst")[:5]] == [2, 2, 2, 2, 0]
 
 
 def press(widget: Any, key: Qt.Key = Qt.Key.Key_Return) -> None:
