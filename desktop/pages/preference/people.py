@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QDialog, QFileDialog, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QDialog, QWidget
 
 from desktop.context import AppContext
 from desktop.jobs.exporting import Exporting
@@ -19,8 +19,9 @@ from desktop.widgets.buttons import Button
 from desktop.widgets.facts import Facts
 from desktop.widgets.fields import Choice, TextField, Tick
 from desktop.widgets.layout import col, row, show_if
-from desktop.widgets.notes import Note, NoteSlot
+from desktop.widgets.notes import NoteSlot
 from desktop.widgets.question import Question, fit
+from desktop.widgets.rows_export import RowsExport, file_name
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
 from engine.contract.errors import FledgeError
@@ -41,7 +42,6 @@ ABOUT = {"trl": tr("A prompt and two answers, each a list of messages: what DPO 
          "fledge": tr("All pairs with everything that is known of them, to be imported again."),
          LABELS: tr("Everybody's labels with their pairs, to be merged on another machine: nothing is lost or doubled there.")}
 EVERY_PAIR = ("fledge", LABELS)
-KINDS = {"jsonl": "JSON Lines (*.jsonl)", "json": "JSON (*.json)", "parquet": "Parquet (*.parquet)", "csv": "CSV (*.csv)"}
 FORM = "label.form"
 STRENGTHS = ((0, tr("All labels")), (1, tr("From slightly better on")), (2, tr("From better on")), (3, tr("Only much better")))
 
@@ -205,17 +205,8 @@ class MergeDialog(QDialog):
         super().done(result)
 
 
-class Exports:
+class Exports(RowsExport):
     """`menu(set)` asks for a form; progress and trouble stand in `notes`."""
-
-    def __init__(self, context: AppContext, parent: QWidget, notes: NoteSlot) -> None:
-        self.context, self.parent, self.notes = context, parent, notes
-        self.exporting = Exporting(parent)
-        self.exporting.progressed.connect(self._progress)
-        self.exporting.done.connect(self._written)
-        self.exporting.failed.connect(self._failed)
-        self.exporting.cancelled.connect(self._stopped)
-        self._to, self._words = Path(), None  # type: tuple[Path, Text | None]
 
     def menu(self, chosen: PairSet) -> None:
         """Ask for the form, and which labels."""
@@ -247,53 +238,30 @@ class Exports:
     def ask(self, chosen: PairSet, form: str, strength: int = 0, unlabelled: bool = False) -> None:
         """Ask where to, and write."""
         self.context.remember(FORM, form)
-        ending = "csv" if form == "csv" else "jsonl"
-        name = "".join(c if c.isalnum() or c in " ._-" else "-" for c in chosen.title).strip() or chosen.id
+        name = file_name(chosen.title, chosen.id)
         if form == LABELS:
-            name = tr("{name} labels of {who}", name=name, who=author_of(self.context))
-        kinds = [KINDS["csv"]] if form == "csv" else [KINDS["jsonl"]] if form == LABELS else \
-            [KINDS["jsonl"], KINDS["json"], KINDS["parquet"]]
-        target, _ = QFileDialog.getSaveFileName(self.parent, tr("Export"), str(Path.home() / f"{name}.{ending}"), ";;".join(kinds))
-        if target:
-            self.write(chosen.id, form, Path(target), strength, unlabelled)
+            target = self._ask_target(tr("{name} labels of {who}", name=name, who=author_of(self.context)), form, ("jsonl",))
+        else:
+            target = self._ask_target(name, form)
+        if target is not None:
+            self.write(chosen.id, form, target, strength, unlabelled)
 
     def write(self, set_id: str, form: str, target: Path, strength: int = 0, unlabelled: bool = False) -> None:
         assert self.context.project is not None
-        self._to = target if target.suffix else target.with_suffix(".csv" if form == "csv" else ".jsonl")
-        self._words = small()
-        self.notes.show_note(Note(self.context.theme, "info", tr("Writing {name}", name=self._to.name), str(self._to.parent),
-                                  Button(self.context.theme, tr("Stop"), on_click=self.exporting.cancel), self._words, icon="export"))
+        to = self._begin(target, form)
         project = str(self.context.project.dir)
         if form == LABELS:
-            self.exporting.start(MODULE, project, "labels", set_id, str(self._to), "")
+            self.exporting.start(MODULE, project, "labels", set_id, str(to), "")
         else:
             options = json.dumps({"least_strength": strength, "unlabelled": unlabelled})
-            self.exporting.start(MODULE, project, "export", set_id, form, str(self._to), options)
+            self.exporting.start(MODULE, project, "export", set_id, form, str(to), options)
 
-    def _progress(self, done: int, total: int) -> None:
-        if self._words is not None:
-            self._words.set(tr("{done} of {total} rows", done=number(done), total=number(total)))
-
-    def _written(self, result: dict[str, Any]) -> None:
-        self._stopped()
-        to, left = self._to, int(result.get("left_out") or 0)
+    def written_words(self, result: dict[str, Any], name: str) -> str:
         if "labels" in result:
             count = int(result["labels"])
-            words = trn("{shown} label is in {name}", "{shown} labels are in {name}", count, shown=number(count), name=to.name)
-        else:
-            count = int(result.get("rows") or 0)
-            words = trn("{shown} pair is in {name}", "{shown} pairs are in {name}", count, shown=number(count), name=to.name)
-        self.context.toast(words, tr("Open the folder"), lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(to.parent))))
-        if left:
-            close = Button(self.context.theme, tr("Close"), on_click=self.notes.clear)
-            self.notes.show_note(Note(self.context.theme, "warn", trn("{shown} pair was left out", "{shown} pairs were left out", left,
-                                                                      shown=number(left)),
-                                      tr("This form cannot hold them: {why}.", why=str(result.get("why", ""))), close))
+            return trn("{shown} label is in {name}", "{shown} labels are in {name}", count, shown=number(count), name=name)
+        count = int(result.get("rows") or 0)
+        return trn("{shown} pair is in {name}", "{shown} pairs are in {name}", count, shown=number(count), name=name)
 
-    def _stopped(self) -> None:
-        self._words = None
-        self.notes.clear()
-
-    def _failed(self, wrong: FledgeError) -> None:
-        self._words = None
-        self.notes.show_error(wrong, Button(self.context.theme, tr("Close"), on_click=self.notes.clear), title=tr("The export failed"))
+    def left_words(self, left: int) -> str:
+        return trn("{shown} pair was left out", "{shown} pairs were left out", left, shown=number(left))
