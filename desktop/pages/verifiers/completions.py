@@ -60,6 +60,7 @@ class CompletionsPart(QWidget):
     def __init__(self, context: AppContext, bench: Workbench) -> None:
         super().__init__()
         self.context, self.theme, self.bench = context, context.theme, bench
+        self._most = ROWS
         self._title, self._count = Text(role="strong", elide=True), small()
         self.all = Button(self.theme, tr("All"), "quiet", on_click=lambda: bench.show_all(not bench.all_completions))
         self._title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
@@ -100,7 +101,7 @@ class CompletionsPart(QWidget):
         count = bench.completion_count
         self._title.set(tr("All problems") if bench.all_completions else one_line(chosen.asked) if chosen is not None else
                         tr("No problem chosen"))
-        shown = min(count, ROWS)
+        shown = min(count, self._most)
         self._count.set("" if not count else trn("{shown} completion", "{shown} completions", count, shown=number(count))
                         if count <= shown else tr("{shown} of {count} completions", shown=number(shown), count=number(count)))
         tried = bench.scores.tried if bench.scores is not None else 0
@@ -108,7 +109,7 @@ class CompletionsPart(QWidget):
         self.all.set_words(tr("This problem") if bench.all_completions else tr("All {count}", count=number(total)))
         show_if(self.all, total > 0)
         self.rows.reset()
-        self.table.setFixedHeight(self.theme.px(ROW) * min(ROWS, max(1, count)))
+        self.table.setFixedHeight(self.theme.px(ROW) * min(self._most, max(1, count)))
         show_if(self.table, count > 0)
         show_if(self._none_row, count == 0)
         if chosen is None and not bench.all_completions:
@@ -120,10 +121,16 @@ class CompletionsPart(QWidget):
             self._none.set(tr("The model was not asked this one."))
         QTimer.singleShot(0, self, self._want)
 
+    def set_room(self, rows: int) -> None:
+        """How many answers are seen at once."""
+        if rows != self._most:
+            self._most = rows
+            self.refresh()
+
     def _want(self) -> None:
         if self.rows.rowCount():
             first = max(0, self.table.rowAt(0))
-            self.bench.want_completions(first, first + ROWS + 1)
+            self.bench.want_completions(first, first + self._most + 1)
 
     def show_one(self, one: Any) -> None:
         if one is not None:

@@ -25,6 +25,8 @@ from engine.contract.words import tr
 
 WIDE = 560
 """From this width on there is room to say where the verifier runs."""
+HIGH, FEW, MANY = 760, 3, 8
+"""The height from which more answers are seen at once."""
 
 
 class EditorPanel(Panel):
@@ -40,7 +42,7 @@ class EditorPanel(Panel):
         self.title = Text(role="section", elide=True)
         self.choose = Button(theme, kind="icon", icon="down", name=tr("Another verifier"), on_click=self.drop)
         self.badge = Badge()
-        self.where = small(tr("runs in a sandbox"), elide=True)
+        self.where = small(tr("runs in a sandbox"))
         self.save = Button(theme, tr("Save"), "quiet", tip=tr("Make a version of it (Ctrl+S)"), on_click=self.save_now)
         self.history = Button(theme, kind="icon", icon="clock", name=tr("Versions"), on_click=lambda: self.wanted.emit("versions"))
         self.more = Button(theme, kind="icon", icon="more", name=tr("More about this verifier"), on_click=self.open_menu)
@@ -166,6 +168,7 @@ class EditorPanel(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self.answers.set_room(FEW if self.height() < self.theme.px(HIGH) else MANY)
         show_if(self.where, not self.of_parts and self.width() >= self.theme.px(WIDE))
 
     def _show_marks(self) -> None:
