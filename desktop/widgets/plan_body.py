@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 class PlanBody(QWidget):
-    """`load()`: show what the plan holds. `refresh()`: something of it, or what is known, has changed."""
+    """`load()`: show what the plan holds. `refresh()`: something of it, or what is known, has changed. `step` is its own: it is asked what
+    is in the way while another one is shown, too."""
 
     edited = Signal()
+    step = ""
 
     def __init__(self, context: "AppContext", plan: Any) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class PlanBody(QWidget):
 
     def problems(self) -> list[Problem]:
         """Everything in the way of going on, unreadable values included."""
-        return self.plan.problems(self.plan.step)
+        return self.plan.problems(self.step)
 
     def put(self, **values: Any) -> None:
         """What a control now says."""
@@ -53,7 +55,6 @@ class PlanBody(QWidget):
 class FormBody(PlanBody):
     """A step that is one form over settings of the plan's SPEC: `form` is made by the subclass, at the latest when it is filled."""
 
-    step = ""
     form: SpecForm | None = None
 
     def make_form(self, fields: list[str], title: str, advanced: bool = False) -> SpecForm:

@@ -21,6 +21,8 @@ SIDE = 312
 class ModelsBody(PlanBody):
     """What is found is told to the plan by the wizard."""
 
+    step = "models"
+
     def __init__(self, context: AppContext, plan: InstructPlan) -> None:
         super().__init__(context, plan)
         theme = self.theme

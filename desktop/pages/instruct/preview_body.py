@@ -31,6 +31,7 @@ class PreviewBody(PlanBody):
 
     ended = Signal()
     wanted = Signal()
+    step = "preview"
 
     def __init__(self, context: AppContext, plan: InstructPlan) -> None:
         super().__init__(context, plan)

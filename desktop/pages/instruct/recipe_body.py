@@ -56,6 +56,7 @@ class RecipeBody(PlanBody):
     open_wanted = Signal(object)
     copy_wanted = Signal(object)
     look_wanted = Signal()
+    step = "recipe"
 
     def __init__(self, context: AppContext, plan: InstructPlan) -> None:
         super().__init__(context, plan)

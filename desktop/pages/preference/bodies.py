@@ -37,6 +37,8 @@ AMOUNT_FIELDS = ("title", "count", "system", "corpus_prompt", "turns", "beginnin
 class PromptsBody(PlanBody):
     """Step 1: sets of examples, typed prompts, files, documents; beside it the first of them, as they will be asked."""
 
+    step = "prompts"
+
     def __init__(self, context: AppContext, plan: PairPlan) -> None:
         super().__init__(context, plan)
         theme = self.theme
@@ -171,6 +173,8 @@ def first_question(example: Example) -> str:
 
 class AnswerModelsBody(PlanBody):
     """Step 2: who gives the first and the second answer, and how freely."""
+
+    step = "models"
 
     def __init__(self, context: AppContext, plan: PairPlan) -> None:
         super().__init__(context, plan)

@@ -120,6 +120,17 @@ def test_the_wizard_shows_what_is_in_the_way_beside_its_field(page: InstructPage
     assert {c.recipe.id for c in recipes.cards.values()} >= {"documents", "topics", "seeds"}
 
 
+def test_what_goes_missing_before_the_start_is_shown_on_its_own_step(page: InstructPage, server: Hostile, qtbot: QtBot) -> None:
+    wizard = wizard_of(page, server, qtbot)
+    wizard.plan.go("preview")
+    wizard.plan.places = []
+    started: list[object] = []
+    wizard.start_wanted.disconnect()
+    wizard.start_wanted.connect(started.append)
+    wizard._start()
+    assert not started and wizard.plan.step == "models" and "is not there" in body(wizard, "models").pickers["responder"]._problem.words()
+
+
 def test_a_preview_then_a_run_then_what_came_out(page: InstructPage, server: Hostile, qtbot: QtBot) -> None:
     wizard = wizard_of(page, server, qtbot)
     wizard.plan.set_mode("scored")

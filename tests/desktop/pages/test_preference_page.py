@@ -400,6 +400,19 @@ def test_the_plan_says_what_is_in_the_way() -> None:
     assert makers({"first": "project:model-1", "first_temperature": 0.7, "second_temperature": 1.0}) == "model-1 at 0.7 and 1.0"
 
 
+def test_a_file_of_prompts_that_goes_missing_is_named_before_the_start(page: PreferencePage, tmp_path: Path) -> None:
+    page.make()
+    wizard = page.wizard
+    assert wizard is not None
+    wizard.plan.set_values({"files": (str(tmp_path / "gone.txt"),), "first": "project:model-1", "second_temperature": 1.0})
+    wizard.plan.go("amount")
+    started: list[object] = []
+    wizard.start_wanted.disconnect()
+    wizard.start_wanted.connect(started.append)
+    wizard._start()
+    assert not started and wizard.plan.step == "prompts" and "gone.txt is not there" in wizard.body("prompts")._problem.words()
+
+
 @pytest.fixture
 def trained(context: AppContext, tmp_path: Path) -> Iterator[Project]:
     """A project with tiny models, open in the window."""
