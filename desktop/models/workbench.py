@@ -122,7 +122,8 @@ class Workbench(QObject):
         self._results: dict[str, Result] = {}
         self._look: _Look | None = None
         self._shown: Trial | None = None
-        self._looking = 0
+        self._looking = self._looked = 0
+        self._start_wanted = False  # asked for while the choice of problems was being looked at
         self._rescore = False
         self._checks_took = 0.0
 
@@ -280,6 +281,9 @@ class Workbench(QObject):
 
     def start_trial(self) -> None:
         """Sample what the present choice asks for, or go on where it was stopped."""
+        if self._looked != self._looking:
+            self._start_wanted = True
+            return
         project, look = self._project, self._look
         if project is None or look is None or self._sampling.running or not look.problems or not self.trial_settings.model:
             return
@@ -297,6 +301,7 @@ class Workbench(QObject):
 
     def stop_trial(self) -> None:
         """What was sampled stays, and can be gone on with."""
+        self._start_wanted = False
         self._sampling.stop()
 
     # completions ------------------------------------------------------------------------------------------------------
@@ -575,7 +580,7 @@ class Workbench(QObject):
         def came(look: _Look) -> None:
             if number != self._looking:
                 return
-            self._look = look
+            self._look, self._looked = look, number
             if self._sampling.running:
                 assert self._shown is not None
                 self._show_trial(replace(self.trial, stale=look.trial.key != self._shown.key))
@@ -589,6 +594,9 @@ class Workbench(QObject):
                 self._show_trial(replace(self.trial, phase="none", of=look.state.of, held_out=look.state.held_out, stale=True))
             else:
                 self._show_trial(look.state)
+            if self._start_wanted:
+                self._start_wanted = False
+                self.start_trial()
         self._context.jobs.run(work, then=came, failed=self._raise, owner=self)
 
     def _show_trial(self, state: TrialState) -> None:
