@@ -96,7 +96,7 @@ class VerifiersPage(Page):
         self.hand.listed.connect(self._verifiers_read)
         self.hand.opened.connect(self._verifier_opened)
         self.hand.saved.connect(self._saved)
-        context.survey_changed.connect(self._refresh)
+        context.survey_changed.connect(self._survey_changed)
         app = QApplication.instance()
         assert app is not None
         app.aboutToQuit.connect(self.bench.close)
@@ -141,6 +141,7 @@ class VerifiersPage(Page):
             self._to_line()
         self.bench.refresh()
         self.hand.refresh()
+        self.rewards.read_models()
 
     def _to_line(self) -> None:
         if self._line and self.hand.verifier is not None:
@@ -217,6 +218,10 @@ class VerifiersPage(Page):
         return models[0].title if models else ""
 
     # what the flow strip and the header say ---------------------------------------------------------------------------
+
+    def _survey_changed(self) -> None:
+        if self.isVisible():
+            self._refresh()
 
     def _refresh(self) -> None:
         if self._view == "import":

@@ -23,9 +23,11 @@ from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Icon, Text, small
 from engine.contract.units import duration, number, percent
 from engine.contract.words import tr, trn
+from engine.project.models import ModelRef, list_models
 
 TONES = {"ok": ("check", "ok"), "warning": ("warn", "warn"), "failure": ("error", "danger"), "skipped": ("", "text3")}
 NONE = "–"
+MOST_MODELS = 60
 LOW, HIGH = 84, 140
 """Of the chart, in design pixels: it takes what room there is."""
 
@@ -158,6 +160,9 @@ class RewardsPanel(Panel):
         super().__init__()
         self.context, self.theme, self.bench = context, context.theme, bench
         theme = self.theme
+        self._known: list[tuple[str, str]] = []
+        self._offered: list[tuple[str, str]] = []
+        self._first = ""
         self._count = small()
         self.chart = Histogram(theme, 0, name=tr("Rewards"), widest=62)
         self.chart.setMinimumHeight(theme.px(LOW))
@@ -181,23 +186,40 @@ class RewardsPanel(Panel):
         fill(self.box, (row(Text(tr("Rewards"), "section"), "+", self._count, gap=8), (self.chart, 4), self._chart_rule, self._stats,
                         self._words, self._errors, "+", self._progress,
                         row((self.model, 1), self.settings, gap=4), self._trying), 8, (16, 12, 16, 12))
-        for signal in (bench.scores_changed, bench.trial_changed, bench.problems_changed, context.survey_changed):
+        for signal in (bench.scores_changed, bench.trial_changed, bench.problems_changed):
             signal.connect(self.refresh)
+        context.survey_changed.connect(self._survey_changed)
         self.refresh()
+        self.read_models()
 
-    def models(self) -> list[tuple[str, str]]:
-        return self.context.choices("model")
+    def _survey_changed(self) -> None:
+        if self.isVisible():
+            self.read_models()
+
+    def read_models(self) -> None:
+        """Finished models and checkpoints of runs; those that were tuned to answer come first to be tried."""
+        project = self.context.project
+        if project is None:
+            return
+
+        def read() -> list[ModelRef]:
+            return [one for one in list_models(project) if not one.untrained][:MOST_MODELS]
+
+        def came(found: list[ModelRef]) -> None:
+            self._known = [(one.id, one.title) for one in found]
+            self._first = next((one.id for one in found if one.chat), found[0].id if found else "")
+            self.refresh()
+        self.context.jobs.run(read, then=came, failed=self.bench.failed.emit, owner=self)
 
     def refresh(self) -> None:
         bench, scores, trial = self.bench, self.bench.scores, self.bench.trial
-        known = self.models()
-        if known != getattr(self, "_known", None):
-            self._known = known
+        known = self._known
+        if known != self._offered:
+            self._offered = known
             self.model.set_choices(known)
         if known and bench.sets:
             if bench.trial_settings.model not in dict(known):
-                chosen = self.model.value()
-                bench.set_model(chosen if chosen in dict(known) else known[0][0])
+                bench.set_model(self._first)
             self.model.set(bench.trial_settings.model)
         judged = scores is not None and bool(scores.groups)
         for part in (self.chart, self._chart_rule, self._stats):

@@ -551,11 +551,12 @@ def test_settings_of_a_part_are_its_form_and_a_group_holds_parts(parts: PartsEdi
     json.loads(parts.text())
 
 
-@pytest.mark.parametrize("name", [n for n in KINDS if n != "python"])
-def test_every_kind_of_part_has_a_card(parts: PartsEditor, name: str) -> None:
-    parts.add_part(fresh_part(name))
-    assert parts.value()["parts"][-1]["name"] == name
-    parts.grab()
+def test_every_kind_of_part_has_a_card(parts: PartsEditor) -> None:
+    names = [n for n in KINDS if n != "python"]
+    for name in names:
+        parts.add_part(fresh_part(name))
+    assert [p["name"] for p in parts.value()["parts"]][2:] == names
+    assert not parts.grab().isNull()
 
 
 def test_local_models_are_looked_for_and_one_becomes_the_judge(parts: PartsEditor, qtbot: QtBot) -> None:
