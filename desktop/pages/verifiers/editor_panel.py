@@ -3,7 +3,7 @@ What is typed goes to the verifier in hand (kept as a draft) and to the workbenc
 
 from typing import Any
 
-from PySide6.QtCore import QPoint, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QMenu, QSizePolicy
 
@@ -16,7 +16,7 @@ from desktop.widgets.badge import Badge
 from desktop.widgets.buttons import Button
 from desktop.widgets.code_editor import CodeEditor
 from desktop.widgets.code_text import Mark
-from desktop.widgets.layout import fill, row, show_if
+from desktop.widgets.layout import col, fill, row, show_if
 from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
@@ -57,6 +57,13 @@ class EditorPanel(Panel):
         self.code.save_wanted.connect(self.save_now)
         self.parts = PartsEditor(context, lambda: hand.verifiers or [])
         self.parts.changed.connect(self._composed)
+        self.begin = Button(theme, tr("Begin one"), "primary", icon="plus", on_click=lambda: self.wanted.emit("new"))
+        words = Text(tr("A few lines of Python that say how right an answer is, or built-in parts: number, mathematics, text, tags."),
+                     tone="text2", wrap=True, align=Qt.AlignmentFlag.AlignHCenter)
+        self.none = col("+", Text(tr("No verifier yet"), "title", align=Qt.AlignmentFlag.AlignHCenter), 2, words, 10,
+                        row("+", self.begin, Button(theme, tr("Import a .py file"), icon="in",
+                                                    on_click=lambda: self.wanted.emit("import")), "+"), "+", "+", gap=4,
+                        pad=(32, 0, 32, 0))
         self._parts_words = small(tone="danger", wrap=True)
         self._parts_wrong = row((self._parts_words, 1), pad=(16, 4, 16, 4))
         self.answers = CompletionsPart(context, bench)
@@ -67,7 +74,9 @@ class EditorPanel(Panel):
         self.title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         head = row(self.title, self.choose, self.badge, 2, "+", self.where, self.save, self.history, self.more, gap=4,
                    pad=(16, 0, 8, 0))
-        fill(self.box, (head, rule(), self._trust_place, (self.code, 1), (self.parts, 1), self._parts_wrong, rule(), self.answers,
+        head.setMinimumHeight(theme.px(28))
+        fill(self.box, (head, rule(), self._trust_place, (self.code, 1), (self.parts, 1), (self.none, 1), self._parts_wrong, rule(),
+                        self.answers,
                         self._note_place), 8, (0, 8, 0, 8))
         hand.opened.connect(self._opened)
         hand.state_changed.connect(self.refresh)
@@ -86,8 +95,9 @@ class EditorPanel(Panel):
         """Another text stands here now."""
         hand = self.hand
         self._loading = True
-        show_if(self.code, not self.of_parts)
+        show_if(self.code, hand.verifier is not None and not self.of_parts)
         show_if(self.parts, self.of_parts)
+        show_if(self.none, hand.verifier is None)
         if hand.verifier is None:
             self.code.load("")
             self.bench.no_verifier()
@@ -152,7 +162,7 @@ class EditorPanel(Panel):
     def refresh(self) -> None:
         hand = self.hand
         one = hand.verifier
-        self.title.set(one.title if one is not None else "")
+        self.title.set(one.title if one is not None else tr("Verifier"))
         words, tone = kept_words(hand)
         self.badge.set(words, tone)
         show_if(self.save, hand.dirty and hand.trusted)
@@ -164,12 +174,14 @@ class EditorPanel(Panel):
             self.trust_note.set(tr("Not written here, and not trusted yet"),
                                 tr("It came with the project, or was changed outside of Fledge. Read it: until you trust it, it cannot be "
                                    "edited and nothing runs it. Trusting it opens no door: it runs in the sandbox either way."))
-        show_if(self.where, not self.of_parts and self.width() >= self.theme.px(WIDE))
+        show_if(self.where, one is not None and not self.of_parts and self.width() >= self.theme.px(WIDE))
+        for each in (self.choose, self.history, self.more):
+            show_if(each, one is not None)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.answers.set_room(FEW if self.height() < self.theme.px(HIGH) else MANY)
-        show_if(self.where, not self.of_parts and self.width() >= self.theme.px(WIDE))
+        show_if(self.where, self.hand.verifier is not None and not self.of_parts and self.width() >= self.theme.px(WIDE))
 
     def _show_marks(self) -> None:
         bench = self.bench

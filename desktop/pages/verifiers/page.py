@@ -183,7 +183,7 @@ class VerifiersPage(Page):
 
     def show_view(self, view: str = "") -> None:
         """The named view; without one the workbench, or what leads to it while there is nothing."""
-        view = view or ("start" if self._empty else "new" if not self.hand.verifiers and not self.bench.sets else "bench")
+        view = view or ("start" if self._empty else "bench")
         fresh, self._view = view != self._view, view
         if view == "start":
             place = self._places["start"].layout()

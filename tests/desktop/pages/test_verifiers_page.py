@@ -128,6 +128,16 @@ def test_an_empty_project_is_led_to_problems_and_then_to_a_verifier(window: Main
     assert usable(page)
 
 
+def test_problems_without_a_verifier_lead_to_one(window: MainWindow, sums: str, project: Project, qtbot: QtBot) -> None:
+    page = show(window, qtbot)
+    qtbot.waitUntil(lambda: page._view == "bench" and page.bench.count == 60, timeout=10_000)
+    assert page.editor.none.isVisible() and not page.editor.code.isVisible() and not usable(page)
+    click(page.editor, "Begin one")
+    assert page._view == "new"
+    click(page.new, "Cancel")
+    assert page._view == "bench" and page.editor.none.isVisible()
+
+
 def test_every_starter_can_be_begun_with_and_is_a_verifier(window: MainWindow, sums: str, project: Project, qtbot: QtBot) -> None:
     page = show(window, qtbot)
     qtbot.waitUntil(lambda: page._view == "bench" or page._view == "new", timeout=10_000)
