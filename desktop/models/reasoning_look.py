@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from desktop.models import finetune_look
 from desktop.models.tuning_choice import StartModel
 from engine.contract.composition import Composition, parse, reference
-from engine.contract.errors import FledgeError, Missing
+from engine.contract.errors import FledgeError, Missing, NotFound
 from engine.project import layout, trials
 from engine.project.problems import ProblemSet
 from engine.project.project import Project
 from engine.project.verifiers import Verifier, untrusted
 from engine.verifiers import image, registry
+
+ASKED = 3
+"""Problems of a trial whose set is looked up."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,12 @@ class VerifierChoice:
 
 @dataclass(frozen=True)
 class TrialChoice:
-    """Completions of `model` to `problems` that the workbench has sampled, `k` to each; `key` names them."""
+    """Completions of `model` that the workbench has sampled, `k` to each problem; `key` names them. `sets`: where these problems are from,
+    as far as the first of them tell."""
 
     key: str
     model: str
-    problems: frozenset[str]
+    sets: frozenset[str]
     k: int
 
 
@@ -79,7 +83,7 @@ def look(project: Project) -> Found:
         library = project.library
         sets = sorted((s for s in library.problems.sets() if s.count), key=lambda s: -s.created)
         verifiers = [_verifier(project, one) for one in sorted(library.verifiers.list(), key=lambda v: -v.updated)]
-        return Found(found.models, sets, verifiers, _trials(project), sandbox)
+        return Found(found.models, sets, verifiers, _trials(project, sets), sandbox)
     except FledgeError as wrong:
         return Found(found.models, [], [], [], sandbox, wrong)
 
@@ -98,7 +102,7 @@ def _composed(project: Project, ref: str) -> tuple[Composition | None, bool]:
     return made, bool(untrusted(made))
 
 
-def _trials(project: Project) -> list[TrialChoice]:
+def _trials(project: Project, sets: Sequence[ProblemSet]) -> list[TrialChoice]:
     """Whole ones, newest first."""
     folder = layout.trials(project.dir)
     whole = sorted((path for path in folder.glob("*.jsonl") if not path.name.endswith(".part.jsonl")), key=lambda p: -p.stat().st_mtime) \
@@ -110,8 +114,17 @@ def _trials(project: Project) -> list[TrialChoice]:
             settings, problems = trials.asked(trial)
         except FledgeError:  # made by another version: the workbench samples it again
             continue
-        made.append(TrialChoice(trial.key, settings.model, frozenset(p.id for p in problems), settings.k))
+        of = frozenset(one.id for one in sets if any(_holds(project, one.id, p.id) for p in problems[:ASKED]))
+        made.append(TrialChoice(trial.key, settings.model, of, settings.k))
     return made
+
+
+def _holds(project: Project, set_id: str, problem: str) -> bool:
+    try:
+        project.library.problems.get(problem, set_id)
+    except NotFound:
+        return False
+    return True
 
 
 def composed(text: str, verifiers: Sequence[VerifierChoice]) -> Composition | None:

@@ -200,8 +200,9 @@ class ReasoningPlan(TuningChoice):
                          for part in made.parts) if made is not None else ""
 
     def trial(self) -> TrialChoice | None:
-        """What the workbench has sampled with this model."""
-        return next((t for t in self.trials if t.model == self.values["model"]), None)
+        """What the workbench has sampled with this model of these problems."""
+        chosen = set(self.values["problem_sets"])
+        return next((t for t in self.trials if t.model == self.values["model"] and t.sets & chosen), None)
 
     # what follows -----------------------------------------------------------------------------------------------------
 

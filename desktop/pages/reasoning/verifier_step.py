@@ -211,8 +211,8 @@ class VerifierBody(WizardBody):
         elif self._refused:
             self.signal.set(self._refused)
         elif trial is None:
-            self.signal.set(tr("Nobody has tried it yet. The workbench lets this model answer some problems and says whether it could "
-                               "learn from them: GRPO needs problems at which some tries are right and some are wrong."))
+            self.signal.set(tr("Nobody has tried it yet. The workbench lets this model answer some of these problems and says whether it "
+                               "could learn from them: GRPO needs problems at which some tries are right and some are wrong."))
         elif self._asked is not None:
             self.signal.set(tr("Scoring what this model answered on the workbench …"))
         else:

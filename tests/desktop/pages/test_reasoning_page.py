@@ -26,7 +26,7 @@ from engine.contract.composition import parse
 from engine.contract.machine import DeviceFacts, MachineFacts
 from engine.contract.rows import Message, Problem, Rollout, problem_id
 from engine.model.config import ModelConfig
-from engine.project import layout, rollouts
+from engine.project import layout, rollouts, trials
 from engine.project.event_log import EventWriter
 from engine.project.problems import ProblemSet
 from engine.project.project import Project
@@ -57,7 +57,7 @@ def plan() -> ReasoningPlan:
                        ProblemSet("problems-1", "Ages", 1.0, "", "", 60, 0)],
                       [VerifierChoice("verifier-2", "Last number", "python", (version("verifier-2@3"), version("verifier-2@2"))),
                        VerifierChoice("verifier-1", "Somebody's", "python", (version("verifier-1@1", untrusted=True),))],
-                      [TrialChoice("abc", "model-2", frozenset({"p"}), 8)])
+                      [TrialChoice("abc", "model-2", frozenset({"problems-2"}), 8)])
     return made
 
 
@@ -71,6 +71,8 @@ def test_what_is_newest_is_suggested_and_nothing_is_missing(plan: ReasoningPlan)
     assert (plan.problems_to_learn, plan.held_out, plan.measured_problems) == (360, 40, 40)
     assert plan.difficulties == [(1.0, 200), (2.0, 200)] and plan.verifier_words() == "Last number, version 3"
     assert plan.trial() is not None and plan.trial().key == "abc"
+    plan.set_values({"problem_sets": ("problems-1",)})
+    assert plan.trial() is None, "that was of other problems"
 
 
 def test_amounts_suit_the_machine_and_what_a_person_chose_stays(plan: ReasoningPlan) -> None:
@@ -424,8 +426,14 @@ def test_a_look_finds_versions_trust_and_trials(thanks: Project) -> None:
     mine = thanks.library.verifiers.create("Mine", "python", SOURCE)
     thanks.library.verifiers.save(mine.id, SOURCE + "# mended\n", note="mended")
     foreign = thanks.library.verifiers.create("Theirs", "python", SOURCE + "# theirs\n", origin="project:elsewhere")
+    some = list(thanks.library.problems.rows(("problems-1",)))[:4]
+    trial = trials.prepare(thanks.dir, trials.TrialSettings("model-1", k=2), some)
+    writer = trials.Writer(trial)
+    writer.add([trials.Group(problem, (trials.Completion("a"), trials.Completion("b"))) for problem in some])
+    writer.finish()
     found = reasoning_look.look(thanks)
     known = {one.id: one for one in found.verifiers}
     assert [v.ref for v in known[mine.id].versions] == [f"{mine.id}@2", f"{mine.id}@1"] and known[mine.id].versions[0].note == "mended"
     assert not known[mine.id].versions[0].untrusted and known[foreign.id].versions[0].untrusted
-    assert found.sets[0].title == "Things" and found.trials == [] and found.models
+    assert found.sets[0].title == "Things" and found.models
+    assert found.trials == [TrialChoice(trial.key, "model-1", frozenset({"problems-1"}), 2)]
