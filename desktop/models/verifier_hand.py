@@ -122,7 +122,8 @@ class VerifierHand(QObject):
             return
         was = self.dirty
         self.body = body
-        self._timer.start()
+        if not self._timer.isActive():  # who types on and on is not waited for
+            self._timer.start()
         if was != self.dirty:
             self.state_changed.emit()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QTableView, QWidget
 
 from desktop.app import App
 
@@ -59,6 +59,40 @@ class Person:
         QTest.keyClicks(field, text)
         QTest.keyClick(field, Qt.Key.Key_Tab)
 
+    def rows(self, table: str) -> list[list[str]]:
+        """What the cells of a table say, line by line; none while it is not on the screen."""
+        found = self.find(QTableView, table)
+        if not isinstance(found, QTableView):
+            return []
+        model = found.model()
+        return [[str(model.index(i, j).data() or "") for j in range(model.columnCount())] for i in range(model.rowCount())]
+
+    def choose(self, table: str, words: str, column: int = 0) -> None:
+        """Click on the line of a table in which these words stand."""
+        line = self.wait(f"{words!r} in {table!r}", lambda: next((i + 1 for i, row in enumerate(self.rows(table)) if words in [cell.partition(", ")[0] for cell in row]), 0)) - 1
+        found = self.find(QTableView, table)
+        assert isinstance(found, QTableView)
+        place = found.model().index(line, column)
+        found.scrollTo(place)
+        QTest.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=found.visualRect(place).center())
+
+    def write(self, name: str, *lines: str) -> QPlainTextEdit:
+        """Type lines into a text as one does: Enter at the end of each, Backspace until it is as far in as it should be."""
+        field = self.wait(f"the text {name!r}", lambda: self.find(QPlainTextEdit, name))
+        self.front()
+        QTest.mouseClick(field.viewport(), Qt.MouseButton.LeftButton)
+        QTest.keyClick(field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+        QTest.keyClick(field, Qt.Key.Key_Delete)
+        for i, line in enumerate(lines):
+            if i:
+                QTest.keyClick(field, Qt.Key.Key_Escape)  # a list of names that is open would take the Enter
+                QTest.keyClick(field, Qt.Key.Key_Return)
+            wanted = len(line) - len(line.lstrip(" "))
+            while wanted < (there := field.textCursor().positionInBlock()):
+                QTest.keyClick(field, Qt.Key.Key_Backspace)
+            QTest.keyClicks(field, " " * (wanted - there) + line.strip())
+        return field
+
     def choose_file(self, words: str, path: Path) -> None:
         """Click a button that opens a file dialog, type the name, Enter."""
         def answer() -> None:
@@ -77,5 +111,12 @@ class Person:
         self.click(words)
         ask.stop()
 
+    def front(self) -> None:
+        """After a dialog the window is the active one again: where there is no window manager, nobody else sees to that."""
+        if QApplication.activeWindow() is None:
+            self.screen()[0].activateWindow()
+            QApplication.processEvents()
+
     def press(self, key: Qt.Key, keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+        self.front()
         QTest.keyClick(QApplication.focusWidget() or self.app.window, key, keys)
