@@ -151,30 +151,6 @@ def of_problem(run_dir: Path, problem: str, stop: Callable[[], bool] = lambda: F
     return made
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Where a verifier failed in a round: the kind of error, the line of its source (0: unknown), what it said, on how many answers."""
-
-    kind: str
-    line: int
-    message: str
-    count: int
-    answers: int
-
-
-def fault(run_dir: Path) -> Fault | None:
-    """What most of the newest round's answers without a reward have in common; None where all have one."""
-    rows = read(run_dir).rows
-    counts: dict[tuple[str, int], list[Rollout]] = {}
-    for row in rows:
-        if not has_reward(row):
-            counts.setdefault((str(row.facts.get("error") or ""), int(row.facts.get("line") or 0)), []).append(row)
-    if not counts:
-        return None
-    (kind, line), some = max(counts.items(), key=lambda item: len(item[1]))
-    return Fault(kind, line, str(some[0].facts.get("message") or ""), len(some), len(rows))
-
-
 def error_words(kind: str) -> str:
     """A kind of error in a word or two."""
     return {"program_timeout": tr("its program: out of time"), "program_memory": tr("its program: out of memory"),

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 OF_VERIFIER = frozenset({"verifier_errors", "verifier_timeouts"})
 """Notices and findings whose remedy is in the verifier."""
-TONES = ("accent", "series2", "warn", "danger", "text3")
 
 
 def stride_of(state: RunState) -> int:
@@ -88,7 +87,7 @@ def _errors(state: RunState) -> str:
     return trn("{shown} in all", "{shown} in all", found, shown=number(found)) if found else tr("none so far") if state.step else ""
 
 
-def below(state: RunState) -> tuple[Line, ...]:
+def below() -> tuple[Line, ...]:
     """What the lower chart can show."""
     kinds = [("verifier_timeout", tr("out of time"), "warn"), ("verifier_raised", tr("failed"), "danger"),
              ("verifier_not_a_number", tr("no number"), "accent"), ("verifier_program_raised", tr("its programs"), "text2")]
@@ -170,7 +169,7 @@ def stage_view(context: "AppContext", run: Run) -> StageView:
         numbers=(Number(tr("Round"), round_of), Number(tr("Time left"), run_numbers.time_left), Number(tr("Reward"), reward_now),
                  Number(tr("Solved"), solved), Number(tr("No signal"), silent), memory),
         curve=Line("reward", tr("Reward"), "", tr("mean and spread"), held="val_reward", spread="reward_std"),
-        lower_is_better=False, reports=True, heard=answers, below=below(RunState()), browser=(tr("Answers"), browser),
+        lower_is_better=False, reports=True, heard=answers, below=below(), browser=(tr("Answers"), browser),
         remedies=verifier_buttons, findings=verifier_buttons)
 
     def report(run: Run, state: RunState) -> QWidget:

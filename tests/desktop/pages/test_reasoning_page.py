@@ -187,8 +187,6 @@ def test_answers_of_a_round_are_grouped_filtered_and_found_over_the_run(tmp_path
     assert rollout_rows.errors_in(made.rows) == ["raised"] and made.mean == pytest.approx(6 / 11)
     over = rollout_rows.of_problem(tmp_path, "901")
     assert [g.step for g in over] == [0, 2, 4] and all(len(g.rows) == 4 and g.prompt == "Question 1?" for g in over)
-    fault = rollout_rows.fault(tmp_path)
-    assert (fault.kind, fault.line, fault.message, fault.count, fault.answers) == ("raised", 7, "KeyError: 'x'", 1, 12)
 
 
 def test_the_best_of_a_round_are_not_all_of_one_problem(tmp_path: Path) -> None:
@@ -437,3 +435,24 @@ def test_a_look_finds_versions_trust_and_trials(thanks: Project) -> None:
     assert not known[mine.id].versions[0].untrusted and known[foreign.id].versions[0].untrusted
     assert found.sets[0].title == "Things" and found.models
     assert found.trials == [TrialChoice(trial.key, "model-1", frozenset({"problems-1"}), 2)]
+
+
+def test_whether_there_is_a_signal_is_told_from_what_the_workbench_has_sampled(thanks: Project, context: AppContext, qtbot) -> None:
+    some = list(thanks.library.problems.rows(("problems-1",)))[:4]
+    trial = trials.prepare(thanks.dir, trials.TrialSettings("model-1", k=2), some)
+    writer = trials.Writer(trial)
+    writer.add([trials.Group(problem, (trials.Completion("a short one"), trials.Completion("one of many words that goes on and on")))
+                for problem in some])
+    writer.finish()
+    page = page_of(context, qtbot)
+    wizard = wizard_of(page, qtbot)
+    wizard.body().put(verifier=SHORT)
+    wizard.go("verifier")
+    body = wizard.body()
+    qtbot.waitUntil(lambda: body.scores is not None, timeout=30_000)
+    assert (body.scores.groups, body.scores.mixed, body.scores.pass_at_1) == (4, 4, 0.5)
+    assert "There is signal" in body.signal.words() and body.stats[2].isVisible()
+    body.put(verifier=quick("number"))
+    qtbot.waitUntil(lambda: body.scores is not None and body.scores.mixed == 0, timeout=30_000)
+    assert "No signal" in body.signal.words() and body.remedy.words()
+    page.left()
