@@ -84,7 +84,7 @@ class NumberVerifier(_OfText):
         said = self.said(attempt.completion)
         if gold is None or said is None:
             return scored(0.0, {})
-        allowed = Fraction(self.tolerance) * (abs(gold) if self.relative else 1)
+        allowed = Fraction(str(self.tolerance)) * (abs(gold) if self.relative else 1)      # 0.3 as it is written
         return scored(float(abs(said - gold) <= allowed), {})
 
     @staticmethod
@@ -266,7 +266,9 @@ class PatternVerifier:
         return self._inner.score([Attempt(one.messages, one.completion, one.answer, self._settings) for one in attempts], check)
 
     def check_answers(self, answers: Sequence[Any]) -> list[str]:
-        return ["" for _ in answers]
+        """Nothing stands in everything: where the pattern asks for an answer, there must be one."""
+        wanted = "{answer}" in self._settings["pattern"]
+        return [tr("There is no answer to compare with.") if wanted and not str(answer).strip() else "" for answer in answers]
 
 
 class MathVerifier:
@@ -349,9 +351,12 @@ class Weighted:
         if self.product:
             if any(score < 0 or (score == 0 and weights[name] < 0) for name, score in scores.items()):
                 return failed("out_of_range", tr("A product needs scores of 0 and more."), seconds=seconds)
-            total = math.prod(score ** weights[name] for name, score in scores.items())
+            try:
+                total = math.prod(score ** weights[name] for name, score in scores.items())
+            except OverflowError:
+                total = math.inf
         else:
-            total = sum(score * weights[name] for name, score in scores.items())
+            total = math.fsum(score * weights[name] for name, score in scores.items())     # 0.7 + 0.2 + 0.1 is 1
         verdict = scored(total, scores, seconds=seconds)
         return Verdict(verdict.score, verdict.parts, verdict.error or (wrong.error if wrong else None), wrong.line if wrong else None,
                        verdict.message or (wrong.message if wrong else ""), seconds, "\n".join(one.printed for one in row if one.printed))

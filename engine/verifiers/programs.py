@@ -9,6 +9,7 @@ the score is the share that passed.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,12 +78,20 @@ def _outputs(reply: Reply, count: int) -> list[Output]:
     if reply.end != "answered":
         return [Output(error=_ENDS.get(reply.end, "program_crash"), message=plain(reply.said), seconds=reply.seconds)] * count
     try:
-        found = json.loads(reply.said)
+        found = json.loads(reply.said, parse_float=_finite, parse_constant=_finite)
         said = found["outputs"] if "outputs" in found else [found] * count
         assert isinstance(said, list) and len(said) == count
         return [_output(one, reply.seconds) for one in said]
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError, RecursionError):
         return [Output(error="program_crash", message=tr("What came out of the sandbox is no output."), seconds=reply.seconds)] * count
+
+
+def _finite(text: str) -> float:
+    """A coded value spells these out (values.py). Only an interpreter that was tampered with says them as numbers, since infinity is within
+    any tolerance of everything."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError("no coded value")
+    return value
 
 
 def _output(said: Any, seconds: float) -> Output:

@@ -45,6 +45,7 @@ from engine.text.tokenizer import Tokenizer
 from engine.training.ranks import Ranks
 from engine.verifiers.api import KINDS, Away, Verdict, Verifier
 from engine.verifiers.pausing import PAUSE_SHARE, WARN_SHARE, judge
+from engine.verifiers.scoring import is_full
 
 PROBE = 1024
 """Tokens whose log-probabilities are compared before the sampler's are taken for a whole round."""
@@ -510,7 +511,7 @@ class HeldOut:
         sums = [0.0] * 6
         if places:
             made = rounds.tried([self.questions[n] for n in places], rollouts.seeds(rounds.spec.seed, "validation", 0, places), 1)
-            right = [verdict.score is not None and verdict.score >= rounds.spec.full_score for verdict in made.verdicts]
+            right = [is_full(verdict.score, rounds.spec.full_score) for verdict in made.verdicts]
             sums = [len(places), sum(right), made.rewards_PG.sum().item(), sum(len(answer.ids) for answer in made.answers),
                     sum(answer.ended for answer in made.answers), int((~made.kept_PG).sum())]
         count, solved, reward, length, ended, failed = ranks.sum(*sums)

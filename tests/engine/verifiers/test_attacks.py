@@ -322,6 +322,16 @@ def test_a_forged_pass_never_scores(name: str, pool: Pool) -> None:
     harmless(verdict)
 
 
+@pytest.mark.parametrize("said", ["1e999", "float('inf')", "-1e999", "float('nan')"])
+def test_a_number_beyond_all_is_within_no_tolerance(said: str, pool: Pool) -> None:
+    program = f"import sys\nsys.modules['fledge_guest.guest'].encode = lambda value, depth=0: {said}\ndef f(n): return 0.0"
+    tests = [{"arguments": [1], "expected": 5.5}, {"arguments": [2], "expected": [-7.25]}]
+    for expected in (tests, tests[:1]):
+        [verdict] = ProgramVerifier(pool, tolerance=0.01).score([Attempt((), program, {"entry": "f", "tests": expected})])
+        assert verdict.score == 0.0, verdict
+        harmless(verdict)
+
+
 def test_an_honest_program_scores(pool: Pool) -> None:
     tests = [{"arguments": [1], "expected": 1}, {"arguments": [9], "expected": 81}]
     completion = "Squares:\n```python\ndef f(n):\n    return n * n\n```\nThat is it."

@@ -116,6 +116,7 @@ def test_number(completion: str, gold: object, expected: float) -> None:
 def test_number_with_tolerance() -> None:
     assert score(NumberVerifier(0.01), "3.14", "3.145") == 1.0 and score(NumberVerifier(0.001), "3.14", "3.145") == 0.0
     assert score(NumberVerifier(0.1, relative=True), "95", "100") == 1.0 and score(NumberVerifier(0.01, relative=True), "95", "100") == 0.0
+    assert score(NumberVerifier(0.3), "1.3", "1") == 1.0 and score(NumberVerifier(0.3), "1.31", "1") == 0.0
     assert [row for row, _ in unusable(NumberVerifier(), ["1", "lots", "#### 5", True, float("nan"), "1,000"])] == [1, 3, 4]
 
 
@@ -166,6 +167,7 @@ def test_pattern(pool: Pool) -> None:
     verifier = PatternVerifier(pool, r"answer:\s*{answer}\b", ignore_case=True)
     assert score(verifier, "ANSWER:  a.b", "a.b") == 1.0 and score(verifier, "answer: aXb", "a.b") == 0.0
     assert score(PatternVerifier(pool, r"\d+", whole=True), "12") == 1.0 and score(PatternVerifier(pool, r"\d+", whole=True), "12a") == 0.0
+    assert [row for row, _ in unusable(verifier, ["5", "", " "])] == [1, 2] and unusable(PatternVerifier(pool, "5"), [""]) == []
     with pytest.raises(FormatError):
         PatternVerifier(pool, "(")
     [verdict] = PatternVerifier(pool, "(a+)+b").score([Attempt((), "a" * 100)])
@@ -218,6 +220,18 @@ def test_weighted_sums_and_products(pool: Pool) -> None:
     broken = PythonVerifier("def verify(prompt, completion, answer):\n    return 1 / len(completion)", pool)
     verdicts = Weighted([*parts, ("own", 1.0, broken)]).score([Attempt((), "", "42"), Attempt((), "42", "42")])
     assert (verdicts[0].score, verdicts[0].error, verdicts[0].line) == (None, "raised", 2) and verdicts[1].score == 1.5
+
+
+def test_parts_that_make_a_whole_are_a_whole() -> None:
+    shape = LengthVerifier()
+    parts: list[tuple[str, float, Verifier]] = [("right", 0.7, NumberVerifier()), ("short", 0.2, shape), ("small", 0.1, shape)]
+    assert score(Weighted(parts), "42", "42") == 1.0
+
+
+def test_a_product_beyond_all_is_out_of_range(pool: Pool) -> None:
+    large = PythonVerifier("def verify(prompt, completion, answer):\n    return 999999", pool)
+    [verdict] = Weighted([("own", 1000.0, large)], product=True).score([Attempt((), "", "")])
+    assert (verdict.score, verdict.error) == (None, "out_of_range")
 
 
 # --- GSM8K -------------------------------------------------------------------------------------------------------------------------
