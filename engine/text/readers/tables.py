@@ -136,7 +136,7 @@ def cells_of(reader: "Reader", source: Decoded) -> tuple[list[str], Iterator[tup
     if first is None:
         return [], rows
     named = _looks_like_header(first[1])
-    names = [n.strip() for n in first[1]] if named else [tr("column {number}", number=i + 1) for i in range(len(first[1]))]
+    names = [(named and n.strip()) or tr("column {number}", number=i + 1) for i, n in enumerate(first[1])]
     reader.columns = tuple(names)
     return names, rows if named else chain([first], rows)
 
@@ -205,6 +205,8 @@ def _tab_quoting(head: Sequence[str]) -> Literal[0, 3]:
 
 
 def _looks_like_header(row: Sequence[str]) -> bool:
+    """The first cell may be empty: so pandas writes its row numbers."""
     names = [cell.strip() for cell in row]
+    names = names[1:] if len(names) > 1 and not names[0] else names
     return (bool(names) and len(set(names)) == len(names) and all(0 < len(n) <= 64 for n in names)
             and not any(re.fullmatch(r"[-+0-9.,:/%$€ ]+", n) for n in names) and not any(n.endswith((".", "!", "?")) for n in names))

@@ -163,6 +163,14 @@ def test_tables_are_read_alike(kind: str, tmp_path: Path) -> None:
     assert made[0].origin == f"import:sums.{kind}"
 
 
+def test_a_table_with_row_numbers_that_have_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "pandas.csv"
+    path.write_text(",question,answer\n0,What is 1+1?,2\n1,What is 2+2?,4\n")
+    found = look(path)
+    assert found.columns == ("column 1", "question", "answer") and found.mapping.complete
+    assert [one.answer for one in read(path, found.mapping) if isinstance(one, Problem)] == ["2", "4"]
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
 def test_what_fledge_writes_it_reads_again(ending: str, tmp_path: Path) -> None:
     rows = [problem("Größe?", "4", held_out=True, difficulty=2.5, origin="person", facts={"inputs": [1, {"a": None}]}),
