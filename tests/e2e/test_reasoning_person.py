@@ -178,8 +178,12 @@ def test_from_no_problem_to_a_model_that_learned_from_a_verifier_written_here(pe
     person.wait("the report", lambda: person.sees("Solved"))
 
     person.click("Chat with it")
-    person.wait("a prompt field", lambda: person.find(QPlainTextEdit, "Prompt"))
-    person.wait("the new model", lambda: person.sees("Adds a little, DAPO"))
+    person.wait("words to a model that answers", lambda: person.find(QAbstractButton, "Send to both"))
+    person.type_into("Prompt", "What is 3 + 4?")
+    person.click("Send to both")
+    talk = person.wait("the talk on disk", lambda: next((c for c in project.library.chats() if c.mode == "chat"), None), 60)
+    turns = person.wait("both answers", lambda: len(found := project.library.turns(talk.id)) == 3 and found, 60)
+    assert {turn.model for turn in turns[1:]} == {"model-2", tuned.id}
 
 
 @pytest.mark.timeout(240)
