@@ -256,7 +256,7 @@ class PatternVerifier:
     and forth for ever is cut, and counts as 0. FormatError where it is no pattern."""
 
     def __init__(self, pool: Pool, pattern: str, *, whole: bool = False, ignore_case: bool = False) -> None:
-        self._settings = {"pattern": pattern, "whole": whole, "ignore_case": ignore_case}
+        self._settings: dict[str, Any] = {"pattern": pattern, "whole": whole, "ignore_case": ignore_case}
         self._inner = PythonVerifier(PATTERN, pool)
         [tried] = self.score([Attempt((), "", "")])
         if tried.error == "raised":

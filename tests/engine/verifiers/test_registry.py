@@ -43,7 +43,8 @@ def score(resources: Resources, parts: object, completion: str, answer: object =
 
 def test_looking_at_kinds_loads_neither_torch_nor_the_sandbox() -> None:
     done = subprocess.run([sys.executable, "-c", "import sys; from engine.verifiers import registry; "
-                           "from engine.contract.composition import parse; assert not registry.problems(parse('[{\"name\": \"number\"}]')); "
+                           "from engine.contract.composition import parse; "
+                           "assert not registry.problems(parse('[{\"name\": \"number\"}]')); "
                            "print([m for m in ('torch', 'wasmtime', 'transformers') if m in sys.modules])"],
                           cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
