@@ -6,11 +6,23 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from PySide6.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSizePolicy
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+)
 
 from desktop.theme.theme import Theme
 from desktop.widgets.painted import KeyboardRing, draw_ring
@@ -19,6 +31,9 @@ from engine.contract.units import NBSP
 from engine.contract.words import tr
 
 SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
+TEXT_PAD = 4
+"""What a style leaves free beside a choice's words."""
+POPUP_PAD, POPUP_WIDEST = 24, 560
 NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)([kmgbt]?)", re.IGNORECASE)
 
 
@@ -258,6 +273,33 @@ class Choice(QComboBox):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._arrow.move(self.width() - self._arrow.width() - 8, (self.height() - self._arrow.height()) // 2)
+
+    def shown_words(self) -> str:
+        """What of the words has room."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        place = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self)
+        return self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, place.width() - TEXT_PAD)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """As Qt paints it, but words that do not fit end in an ellipsis; then the whole is in the tooltip."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_words()
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and not self.toolTip() and self.shown_words() != self.currentText():
+            QToolTip.showText(cast(QHelpEvent, event).globalPos(), self.currentText(), self)
+            return True
+        return super().event(event)
+
+    def showPopup(self) -> None:
+        """The list is as wide as its words, up to a limit."""
+        self.view().setMinimumWidth(max(self.width(), min(self.view().sizeHintForColumn(0) + POPUP_PAD, POPUP_WIDEST)))
+        super().showPopup()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()  # scrolling a page must not change a setting on the way

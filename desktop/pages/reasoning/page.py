@@ -20,11 +20,11 @@ from engine.project.runs import Run
 
 
 class ReasoningPage(TuningPage):
-    """`opened(verifier=.., problem_sets=[..], model=..)` begins a run with these. `problems` is None until the library was asked (in a
-    thread, each time the page is opened while it is empty)."""
+    """`opened(verifier=.., problem_sets=[..], model=.., full_score=..)` begins a run with these. `problems` is None until the library was
+    asked (in a thread, each time the page is opened while it is empty)."""
 
     STAGES: ClassVar[tuple[str, ...]] = (GRPO,)
-    TAKES: ClassVar[tuple[str, ...]] = ("verifier", "problem_sets", "model")
+    TAKES: ClassVar[tuple[str, ...]] = ("verifier", "problem_sets", "model", "full_score")
     problems: int | None = None
     _asking = False
 

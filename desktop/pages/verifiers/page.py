@@ -291,7 +291,8 @@ class VerifiersPage(Page):
     def use_it(self) -> None:
         """To the Reasoning page with this version and these problems; what is not saved is saved first."""
         def go(version: Version) -> None:
-            self.context.navigate(STAGE, verifier=version.ref, problem_sets=list(self.bench.chosen_sets))
+            self.context.navigate(STAGE, verifier=version.ref, problem_sets=list(self.bench.chosen_sets),
+                                  full_score=self.bench.full)
         if self.hand.dirty:
             self.hand.save(then=go)
         elif self.hand.version is not None:

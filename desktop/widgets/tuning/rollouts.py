@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout
 
 from desktop.models import rollout_rows
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from desktop.context import AppContext
 
 PAGE, EVERY = 6, 1.0
+ROOMY = 340
+"""From this width on the mean stands beside the way back to the newest round."""
 
 
 class OfRounds(Heard):
@@ -116,7 +119,7 @@ class Rollouts(OfRounds):
         self._signed, self._page = signed, 0
         self._shown: object = None
         theme = self.theme
-        self._mean = small()
+        self._mean = small(elide=True)
         self.order = Segments(theme, (("best", tr("Best")), ("worst", tr("Worst")), ("all", tr("All"))), "best",
                               name=tr("Which answers"), on_change=lambda _: self._turn(0))
         self._hint = Text(tr("They come with the first round: {what}.", what=scored), tone="text2", wrap=True)
@@ -140,6 +143,19 @@ class Rollouts(OfRounds):
         if turned:
             self._page = 0
         self._show()
+
+    def _show_place(self) -> None:
+        """Shorter than elsewhere, and the mean only where it has room."""
+        super()._show_place()
+        words, steps = self._where.words(), self.round.steps
+        self._where.set(tr("{page} of {pages}", page=number(self.place + 1), pages=number(len(steps))) if steps else "")
+        self._where.setToolTip(words)
+        self._where.setAccessibleName(words)
+        show_if(self._mean, self.width() >= self.theme.px(ROOMY) or self.newest.isHidden())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        show_if(self._mean, self.width() >= self.theme.px(ROOMY) or self.newest.isHidden())
 
     def _turn(self, page: int) -> None:
         self._page = max(0, min(page, (len(self.round.rows) - 1) // PAGE))

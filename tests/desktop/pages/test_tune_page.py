@@ -177,8 +177,11 @@ def test_answers_come_with_the_rounds_and_an_earlier_one_stays(context: AppConte
     rollouts.write(tmp_path, 4, [rollout(4, 1)])
     qtbot.waitUntil(lambda: shown.round.steps == (0, 2, 4) if looked(0) else False, timeout=4000)
     assert shown.round.step == 0, "an earlier round is not turned away from"
+    shown.resize(context.theme.px(288), 400)
+    assert shown._mean.isHidden() and shown._where.width() >= shown._where.sizeHint().width(), "nothing of the place is cut"
     shown.newest.click()
     qtbot.waitUntil(lambda: shown.round.step == 4, timeout=4000)
+    assert not shown._mean.isHidden() and shown._where.words() == "3 of 3"
 
 
 # ---------------------------------------------------------------------------------------------------------- the page

@@ -214,7 +214,7 @@ def test_a_mistake_is_shown_at_its_line_mended_checked_saved_and_used(page: Veri
     asked: list[tuple[str, dict[str, Any]]] = []
     context.navigate_requested.connect(lambda where, args: asked.append((where, args)))
     click(page, "Use in reasoning")
-    assert asked[0] == ("grpo", {"verifier": "verifier-1@2", "problem_sets": list(page.bench.chosen_sets)})
+    assert asked[0] == ("grpo", {"verifier": "verifier-1@2", "problem_sets": list(page.bench.chosen_sets), "full_score": 1.0})
 
 
 def test_what_is_not_saved_is_saved_before_it_is_used(page: VerifiersPage, context: AppContext, qtbot: QtBot) -> None:
@@ -279,6 +279,10 @@ def test_a_file_comes_in_and_goes_out(page: VerifiersPage, tmp_path: Path, monke
     parts.write_text(first_parts(), encoding="utf-8")
     page.take_verifier(parts)
     qtbot.waitUntil(lambda: page.editor.of_parts and page.editor.title.words() == "parts", timeout=5000)
+    asked: list[dict[str, Any]] = []
+    page.context.navigate_requested.connect(lambda where, args: asked.append(args))
+    page.use_it()
+    assert asked[0]["full_score"] == pytest.approx(1.2), "what is right in both parts is what counts as solved"
     monkeypatch.setattr("desktop.pages.verifiers.page.QFileDialog.getSaveFileName", lambda *_: (str(tmp_path / "again.json"), ""))
     page.act("export")
     qtbot.waitUntil((tmp_path / "again.json").exists, timeout=5000)

@@ -111,6 +111,20 @@ def test_the_wheel_over_a_choice_scrolls_the_page_and_changes_nothing(theme, qtb
     assert choice.value() == "a" and not event.isAccepted()
 
 
+def test_a_choice_too_narrow_for_its_words_ends_them_in_an_ellipsis(theme, qtbot) -> None:
+    words = "Demo model that answers, by Dr. GRPO 7"
+    choice = Choice(theme, [("a", words), ("b", "Short")], "a", name="Model")
+    qtbot.addWidget(choice)
+    choice.resize(160, 32)
+    choice.show()
+    assert choice.shown_words().endswith("…") and choice.currentText() == words
+    choice.set("b")
+    assert choice.shown_words() == "Short"
+    choice.showPopup()
+    assert choice.view().width() > 160, "the list has room for all of the words"
+    choice.hidePopup()
+
+
 def test_switch_and_tick_work_from_the_keyboard(theme, qtbot) -> None:
     for control in (Switch(theme, False, name="x"), Tick(theme, "x")):
         qtbot.addWidget(control)
