@@ -35,6 +35,7 @@ CHAT_SECONDS = 60.0
 CHAT_PROMPT = "Hanna's job is"
 RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
 LABELLED = "Which answer is better?"
+LOOSE, PARTS, FOREIGN = "tagged_number.py", "Number and tags", "unit_length.py"
 
 
 @dataclass(frozen=True)
@@ -502,6 +503,110 @@ def solve(step: str) -> Callable[["App"], None]:
     return show
 
 
+def bench(app: "App", title: str = LOOSE) -> Any:
+    """The workbench with this verifier in hand, nothing of an earlier picture left in its editor."""
+    page: Any = app.window.pages["verifiers"]
+    project = app.context.project
+    assert project is not None
+    library = project.library
+    known = {one.title: one.id for one in library.verifiers.list()}
+    if title == LOOSE and title not in known:
+        from tests.recordings.tries import ANYWHERE
+        library.verifiers.create(LOOSE, "python", ANYWHERE)
+        known[title] = library.verifiers.list()[-1].id
+    read: list[bool] = []
+    page.hand.refresh(lambda: read.append(True))
+    wait_for(app, lambda: bool(read) and page.hand.verifier is not None and bool(page.bench.sets))
+    page.show_view("bench")
+    if page.hand.verifier is None or page.hand.verifier.title != title:
+        page.hand.open(known[title])
+        wait_for(app, lambda: page.hand.verifier is not None and page.hand.verifier.title == title)
+    if page.hand.dirty:
+        page.hand.drop_changes()
+        wait_for(app, lambda: not page.hand.dirty)
+    wait_for(app, lambda: page.bench.chosen is not None and page.bench.problem(0) is not None)
+    return page
+
+
+def tried(app: "App") -> None:
+    """Checks of all problems, and the answers of the tuned model to some, sampled for real."""
+    page = bench(app)
+    project = app.context.project
+    assert project is not None
+    page.bench.set_trial(model=next(a.id for a in project.artifacts.list("model") if a.title == "world-answers"), count=60, k=8,
+                         max_new_tokens=16)
+    wait_for(app, lambda: page.bench.good and page.bench._looked == page.bench._looking)
+    if page.bench.trial.phase != "whole":
+        page.bench.start_trial()
+        wait_for(app, lambda: page.bench.trial.phase == "whole")
+    if page.bench.checks is None or page.bench.checks.stale or not page.bench.checks.whole:
+        page.check_all()
+    wait_for(app, lambda: page.bench.scores is not None and not page.bench.scores.stale and not page.bench.trial.running
+             and page.bench.checks is not None and page.bench.checks.whole and not page.bench.checks.stale)
+    mixed = next((i for i in range(min(12, page.bench.count)) if (one := page.bench.problem(i)) is not None
+                  and (found := page.bench.result(one.problem.id)) is not None and 0 < found.right < found.tried), 3)
+    page.problems.table.select(mixed)
+    settle(app, 0.8)
+
+
+def mistaken(app: "App") -> None:
+    """A line that is not finished, and what is said of it."""
+    page = bench(app)
+    page.editor.code.replace(page.editor.code.text().replace("    if number is None:", "    if number is None"))
+    wait_for(app, lambda: bool(page.bench.marks))
+
+
+def of_parts(app: "App") -> None:
+    from desktop.pages.verifiers.parts_editor import first_parts
+    project = app.context.project
+    assert project is not None
+    if all(one.title != PARTS for one in project.library.verifiers.list()):
+        project.library.verifiers.create(PARTS, "parts", first_parts())
+    page = bench(app, PARTS)
+    wait_for(app, lambda: page.bench.good and page.bench.checks is not None)
+
+
+def foreign(app: "App") -> None:
+    """A verifier that came from elsewhere, and waits to be trusted."""
+    from engine.verifiers.starters import starter
+    project = app.context.project
+    assert project is not None
+    if all(one.title != FOREIGN for one in project.library.verifiers.list()):
+        source = starter("unit_length").source + "\n# found elsewhere\n"
+        project.library.verifiers.create(FOREIGN, "python", source, origin="project:lengths-and-units")
+    bench(app, FOREIGN)
+
+
+def new_verifier(app: "App") -> None:
+    bench(app).show_view("new")
+    settle(app, 0.5)
+
+
+def versions_of(app: "App") -> None:
+    bench(app, "The right number").act("versions")
+    settle(app, 0.5)
+
+
+def generate_problems(app: "App") -> None:
+    page: Any = app.window.pages["verifiers"]
+    wait_for(app, lambda: page._view != "")
+    page.generate()
+    settle(app, 2.5)
+
+
+def import_problems(app: "App") -> None:
+    """A file of problems before it is imported."""
+    page: Any = app.window.pages["verifiers"]
+    assert app.context.project is not None
+    file = app.context.project.dir.parent / "sums.jsonl"
+    rows = [{"question": f"A ferry carries {20 + i} people and {3 + i % 5} get off. How many are left?",
+             "answer": f"{20 + i} - {3 + i % 5} = {17 + i - i % 5}\n#### {17 + i - i % 5}" if i % 9 else ""} for i in range(60)]
+    file.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    wait_for(app, lambda: page._view != "")
+    page.take_files([str(file)])
+    wait_for(app, lambda: page.bring.plan.look is not None)
+
+
 def run_part(page_id: str, part: str) -> Callable[["App"], None]:
     """What a run's page shows in place of its charts or report."""
     def show(app: "App") -> None:
@@ -663,6 +768,15 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("verifiers-empty", "verifiers", project=EMPTY),
     Moment("verifiers", "verifiers", prepare=verifiers()),
     Moment("verifiers-new", "verifiers", prepare=verifiers("new")),
+    Moment("verifiers-empty", "verifiers", project=EMPTY),
+    Moment("verifiers-generate", "verifiers", project=EMPTY, prepare=generate_problems),
+    Moment("verifiers-import", "verifiers", project=EMPTY, prepare=import_problems),
+    Moment("verifiers-trust", "verifiers", prepare=foreign),
+    Moment("verifiers", "verifiers", prepare=tried),
+    Moment("verifiers-error", "verifiers", prepare=mistaken),
+    Moment("verifiers-parts", "verifiers", prepare=of_parts),
+    Moment("verifiers-new", "verifiers", prepare=new_verifier),
+    Moment("verifiers-versions", "verifiers", prepare=versions_of),
     Moment("reasoning-empty", "grpo", project=EMPTY),
     *(Moment(f"reasoning-{step}", "grpo", prepare=solve(step)) for step in ("model", "problems", "verifier", "way", "method", "start")),
     Moment("reasoning-running", "grpo", {"run": "world-solver-long"}, prepare=run_part("grpo", "charts"), alive="world-solver-long"),

@@ -45,6 +45,7 @@ class VerifierHand(QObject):
         self.version: Version | None = None
         self.body, self.trusted, self.saving = "", True, False
         self._asked = 0
+        self._opening = False  # one was asked for by name, and nothing else comes in its place
         self._keeping = False
         self._kept = ""
         self._timer = QTimer(self)
@@ -73,10 +74,10 @@ class VerifierHand(QObject):
             if self.verifier is not None and self.verifier.id not in {v.id for v in found}:
                 self._put_down()
             self.listed.emit()
-            if self.verifier is None and found:
+            if self.verifier is None and found and not self._opening:
                 last = self._context.settings.get(self._key(), "")
                 self.open(next((v.id for v in found if v.id == last), max(found, key=lambda v: v.updated).id))
-            elif self.verifier is None:
+            elif self.verifier is None and not self._opening:
                 self.opened.emit()
             if then is not None:
                 then()
@@ -86,6 +87,7 @@ class VerifierHand(QObject):
         """Take one in hand; what was typed in the one before is kept first."""
         self.flush()
         self._asked += 1
+        self._opening = True
         asked, store = self._asked, self.store
 
         def read() -> tuple[Verifier, Version]:
@@ -95,6 +97,7 @@ class VerifierHand(QObject):
         def came(found: tuple[Verifier, Version]) -> None:
             if asked != self._asked:
                 return
+            self._opening = False
             self.verifier, self.version = found
             draft = self.verifier.draft
             self.body = self._kept = self.version.body if draft is None else draft
@@ -104,7 +107,14 @@ class VerifierHand(QObject):
             self.state_changed.emit()
             if then is not None:
                 then()
-        self._do(read, came)
+
+        def wrong(error: Exception) -> None:
+            self._wrong(error)
+            if asked == self._asked:
+                self._opening = False
+                if self.verifier is None:
+                    self.refresh()
+        self._context.jobs.run(read, then=came, failed=wrong, owner=self)
 
     def _put_down(self) -> None:
         self._timer.stop()

@@ -69,12 +69,15 @@ class Person:
 
     def choose(self, table: str, words: str, column: int = 0) -> None:
         """Click on the line of a table in which these words stand."""
-        line = self.wait(f"{words!r} in {table!r}", lambda: next((i + 1 for i, row in enumerate(self.rows(table)) if words in [cell.partition(", ")[0] for cell in row]), 0)) - 1
+        def place() -> int:
+            """Counted from 1: 0 is not there yet."""
+            return next((i for i, row in enumerate(self.rows(table), 1) if words in [cell.partition(", ")[0] for cell in row]), 0)
+        line = self.wait(f"{words!r} in {table!r}", place) - 1
         found = self.find(QTableView, table)
         assert isinstance(found, QTableView)
-        place = found.model().index(line, column)
-        found.scrollTo(place)
-        QTest.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=found.visualRect(place).center())
+        cell = found.model().index(line, column)
+        found.scrollTo(cell)
+        QTest.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=found.visualRect(cell).center())
 
     def write(self, name: str, *lines: str) -> QPlainTextEdit:
         """Type lines into a text as one does: Enter at the end of each, Backspace until it is as far in as it should be."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QPlainTextEdit
+from PySide6.QtWidgets import QApplication, QPlainTextEdit, QWidget
 
 from tests.e2e.person import Person
 
@@ -23,7 +23,11 @@ def main(words: list[str]) -> None:
     app.show()
     person = Person(app)
     person.click("Verifiers")
-    field = person.wait("the source", lambda: (found := person.find(QPlainTextEdit, "Source of the verifier")) and found.toPlainText() and found)
+
+    def source() -> QWidget | None:
+        found = person.find(QPlainTextEdit, "Source of the verifier")
+        return found if isinstance(found, QPlainTextEdit) and found.toPlainText() else None
+    field = person.wait("the source", source)
     for place, letter in enumerate(LETTERS, 1):
         QTest.keyClicks(field, letter)
         print(LETTERS[:place], flush=True)

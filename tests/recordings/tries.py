@@ -38,6 +38,22 @@ def verify(prompt, completion, answer):
         return 0.5
     return 1.0 if found and found[-1] == answer else 0.0
 '''
+ANYWHERE = '''import re
+
+TAGS = "<answer>(.*?)</answer>"
+
+
+def verify(prompt, completion, answer) -> float:
+    """Full marks; half for a long way to it."""
+    found = re.search(TAGS, completion)
+    text = found[1] if found else completion
+    number = re.search(r"-?[0-9]+", text)
+    if number is None:
+        return 0.0
+    if abs(float(number[0]) - float(answer)) > 1e-6:
+        return 0.0
+    return 1.0 if len(completion) < 80 else 0.5
+'''
 FAILS = '''import re
 
 

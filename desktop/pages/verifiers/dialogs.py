@@ -85,8 +85,8 @@ class VersionsDialog(QDialog):
         self.resize(theme.px(880), theme.px(560))
         self.notes = NoteSlot(theme)
         self.table = Table(theme, [
-            Column(tr("Version"), lambda v: Cell(tr("version {number}", number=v.number), note=v.note or clock(v.made), strong=True),
-                   least=150),
+            Column(tr("Version"), lambda v: Cell(tr("version {number}", number=v.number), strong=True,
+                                                 note=", ".join(filter(None, (clock(v.made), v.note)))), least=150),
             Column("", lambda v: Cell(tr("not trusted"), icon="warn", tone="warn") if not v.trusted else "", 112)],
             name=tr("Versions"), two_lines=False, row_height=48)
         self.table.chosen.connect(lambda _: self._show())
@@ -97,7 +97,7 @@ class VersionsDialog(QDialog):
                            on_click=self.bring_back)
         done = Button(theme, tr("Close"), on_click=self.accept)
         right = col(row(self.view, "+"), (Panel((self.text, 1), kind="sunken", pad=(10, 8, 6, 8)), 1), gap=8)
-        col(Text(tr("Versions of {title}", title=hand.verifier.title), "title", elide=True), self.notes,
+        col(Text(tr("Versions of “{title}”", title=hand.verifier.title), "title", elide=True), self.notes,
             (row(fixed(self.table, theme.px(280)), (right, 1), gap=16), 1), row(self.back, "+", done), gap=12, pad=(24, 20, 24, 20),
             host=self)
         self.versions: list[Version] = []

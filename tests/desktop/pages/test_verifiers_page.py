@@ -3,6 +3,7 @@ written with a mistake in it, mended, checked, saved and used; one that came fro
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -628,3 +629,31 @@ def test_the_columns_turn_with_the_width_and_nothing_is_wider_than_the_window(pa
 def test_a_narrow_place_has_one_column(page: VerifiersPage) -> None:
     page.columns.resize(500, 2000)
     assert page.columns.columns == 1
+
+
+def test_one_that_is_asked_for_stays_in_hand_whatever_the_list_says_meanwhile(context: AppContext, written: str, project: Project,
+                                                                               monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> None:
+    other = project.library.verifiers.create("other.py", "python", SOURCE)
+    read = type(project.library.verifiers).get
+    monkeypatch.setattr(type(project.library.verifiers), "get", lambda self, id: (time.sleep(0.3), read(self, id))[1])
+    hand = VerifierHand(context)
+    hand.open(written)
+    hand.refresh()
+    qtbot.waitUntil(lambda: hand.verifiers is not None and hand.verifier is not None, timeout=5000)
+    qtbot.wait(500)
+    assert hand.verifier is not None and hand.verifier.id == written
+    gone = VerifierHand(context)
+    with qtbot.waitSignal(gone.failed, timeout=5000):
+        gone.open("verifier-77")
+        gone.refresh()
+    qtbot.waitUntil(lambda: gone.verifier is not None and gone.verifier.id in (written, other.id), timeout=5000)
+
+
+def test_who_types_on_and_on_has_a_draft_on_the_disk(context: AppContext, written: str, project: Project, qtbot: QtBot) -> None:
+    hand = VerifierHand(context)
+    hand.open(written)
+    qtbot.waitUntil(lambda: hand.verifier is not None, timeout=5000)
+    for n in range(40):  # a key every 20 ms, for 0.8 s: never as long a rest as the draft waits
+        hand.edit(f"# {n}")
+        qtbot.wait(20)
+    assert (project.library.verifiers.get(written).draft or "").startswith("# ")
