@@ -85,7 +85,7 @@ class Trainer:
     """Make one, maybe `resume` it, then `train`.
 
     loss(model, batch)   sum over the batch's targets as a scalar with gradients; `model` is the module, or its compiled or DDP form
-    evaluate(step)       values on held-out data; the same on every rank
+    evaluate(step)       values on held-out data, none where they cannot be had now; the same on every rank
     sample(step)         lets the model write something and emits it
     measures()           more columns for the metrics of the step that is just over, the same on every rank
     enough()             whether to end before the last step; asked between steps, the same on every rank
@@ -268,7 +268,10 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Measure, remember the best; whether this is it."""
         state = self.state
-        state.values = dict(self.evaluate(state.step))
+        values = dict(self.evaluate(state.step))
+        if not values:
+            return False
+        state.values = values
         value = state.values[self.settings.criterion]
         best = state.step > 0 and math.isfinite(value) and (state.best_value is None or value < state.best_value)
         if best:

@@ -117,10 +117,11 @@ class ProgramVerifier:
         self.tolerance, self.tuples_as_lists = tolerance, tuples_as_lists
 
     def score(self, attempts: Sequence[Attempt], check: Check = never) -> list[Verdict]:
+        wrong = [self.check_answer(one.answer) for one in attempts]
         programs = [(code_of(one.completion), [_input(test) for test in one.answer["tests"]], str(one.answer.get("entry") or ""))
-                    for one in attempts]
-        outputs = run_programs(self.pool, programs, seconds=self.seconds, apart=self.partial, check=check)
-        return [self._verdict(one.answer, given) for one, given in zip(attempts, outputs, strict=True)]
+                    for one, why in zip(attempts, wrong, strict=True) if not why]
+        outputs = iter(run_programs(self.pool, programs, seconds=self.seconds, apart=self.partial, check=check))
+        return [failed("raised", why) if why else self._verdict(one.answer, next(outputs)) for one, why in zip(attempts, wrong, strict=True)]
 
     def check_answers(self, answers: Sequence[Any]) -> list[str]:
         return [self.check_answer(answer) for answer in answers]

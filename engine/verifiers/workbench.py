@@ -279,10 +279,11 @@ def _gold(calls: _Calls, problems: Sequence[Problem], full: float, reads_answer:
         return CheckRow("gold", None, None, "skipped", sentence=tr("No part of this verifier looks at the answer.")), PLAIN
     forms = {p.id: golds(p) for p in problems}
     asked = [p for p in problems if forms[p.id]]
+    if not problems:
+        return CheckRow("gold", full, None, "failure", sentence=tr("No gold answer can be compared with.")), PLAIN
     if not asked:
         return CheckRow("gold", None, None, "skipped", sentence=tr(
-            "There is nothing right to hand in: programs need a worked solution beside their tests.") if problems else tr(
-            "No gold answer can be compared with.")), PLAIN
+            "There is nothing right to hand in: programs need a worked solution beside their tests.")), PLAIN
     form = _best_form(calls, _spread(asked, some), forms, full)
     best: dict[str, tuple[Verdict, Form, str]] = {}
     left, first = list(asked), True

@@ -126,6 +126,10 @@ class Pause:
     def __init__(self, context: RunContext) -> None:
         self._reader, self._asked = context.reader, False
 
+    @property
+    def asked(self) -> bool:
+        return self._asked
+
     def ask(self) -> None:
         self._asked = True
 
@@ -462,15 +466,13 @@ class Rounds:
 
     def enough(self) -> bool:
         """Never; but the next round is sampled here, between the steps, so that the run can pause where its verifier fails."""
+        if self.pause is not None and self.pause.asked:
+            return False
         step = self.next_round * self.stride
         try:
             made = self.sampled(self.next_round)
         except Away as wrong:
-            if self.pause is None or self.ranks.world_size > 1:  # the others wait for this rank's answers
-                raise
-            self.pause.ask()
-            self.context.emit(Notice(level="problem", code="verifier_away", title=tr("The verifier is away"), text=wrong.sentence,
-                                     remedy=tr("The run pauses. {remedy} Then resume it.", remedy=wrong.remedy), step=step))
+            self.away(wrong, step)
             return False
         failed, count = made.failed
         said = judge(made.verdicts).sentence or tr("The verifier could not judge {share} of the completions.",
@@ -492,6 +494,20 @@ class Rounds:
                 remedy=tr("Make it quicker, or allow it more time.")))
         return False
 
+    def away(self, wrong: Away, step: int) -> None:
+        """The run pauses; after its last step nothing is left to wait for. Raises what was raised where it cannot pause."""
+        if self.pause is None or self.ranks.world_size > 1:  # the others wait for this rank's answers
+            raise wrong
+        if self.next_round >= self.spec.rollouts:
+            if "away" not in self._said:
+                self._said.add("away")
+                self.context.emit(Notice(level="warning", code="verifier_away", title=tr("The verifier is away"), text=wrong.sentence,
+                                         remedy=tr("How many problems are solved after the last round was not measured."), step=step))
+            return
+        self.pause.ask()
+        self.context.emit(Notice(level="problem", code="verifier_away", title=tr("The verifier is away"), text=wrong.sentence,
+                                 remedy=tr("The run pauses. {remedy} Then resume it.", remedy=wrong.remedy), step=step))
+
     def aside(self) -> float:
         """Seconds an update waits for its answers, as far as was measured; 0 before."""
         return sum(self.seconds) / max(1, len(self.seconds)) / self.stride
@@ -499,7 +515,8 @@ class Rounds:
 
 class HeldOut:
     """Problems that are not learned from: one answer to each, sampled at the run's temperature, always with the same seeds. The share that
-    is solved is pass@1; an answer on which the verifier fails is not."""
+    is solved is pass@1; an answer on which the verifier fails is not. Where the verifier is away nothing is measured, and the run pauses;
+    after the last step it ends with what it has."""
 
     def __init__(self, rounds: Rounds, questions: Sequence[Question]) -> None:
         self.rounds, self.questions = rounds, questions
@@ -510,7 +527,11 @@ class HeldOut:
         places = range(ranks.rank, len(self.questions), ranks.world_size)
         sums = [0.0] * 6
         if places:
-            made = rounds.tried([self.questions[n] for n in places], rollouts.seeds(rounds.spec.seed, "validation", 0, places), 1)
+            try:
+                made = rounds.tried([self.questions[n] for n in places], rollouts.seeds(rounds.spec.seed, "validation", 0, places), 1)
+            except Away as wrong:
+                rounds.away(wrong, rounds.next_round * rounds.stride)
+                return {}
             right = [is_full(verdict.score, rounds.spec.full_score) for verdict in made.verdicts]
             sums = [len(places), sum(right), made.rewards_PG.sum().item(), sum(len(answer.ids) for answer in made.answers),
                     sum(answer.ended for answer in made.answers), int((~made.kept_PG).sum())]

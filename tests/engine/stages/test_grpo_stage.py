@@ -416,6 +416,37 @@ def test_a_run_pauses_while_its_judge_is_away(project, monkeypatch):
         assert f"  - Verifier *Judge* (`{one.ref}`, SHA-256 `{made.facts['verifier']['sha256']}`)" in card
 
 
+@pytest.mark.parametrize("gone", ["before the first step", "on the way", "after the last"])
+def test_a_judge_that_is_away_while_problems_are_measured_costs_nothing(gone, project, monkeypatch):
+    monkeypatch.setattr(verifying, "opened", REALLY_OPENED)
+    monkeypatch.setattr(judge, "PATIENCE", 0.3)
+    last = {"before the first step": 0, "on the way": 4 + 4, "after the last": 4 + 4 + 4 + 4}[gone]
+    back = threading.Event()
+
+    def script(n, body):
+        if n >= last and not back.is_set():
+            return "status", 503, {}, "overloaded"
+        return json.dumps({"rationale": "so", "score": 1 + int(hashlib.sha256(str(body["messages"]).encode()).hexdigest(), 16) % 10})
+
+    with hostile(script) as server:
+        one = project.library.verifiers.create("Judge", "parts", json.dumps([{"name": "judge", "settings": {"model": server.name}}]))
+        attempt = run_of(project, spec_of(project, verifier=one.ref, rollouts=2, prompts=2, num_generations=2, validation_prompts=4,
+                                          eval_every=1))
+        if gone != "after the last":
+            with pytest.raises(Stopped) as stopped:
+                attempt.run()
+            assert stopped.value.paused and stopped.value.saved
+            back.set()
+            done = Attempt(project, attempt.context.run_id, attempt.spec, number=2, stage=grpo.run).run()
+        else:
+            done = attempt.run()
+    said = [e for e in attempt.of(Notice) if e.code == "verifier_away"]
+    assert len(said) == 1 and "cannot be reached" in said[0].text
+    facts = made_by(project, done).facts
+    assert facts["pass_at_1_before"] is not None and (facts["pass_at_1_after"] is None) == (gone == "after the last")
+    assert columns(attempt, "step") + (columns(done, "step") if done is not attempt else []) == [1, 2]
+
+
 def test_a_model_without_a_chat_template_is_refused(project, tmp_path):
     from engine.project.project import Project
     copy = tmp_path / "copy"

@@ -129,6 +129,13 @@ def test_gold_answers_that_cannot_be_compared_with_are_listed():
     assert report.rows[0].level == "ok" and "cannot be compared" in report.sentence
 
 
+def test_where_no_gold_answer_can_be_compared_with_the_check_fails(pool):
+    for verifier in (ChoiceVerifier(), ProgramVerifier(pool)):
+        report = run_checks(verifier, SUMS[:3])
+        assert report.rows[0].level == "failure" and report.problems == 0 and len(report.unusable) == 3
+        assert report.sentence.startswith("No gold answer can be compared with.")
+
+
 def test_choices_and_mathematics_pass(pool):
     assert run_checks(ChoiceVerifier(), [problem(f"Which? {n}", letter) for n, letter in enumerate("ABCDJ")]).rows[0].level == "ok"
     found = levels(run_checks(MathVerifier(pool), [problem("Half?", "\\frac{1}{2}"), problem("2x?", "2x + 1")], long=1))
