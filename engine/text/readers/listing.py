@@ -79,7 +79,7 @@ class _Found:
 
     def sort_in(self, path: Path, name: str, root: int, *, given: bool = False, in_project: bool = False, home: Path | None = None) -> None:
         """Put a file among those that are read or, with the reason, among those that are not."""
-        real, name = path.resolve(), storable(name)
+        real, name = Path(os.path.realpath(path)), storable(name)  # Path.resolve raises at a link that leads to itself
         if home is not None and path.is_symlink() and not _belongs(real, home):
             self.skipped.append(Skipped(name, tr("a link that leads out of the folder")))
             return

@@ -265,3 +265,11 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "a.txt").chmod(0)
     assert list_files([tmp_path])[1][0].reason.startswith("cannot be opened")
+
+
+def test_links_that_lead_to_themselves_are_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("The river rose.", "utf-8")
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    files, skipped = list_files([tmp_path])
+    assert [f.path.name for f in files] == ["a.txt"] and len(skipped) == 2
