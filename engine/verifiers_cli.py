@@ -178,10 +178,10 @@ def _print_report(report: Any, titles: dict[str, str]) -> None:
     for row in report.rows:
         got = tr("no score") if row.got is None and row.tried else units.number(row.got, 2) if row.got is not None else "–"
         click.echo(f"{click.style(f'{titles[row.id]:16}', fg=colours.get(row.level))} {got:>8}  {row.sentence or row.message}")
-    click.echo(tr("{count} problems, {ms} ms a call.", count=units.number(report.problems), ms=units.number(report.ms, 1)))
-    if report.unusable:
-        click.secho(trn("{count} answer cannot be compared with: {why}", "{count} answers cannot be compared with: {why}",
-                        len(report.unusable), why=report.unusable[0][2]), fg="yellow", err=True)
+    click.echo(trn("{count} problem, {ms} ms a call.", "{count} problems, {ms} ms a call.", report.problems,
+                   ms=units.number(report.ms, 1)))
+    if report.unusable:     # how many there are stands in the sentence below
+        click.secho(report.unusable[0][2], fg="yellow", err=True)
     if report.unstable:
         click.secho(report.unstable, fg="yellow", err=True)
     click.echo(report.sentence)

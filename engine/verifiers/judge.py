@@ -6,6 +6,7 @@ What a completion says to the judge is text between marks; still, whoever trains
 """
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,8 +25,8 @@ PATIENCE = 30.0
 """Seconds a judge may be gone or busy without an answer."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 LOOK = 0.1
-FENCES = ("<<<", ">>>")
-"""What marks a text for the judge (judging.py): a completion may not close its own."""
+FENCES = re.compile("<{3,}|>{3,}")
+"""What marks a text for the judge (judging.py), in runs of any length: a completion may not close its own."""
 
 
 class JudgeVerifier:
@@ -99,6 +100,4 @@ def _prompt(attempt: Attempt) -> str:
 
 def _inside(text: str) -> str:
     """Fit to stand between marks."""
-    for mark in FENCES:
-        text = text.replace(mark, " ".join(mark))
-    return text
+    return FENCES.sub(lambda found: " ".join(found[0]), text)

@@ -98,11 +98,17 @@ def look(source: str, name: str = "generator") -> Generator:
         if not any("generate" in names for names in map(_names, tree.body)):
             raise FormatError(tr("There is no function `generate`."), tr("Write def generate(random, level): …"), code="generator_source",
                               field="source")
-    elif not found.args.vararg and len([*found.args.posonlyargs, *found.args.args]) < 2:
+    elif not _takes_two(found.args):
         raise _at(found.lineno, tr("`generate` must take random and level."))
     said = (ast.get_docstring(tree) or "").strip()
     title, _, rest = said.partition("\n")
     return Generator(name, title.strip().rstrip(".") or name, " ".join(rest.split()), _levels(tree), source)
+
+
+def _takes_two(given: ast.arguments) -> bool:
+    """Whether it can be called with two values and nothing else."""
+    places = len(given.posonlyargs) + len(given.args)
+    return (places >= 2 or given.vararg is not None) and places - len(given.defaults) <= 2 and None not in given.kw_defaults
 
 
 def _names(one: ast.stmt) -> list[str]:

@@ -121,7 +121,8 @@ class ProgramVerifier:
         programs = [(code_of(one.completion), [_input(test) for test in one.answer["tests"]], str(one.answer.get("entry") or ""))
                     for one, why in zip(attempts, wrong, strict=True) if not why]
         outputs = iter(run_programs(self.pool, programs, seconds=self.seconds, apart=self.partial, check=check))
-        return [failed("raised", why) if why else self._verdict(one.answer, next(outputs)) for one, why in zip(attempts, wrong, strict=True)]
+        return [failed("raised", why) if why else self._verdict(one.answer, next(outputs))
+                for one, why in zip(attempts, wrong, strict=True)]
 
     def check_answers(self, answers: Sequence[Any]) -> list[str]:
         return [self.check_answer(answer) for answer in answers]

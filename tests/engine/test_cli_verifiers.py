@@ -49,9 +49,9 @@ def call(project: Project, *words: str) -> tuple[int, list[dict]]:
     return made.exit_code, [json.loads(line) for line in made.stdout.splitlines()]
 
 
-def sums(project: Project) -> str:
+def sums(project: Project, count: int = 12) -> str:
     rows = []
-    for n in range(12):
+    for n in range(count):
         prompt = (Message(role="user", content=f"What is {n} + {n + 1}?"),)
         rows.append(Problem(id=problem_id(prompt, str(2 * n + 1)), prompt=prompt, answer=str(2 * n + 1)))
     return project.library.problems.take("Sums", rows, origin="person").id
@@ -111,6 +111,8 @@ def test_a_verifier_is_held_against_problems(project: Project, tmp_path: Path) -
     code, (report,) = call(project, "check", str(loose), "--set", set_id)
     assert code == 3 and {row["id"] for row in report["rows"] if row["level"] != "ok"} >= {"gold_in_prose", "every_number"}
     assert "Gold in prose" in called(project, "check", str(loose), "--set", set_id)[1]
+    code, said = called(project, "check", str(tmp_path / "loose.py"), "--set", sums(project, 1))
+    assert "1 problem, " in said
     broken = tmp_path / "broken.py"
     broken.write_text("def verify(prompt, completion):\n    return 1\n")
     code, said = called(project, "check", str(broken))

@@ -215,6 +215,8 @@ def generate(random, level):
     ("def generate(random, level):\n    return (1,\n", "Line 2: '(' was never closed"),
     ("def make(random, level):\n    pass\n", "no function `generate`"),
     ("def generate(random):\n    pass\n", "Line 1: `generate` must take"),
+    ("def generate(level, seed, count):\n    pass\n", "Line 1: `generate` must take"),
+    ("def generate(random, level, *, count):\n    pass\n", "Line 1: `generate` must take"),
     ("from math import pi as generate\n", "no function `generate`"),
     ("def generate(random, level):\n    return 1 / 0\n", "Line 2: ZeroDivisionError"),
     ("x = 1\nraise ValueError('top')\ndef generate(random, level):\n    pass\n", "Line 2: ValueError: top"),
