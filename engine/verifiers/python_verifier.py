@@ -26,6 +26,8 @@ from engine.verifiers.pool import SECONDS, Job, Pool
 from engine.verifiers.values import encode
 
 LONGEST_SOURCE = 200_000
+MOST_PARTS = 64
+"""Of a score: each answer of a run keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,9 @@ class PythonVerifier:
             return failed(kind, message, line=line, seconds=seconds, printed=printed)
         try:
             score = _float(found["score"])
+            if len(found.get("parts", {})) > MOST_PARTS:
+                return failed("not_a_number", tr("It returned more than {count} parts.", count=MOST_PARTS), line=line, seconds=seconds,
+                              printed=printed)
             parts = {plain(str(name), 80): _float(value) for name, value in found.get("parts", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             return failed("crash", tr("What came out of the sandbox is no verdict."), seconds=seconds)

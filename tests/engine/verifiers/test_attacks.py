@@ -132,6 +132,7 @@ RETURNS = {
     "a long integer": ("10**5000", "out_of_range"),
     "a part that is nan": ("{'a': float('nan')}", "out_of_range"), "None": ("None", "not_a_number"), "text": ("'1.0'", "not_a_number"),
     "complex": ("1j", "not_a_number"), "a list": ("[1.0]", "not_a_number"), "nothing in a dict": ("{}", "not_a_number"),
+    "parts without number": ("{str(n): 1.0 for n in range(100_000)}", "not_a_number"),
     "text in a dict": ("{'a': '1'}", "not_a_number"), "numbers as names": ("{1: 1.0}", "not_a_number"),
     "an evil float": ("type('F', (float,), {'__float__': lambda s: 1/0, '__repr__': lambda s: '1.0'})(1)", "not_a_number"),
     "an evil dict": ("type('D', (dict,), {'items': lambda s: iter(int, 1)})()", "not_a_number"),
