@@ -35,7 +35,7 @@ CHAT_SECONDS = 60.0
 CHAT_PROMPT = "Hanna's job is"
 RECORDED, GAZETTE, EMPTY, NONE = "recorded", "gazette", "empty", ""
 LABELLED = "Which answer is better?"
-LOOSE, PARTS, FOREIGN = "tagged_number.py", "Number and tags", "unit_length.py"
+LOOSE, PARTS, FOREIGN = "whose_is_it.py", "Number and tags", "unit_length.py"
 
 
 @dataclass(frozen=True)
@@ -478,17 +478,6 @@ def prefer(page_id: str, goal: str, step: str, **values: Any) -> Callable[["App"
     return show
 
 
-def verifiers(view: str = "") -> Callable[["App"], None]:
-    """The workbench with the recorded problems and verifier, or how a verifier begins."""
-    def show(app: "App") -> None:
-        page: Any = app.window.pages["verifiers"]
-        wait_for(app, lambda: page._view == "bench" and page.hand.verifier is not None and page.bench.checks is not None)
-        settle(app, 1.5)  # answers are scored by a process of their own
-        if view:
-            page.show_view(view)
-    return show
-
-
 def solve(step: str) -> Callable[["App"], None]:
     """The wizard of reasoning at one of its steps, from the tuned model."""
     def show(app: "App") -> None:
@@ -509,11 +498,16 @@ def bench(app: "App", title: str = LOOSE) -> Any:
     project = app.context.project
     assert project is not None
     library = project.library
+    wait_for(app, lambda: bool(page.bench.sets))
     known = {one.title: one.id for one in library.verifiers.list()}
-    if title == LOOSE and title not in known:
-        from tests.recordings.tries import ANYWHERE
-        library.verifiers.create(LOOSE, "python", ANYWHERE)
-        known[title] = library.verifiers.list()[-1].id
+    if LOOSE not in known:
+        from engine.world import World
+        from tests.recordings.tries import PEOPLE, WHOSE, people
+        known[LOOSE] = library.verifiers.create(LOOSE, "python", WHOSE).id
+        library.problems.take(PEOPLE, people(World(42)), origin="person", held_out_percent=20)
+        page.bench.refresh()
+        wait_for(app, lambda: page.bench.sets[-1].title == PEOPLE)
+        page.bench.set_sets((page.bench.sets[-1].id,))
     read: list[bool] = []
     page.hand.refresh(lambda: read.append(True))
     wait_for(app, lambda: bool(read) and page.hand.verifier is not None and bool(page.bench.sets))
@@ -551,8 +545,11 @@ def tried(app: "App") -> None:
 
 def mistaken(app: "App") -> None:
     """A line that is not finished, and what is said of it."""
-    page = bench(app)
-    page.editor.code.replace(page.editor.code.text().replace("    if number is None:", "    if number is None"))
+    page: Any = app.window.pages["verifiers"]
+    if page.bench.marks:
+        return
+    bench(app)
+    page.editor.code.replace(page.editor.code.text().replace("in words:", "in words"))
     wait_for(app, lambda: bool(page.bench.marks))
 
 
@@ -765,9 +762,6 @@ MOMENTS: tuple[Moment, ...] = (
     Moment("tune-ppo-running", "dpo", {"run": "world-rewarded-long"}, alive="world-rewarded-long"),
     Moment("tune-ppo-report", "dpo", {"run": "world-rewarded"}),
     Moment("tune-ppo-answers", "dpo", {"run": "world-rewarded"}, prepare=with_rewards),
-    Moment("verifiers-empty", "verifiers", project=EMPTY),
-    Moment("verifiers", "verifiers", prepare=verifiers()),
-    Moment("verifiers-new", "verifiers", prepare=verifiers("new")),
     Moment("verifiers-empty", "verifiers", project=EMPTY),
     Moment("verifiers-generate", "verifiers", project=EMPTY, prepare=generate_problems),
     Moment("verifiers-import", "verifiers", project=EMPTY, prepare=import_problems),

@@ -34,7 +34,7 @@ class EarlierRuns(Panel):
                    Column(measured or tr("Bits per byte"), lambda r: short_words(r.stage, r.best[0]) if r.best else "", 108, right=True,
                           drop=3),
                    Column(tr("Time"), lambda r: duration(r.seconds) if r.seconds else "", 92, right=True, drop=2),
-                   Column(tr("State"), state, 188)]
+                   Column(tr("State"), state, 204)]
         self.table = Table(theme, columns, name=title, fit=True, max_rows=4)
         self.table.opened.connect(on_open)
         super().__init__(row(heading(title, "", Button(theme, tr("All runs"), "quiet", on_click=on_all)), pad=(8, 0, 8, 0)), self.table,

@@ -17,7 +17,7 @@ from engine.world import World
 if TYPE_CHECKING:
     from tests.recordings.make import Maker
 
-AGES, MINE, STRICT = "Ages of the world", "The right number", "The right number, at the end"
+PEOPLE, AGES, MINE, STRICT = "People of the world", "Ages of the world", "The right number", "The right number, at the end"
 ROUNDS = {"preset": "grpo", "prompts": 12, "num_generations": 8, "max_new_tokens": 16, "dtype": "float32", "learning_rate": 0.0004,
           "checkpoint_every_steps": 10, "sample_tokens": 16, "validation_prompts": 32, "temperature": 1.2}
 LAST = '''import re
@@ -38,21 +38,22 @@ def verify(prompt, completion, answer):
         return 0.5
     return 1.0 if found and found[-1] == answer else 0.0
 '''
-ANYWHERE = '''import re
+WHOSE = '''import re
 
 TAGS = "<answer>(.*?)</answer>"
 
 
 def verify(prompt, completion, answer) -> float:
-    """Full marks; half for a long way to it."""
+    """Full marks; half if it is somebody else's."""
     found = re.search(TAGS, completion)
     text = found[1] if found else completion
-    number = re.search(r"-?[0-9]+", text)
-    if number is None:
+    words = re.findall(r"[A-Za-z]+", text)
+    if answer not in words:
         return 0.0
-    if abs(float(number[0]) - float(answer)) > 1e-6:
-        return 0.0
-    return 1.0 if len(completion) < 80 else 0.5
+    people = re.findall("[A-Z][a-z]+", prompt)[1:]
+    if len(words) == 1 or words[0] in people:
+        return 1.0
+    return 0.5
 '''
 FAILS = '''import re
 
@@ -72,6 +73,16 @@ def problems(world: World) -> Iterator[Problem]:
             prompt = (Message(role="user", content=asked.text),)
             yield Problem(id=problem_id(prompt, str(asked.value)), prompt=prompt, answer=str(asked.value),
                           difficulty=float(1 + len(asked.text) // 16), origin="person")
+
+
+def people(world: World) -> Iterator[Problem]:
+    """Questions about where somebody lives, what is their work and their animal."""
+    levels = {"town": 1.0, "pet": 2.0, "job": 3.0}
+    for asked in world.questions("train"):
+        if asked.fact in levels and asked.wording < 2:
+            prompt = (Message(role="user", content=asked.text),)
+            yield Problem(id=problem_id(prompt, str(asked.value)), prompt=prompt, answer=str(asked.value), difficulty=levels[asked.fact],
+                          origin="person")
 
 
 def _imported(maker: "Maker", source: str, *how: str) -> str:

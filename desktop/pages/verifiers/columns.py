@@ -8,7 +8,7 @@ from desktop.theme.theme import Theme
 
 THREE, TWO = 900, 600
 """Widths in design pixels from which three and two columns stand side by side."""
-LEFT, RIGHT = (232, 380), (280, 380)
+LEFT, RIGHT = (232, 440), (280, 380)
 """Of the outer columns, at their narrowest and widest."""
 NARROW, GROWS = 1000, 1632
 """The widths up to which they are narrowest, and from which they are widest."""

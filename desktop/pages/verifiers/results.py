@@ -28,7 +28,7 @@ from engine.project.models import ModelRef, list_models
 TONES = {"ok": ("check", "ok"), "warning": ("warn", "warn"), "failure": ("error", "danger"), "skipped": ("", "text3")}
 NONE = "–"
 MOST_MODELS = 60
-LOW, HIGH = 84, 140
+LOW, HIGH = 72, 140
 """Of the chart, in design pixels: it takes what room there is."""
 
 
@@ -70,8 +70,8 @@ class ChecksPanel(Panel):
         self._bar = Bar(self.theme, name=tr("Checked"))
         self._stop = Button(self.theme, tr("Stop"), "quiet", on_click=bench.stop_checks)
         self._progress = row((self._bar, 1), self._stop, gap=8, pad=(8, 0, 8, 0))
-        fill(self.box, (row(Text(tr("Checks"), "section"), self.badge, "+", self._time, gap=8, pad=(8, 0, 8, 0)), self._progress,
-                        self.table, self._words_row), 6, (8, 12, 8, 4))
+        fill(self.box, (row(Text(tr("Checks"), "section"), self.badge, "+", self._time, gap=8, pad=(8, 0, 8, 0)),
+                        self.table, self._progress, self._words_row), 6, (8, 12, 8, 4))
         bench.checks_changed.connect(self.refresh)
         bench.marks_changed.connect(self.refresh)
         self.refresh()
@@ -103,10 +103,10 @@ class ChecksPanel(Panel):
             told = gold is not None and gold.level == "ok" and not checks.unusable  # the badge and the rows say it all
             words = "" if told else checks.sentence
             if checks.stale:
-                words = tr("Of the verifier as it was; the new is being looked at.") if not bench.marks else \
+                words = tr("Of the verifier as it was: it is looked at.") if not bench.marks else \
                     tr("Of the verifier as it was before the mistake.")
         self._words.set(words)
-        show_if(self._words_row, bool(words))
+        show_if(self._words_row, bool(words) and progress is None)  # one of the two: a panel that grows and shrinks pushes the others about
 
     def show_row(self, line: Any) -> None:
         """What was handed in, and what was said to it."""

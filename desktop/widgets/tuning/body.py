@@ -7,7 +7,6 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.widgets.flexible import Poured
 from desktop.widgets.layout import Item, Scroll, col, row
-from desktop.widgets.panel import Panel
 from desktop.widgets.spec_form import SpecForm
 from desktop.widgets.text import Text, small
 from engine.contract.spec import Problem
@@ -91,11 +90,6 @@ class Gutter(Scroll):
 
     def _keep_away(self, scrolls: bool) -> None:
         self._poured.layout().setContentsMargins(0, 0, GUTTER if scrolls else 0, 0)
-
-
-def scrolled_panel(form: QWidget) -> Panel:
-    """A panel whose content scrolls inside it, so that the panel keeps its frame."""
-    return Panel((Scroll(row((form, 1), gap=0, pad=(0, 0, 8, 0), host=Poured()), horizontal=False), 1), pad=(16, 10, 8, 12))
 
 
 def labelled(words: str, control: QWidget, help: str = "") -> QWidget:

@@ -13,7 +13,7 @@ class ChoiceLine(Card):
 
     def __init__(self, theme: Theme, name: str, words: str, note: str = "", width: int = NAME) -> None:
         self._mark = Icon(theme, "check", "accent")
-        title = Text(name, "medium")
+        title = Text(name, "medium", elide=True)
         title.setFixedWidth(theme.px(width))
         super().__init__(theme, row(title, (Text(words, tone="text2", wrap=True), 1),
                                     small(note) if note else None, self._mark, gap=10), pad=(12, 7, 12, 7), gap=0)

@@ -9,7 +9,7 @@ from desktop.widgets.flexible import Beside
 from desktop.widgets.layout import col, show_if
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text
-from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody, scrolled_panel
+from desktop.widgets.tuning.body import SIDE, Gutter, WizardBody
 from engine.contract.tuning import RUN, SCHEDULE
 from engine.contract.units import number
 from engine.contract.words import tr, trn
@@ -38,7 +38,8 @@ class SettingsBody(WizardBody):
         self.changes_panel = Panel(self.changes_head, self.changes, pad=(16, 10, 16, 12), gap=8)
         side = Gutter(Panel(Text(tr("What will run"), "section"), self.summary, rule(), self.words, gap=10, pad=(16, 10, 16, 14)),
                       self.changes_panel)
-        col((Beside(self.theme, scrolled_panel(self.form), side, side_width=SIDE, least=300), 1), gap=0, host=self)
+        settings = Gutter(Panel(self.form, pad=(16, 10, 16, 12), gap=4))
+        col((Beside(self.theme, settings, side, side_width=SIDE, least=300), 1), gap=0, host=self)
 
     def refresh(self) -> None:
         plan = self.plan
