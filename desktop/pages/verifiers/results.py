@@ -103,7 +103,7 @@ class ChecksPanel(Panel):
             told = gold is not None and gold.level == "ok" and not checks.unusable  # the badge and the rows say it all
             words = "" if told else checks.sentence
             if checks.stale:
-                words = tr("Of the verifier as it was: it is looked at.") if not bench.marks else \
+                words = tr("Of the verifier as it was. The new one follows.") if not bench.marks else \
                     tr("Of the verifier as it was before the mistake.")
         self._words.set(words)
         show_if(self._words_row, bool(words) and progress is None)  # one of the two: a panel that grows and shrinks pushes the others about
