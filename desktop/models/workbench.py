@@ -224,7 +224,7 @@ class Workbench(QObject):
         self.chosen_changed.emit()
         if not self.all_completions:
             self._show_completions()
-        if self.good and (self.checks is None or not self.checks.whole):
+        if self.good and (self.checks is None or not self.checks.whole or self.checks.stale):
             self._check_gold(whole=False)
 
     def result(self, problem_id: str) -> Result | None:
@@ -438,8 +438,7 @@ class Workbench(QObject):
         if self.good:
             self._show_completions()
             whole = self.checks is not None and self.checks.whole
-            if not whole or self._checks_took <= QUICK_SECONDS:
-                self._check_gold(whole)
+            self._check_gold(whole and self._checks_took <= QUICK_SECONDS)
             self._score()
 
     def _not_checked(self, wrong: FledgeError) -> None:

@@ -424,7 +424,7 @@ def compose(composition: Composition, resources: Resources) -> Verifier:
     named: list[tuple[str, float, Verifier]] = []
     for part in composition.parts:
         made = compose(part.group, resources) if part.name == GROUP else KINDS[part.name].make(_settings(part), resources)
-        title = _title(part)
+        title = part.title or part.name  # the names that rollouts keep
         again = sum(known.partition(" #")[0] == title for known, _, _ in named)
         named.append((f"{title} #{again + 1}" if again else title, part.weight, made))
     if len(named) == 1 and named[0][1] == 1.0:
@@ -433,7 +433,8 @@ def compose(composition: Composition, resources: Resources) -> Verifier:
 
 
 def _title(part: Part) -> str:
-    return part.title or part.name
+    """What a person calls a part: its own title, or that of its kind."""
+    return part.title or (KINDS[part.name].title if part.name in KINDS else part.name)
 
 
 def _settings(part: Part) -> Settings:

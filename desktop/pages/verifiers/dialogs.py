@@ -40,6 +40,15 @@ def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
     return found[1:] if found and found[0][0] == "@" else found
 
 
+def to_read(body: str) -> str:
+    """A source as it is; parts, which are kept as one line, with a line for each setting, in one order."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return body
+    return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) if isinstance(found, dict | list) else body
+
+
 class DiffText(QPlainTextEdit):
     """A source, or what changed in it: lines that came begin with +, lines that went with -."""
 
@@ -53,10 +62,10 @@ class DiffText(QPlainTextEdit):
 
     def show_whole(self, body: str) -> None:
         self.setExtraSelections([])
-        self.setPlainText(body)
+        self.setPlainText(to_read(body))
 
     def show_changes(self, before: str, after: str) -> None:
-        lines = changed_lines(before, after)
+        lines = changed_lines(to_read(before), to_read(after))
         self.setExtraSelections([])
         if not lines:
             self.setPlainText(tr("Nothing is different."))
@@ -237,7 +246,8 @@ class ForeignDialog(QDialog):
         table = Table(self.theme, [Column(tr("What"), lambda f: Cell(f.title, tip=f.sha256), least=160),
                                    Column(tr("Kind"), lambda f: kinds.get(f.kind, f.kind), 110)], name=tr("What came"), fit=True,
                       max_rows=6)
-        table.chosen.connect(lambda f: text.setPlainText("" if f is None else str(getattr(f, "text", "") or getattr(f, "path", ""))))
+        table.chosen.connect(lambda f: text.setPlainText(
+            "" if f is None else to_read(str(getattr(f, "text", "") or getattr(f, "path", "")))))
         table.set_rows(found)
         self._body.layout().addWidget(table)
         self._body.layout().addWidget(Panel((text, 1), kind="sunken", pad=(10, 8, 6, 8)), 1)

@@ -249,7 +249,7 @@ class VerifiersPage(Page):
         ready = hand.verifier is not None and hand.trusted and bench.good and not bench.marks
         self._can_check = ready and total > 0 and bench.checks_progress is None
         if self.run_checks is not None and self.use is not None:
-            self.run_checks.setEnabled(self._can_check)
+            self.run_checks.setEnabled(ready and total > 0)  # also while they run: disabled, it would hand the focus to "Use in reasoning"
             self.use.setEnabled(ready and total > 0)
             self.use.setToolTip("" if ready and total else tr("It needs problems, and a verifier without mistakes that you trust."))
 

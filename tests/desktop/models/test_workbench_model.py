@@ -110,6 +110,26 @@ def test_checks_follow_the_chosen_problem_and_can_be_run_over_all(bench, qtbot):
     bench.edit_parts([{"name": "number"}, {"name": "tags", "weight": 0.2}], full=1.2)
     qtbot.waitUntil(lambda: bench.good and not bench.checks.stale, timeout=20_000)
     assert bench.checks.rows[0].got == pytest.approx(1.2) and "think" in bench.checks.rows[0].form
+    bench.run_checks()
+    qtbot.waitUntil(lambda: bench.checks.whole, timeout=20_000)
+    bench._checks_took = 60.0
+    bench.edit_parts([{"name": "number"}, {"name": "tags", "weight": 0.3}], full=1.3)
+    qtbot.waitUntil(lambda: bench.good and not bench.checks.stale, timeout=20_000)
+    assert not bench.checks.whole and bench.checks.problems == 1, "where all of them take long, the chosen one tells at once"
+
+
+def test_other_sets_are_checked_by_their_first_problem(bench, qtbot):
+    choose(bench, qtbot, 3)
+    checked(bench, qtbot, "def verify(prompt, completion, answer):\n    return float(completion == answer)\n")
+    bench.run_checks()
+    qtbot.waitUntil(lambda: bench.checks is not None and bench.checks.whole, timeout=20_000)
+    first, *_ = bench.chosen_sets
+    bench.set_sets(())
+    bench.set_sets((first,))
+    assert bench.checks.stale
+    choose(bench, qtbot, 0)
+    qtbot.waitUntil(lambda: not bench.checks.stale, timeout=20_000)
+    assert bench.checks.problems == 1
 
 
 def test_a_note_is_applied_where_there_is_something_to_apply(bench, qtbot):

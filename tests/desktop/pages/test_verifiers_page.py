@@ -17,7 +17,7 @@ from desktop.context import AppContext
 from desktop.main_window import MainWindow
 from desktop.models.verifier_hand import VerifierHand
 from desktop.pages.verifiers import VerifiersPage
-from desktop.pages.verifiers.dialogs import ForeignDialog, ProblemDialog, VersionsDialog, changed_lines
+from desktop.pages.verifiers.dialogs import DiffText, ForeignDialog, ProblemDialog, VersionsDialog, changed_lines
 from desktop.pages.verifiers.making_view import ExamplesDialog, GenerateDialog, LookDialog
 from desktop.pages.verifiers.parts_editor import PartsEditor, first_parts, fresh_part, full_of
 from desktop.pages.verifiers.results import CheckDialog, score_words
@@ -264,6 +264,17 @@ def test_versions_are_compared_and_an_older_one_comes_back_as_an_edit(page: Veri
 def test_lines_that_changed() -> None:
     assert changed_lines("a\nb\nc", "a\nx\nc") == [(" ", "a"), ("-", "b"), ("+", "x"), (" ", "c")]
     assert changed_lines("a", "a") == []
+
+
+def test_what_changed_in_parts_is_shown_setting_by_setting(page: VerifiersPage) -> None:
+    shown = DiffText(page.theme)
+    before = json.loads(first_parts())
+    after = {**before, "together": "product"}
+    shown.show_changes(json.dumps(before), json.dumps(dict(reversed(after.items()))))
+    changed = [line for line in shown.toPlainText().splitlines() if line[:1] in "+-"]
+    assert changed == ['-   "together": "sum"', '+   "together": "product"'], "the order in which it was kept is no change"
+    shown.show_whole(SOURCE)
+    assert shown.toPlainText().strip() == SOURCE.strip()
 
 
 def test_a_file_comes_in_and_goes_out(page: VerifiersPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> None:
