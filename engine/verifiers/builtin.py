@@ -70,6 +70,11 @@ class TextVerifier(_OfText):
             return scored(float(said.strip() == answer.strip()), {})
         return scored(float(normalised(said) == normalised(answer)), {})
 
+    def check_answer(self, answer: Any) -> str:
+        """Numbers are compared as they are written. Signs alone are nothing once normalised, as an empty completion is."""
+        text = str(answer) if isinstance(answer, (int, float)) and not isinstance(answer, bool) else answer
+        return super().check_answer(normalised(text) if self.form == "normalised" and isinstance(text, str) else text)
+
 
 @dataclass(frozen=True)
 class NumberVerifier(_OfText):
@@ -121,6 +126,8 @@ class ChoiceVerifier(_OfText):
     def _letter(self, text: str) -> str:
         """The letter a short answer consists of or begins with: B, (b), B), **B**, B. Paris."""
         bare = text.strip(" *`_\"'([{\\").removeprefix("text{").strip()
+        if _speaks(bare[:3]):
+            return ""
         letter, rest = bare[:1].upper(), bare[1:2]
         alone = len(bare) == 1 or (rest and not rest.isalnum() and (rest in ")].:,*`_}\n\t\"'" or bare[:1].isupper()))
         return letter if letter in self._letters() and letter and alone else ""
@@ -130,7 +137,8 @@ class ChoiceVerifier(_OfText):
         text = text[-5000:]
         for place in range(len(text) - 1, -1, -1):
             around = text[place - 1:place] + text[place + 1:place + 2]
-            if text[place] in self._letters() and not any(sign.isalnum() or sign in "'’" for sign in around):
+            alone = not any(sign.isalnum() or sign in "'’" for sign in around)
+            if text[place] in self._letters() and alone and not _speaks(text[place:place + 3]):
                 return text[place]
         return ""
 
@@ -139,6 +147,11 @@ class ChoiceVerifier(_OfText):
 
     def check_answer(self, answer: Any) -> str:
         return "" if self._letter(str(answer)) else tr("The answer is no letter of a choice: {answer}", answer=str(answer)[:100])
+
+
+def _speaks(text: str) -> bool:
+    """Whether an "I" is somebody and no choice: "I think"."""
+    return text[:2] == "I " and text[2:3].islower()
 
 
 @dataclass(frozen=True)

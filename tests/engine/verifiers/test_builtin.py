@@ -98,7 +98,8 @@ def test_text() -> None:
     assert score(loose, "  “PARIS”. ", "paris") == 1.0 and score(loose, "Ｐａｒｉｓ", "Paris") == 1.0 and score(loose, "Paris, I think",
     "Paris") == 0.0
     assert score(TextVerifier("normalised", "answer"), "I think so. The answer is Paris.", "paris") == 1.0
-    assert unusable(TextVerifier(), ["a", " ", 3]) and not unusable(TextVerifier(), ["a"])
+    assert [row for row, _ in unusable(TextVerifier(), ["a", " ", 3, True, None])] == [1, 3, 4] and score(TextVerifier(), "3", 3) == 1.0
+    assert [row for row, _ in unusable(loose, ["a", "”", "."])] == [1, 2], "as an empty completion is"
 
 
 @pytest.mark.parametrize(("completion", "gold", "expected"), [
@@ -129,6 +130,13 @@ def test_number_with_tolerance() -> None:
 ])
 def test_choice(completion: str, expected: float) -> None:
     assert score(ChoiceVerifier(4), completion, "B") == expected
+
+
+@pytest.mark.parametrize(("completion", "expected"), [
+    ("The right choice is B, because I computed it.", 1.0), ("The answer: I think B", 1.0), ("I", 0.0), ("B or I", 0.0),
+])
+def test_who_says_i_chooses_nothing_by_it(completion: str, expected: float) -> None:
+    assert score(ChoiceVerifier(), completion, "B") == expected and score(ChoiceVerifier(), "The answer is I.", "I") == 1.0
 
 
 def test_tags() -> None:
