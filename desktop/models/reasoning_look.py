@@ -34,6 +34,11 @@ class VersionChoice:
     def needs(self) -> frozenset[str]:
         return frozenset(registry.needs(self.composition)) if self.composition is not None else frozenset()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it could be begun with as it stands."""
+        return not self.untrusted and (self.composition is None or not registry.problems(self.composition))
+
 
 @dataclass(frozen=True)
 class VerifierChoice:

@@ -95,7 +95,7 @@ class ReasoningPlan(TuningChoice):
             known = {s.id for s in self.sets}
             own["problem_sets"] = tuple(id for id in own["problem_sets"] if id in known) or tuple(s.id for s in self.sets[:1])
         if self.verifiers and not own["verifier"]:
-            own["verifier"] = next((v.ref for one in self.verifiers for v in one.versions[:1] if not v.untrusted), "")
+            own["verifier"] = next((v.ref for one in self.verifiers for v in one.versions[:1] if v.runs), "")
         own.update({name: value for name, value in self.amounts().items() if name not in self._chosen})
 
     def _fill(self, goal: str, values: dict[str, Any]) -> None:
@@ -286,6 +286,8 @@ class ReasoningPlan(TuningChoice):
         version = self.version
         if version is not None and version[1].composition is None:
             found.append(Problem("verifier", tr("This verifier refers to one that is gone."), tr("Mend it, or choose another one.")))
+        if version is not None and version[1].composition is not None:
+            found += registry.problems(version[1].composition)[:1]
         if version is not None and version[1].untrusted:
             found.append(Problem("verifier", tr("Nobody here has trusted this verifier yet."), tr("Open it, read it, and trust it.")))
         if self.sandbox and SANDBOX in self.needs:

@@ -59,9 +59,9 @@ class VerifierBody(WizardBody):
         self.newer = Note(theme, "info", tr("There is a newer version"), "",
                           Button(theme, tr("Take the newest"), on_click=self._take_newest))
         self.form = self.make_form(list(FIELDS), title=tr("How its scores are read"), key="grpo.reward")
-        self.title, self.badge, self.facts = Text(role="section"), Badge(), Facts(gap=6)
+        self.title, self.badge, self.facts = Text(role="section", elide=True), Badge(), Facts(gap=6)
         self.open = Button(theme, tr("Open it"), on_click=self._open)
-        this = Panel(row(self.title, "+", self.badge), self.facts, self.wrong, row(self.open, "+"), pad=(16, 10, 16, 14), gap=8)
+        this = Panel(row((self.title, 1), self.badge, gap=8), self.facts, self.wrong, row(self.open, "+"), pad=(16, 10, 16, 14), gap=8)
         self.stats = [Stat(words) for words in ("pass@1", "pass@k", tr("Mixed groups"))]
         self._stat_row = row(*[(s, 1) for s in self.stats], gap=12)
         self.signal, self.remedy = Text(wrap=True), small(wrap=True)

@@ -75,6 +75,15 @@ def test_what_is_newest_is_suggested_and_nothing_is_missing(plan: ReasoningPlan)
     assert plan.trial() is None, "that was of other problems"
 
 
+def test_a_verifier_whose_part_lacks_its_judge_is_not_suggested_and_does_not_start(plan: ReasoningPlan) -> None:
+    judged = version("verifier-3@1", composition=parse([{"name": "number"}, {"name": "judge"}]))
+    plan.values["verifier"] = ""
+    plan.set_problems(list(plan.sets or ()), [VerifierChoice("verifier-3", "Judged", "parts", (judged,)), *(plan.verifiers or ())], [])
+    assert plan.values["verifier"] == "verifier-2@3" and plan.ready
+    plan.set_values({"verifier": "verifier-3@1"})
+    assert not plan.ready and [p.sentence for p in plan.problems("verifier")] == ["Judge: There is no judge chosen."]
+
+
 def test_amounts_suit_the_machine_and_what_a_person_chose_stays(plan: ReasoningPlan) -> None:
     on_cpu = {name: plan.values[name] for name in plan.amounts()}
     assert on_cpu["max_new_tokens"] == 64 and on_cpu["num_generations"] == 8
