@@ -173,11 +173,17 @@ def _tried(project: Project, verifier: Any, problems: Sequence[Any], options: di
     return scores, trial, trying.lines(scores)
 
 
+def _said_of(row: Any) -> str:
+    """What a check found, with what the verifier raised where it did."""
+    raised = tr("Line {line}: {sentence}", line=row.line, sentence=row.message) if row.line and row.message else row.message
+    return " ".join(part for part in (row.sentence, raised if row.error or not row.sentence else "") if part)
+
+
 def _print_report(report: Any, titles: dict[str, str]) -> None:
     colours = {"ok": "green", "warning": "yellow", "failure": "red"}
     for row in report.rows:
         got = tr("no score") if row.got is None and row.tried else units.number(row.got, 2) if row.got is not None else "–"
-        click.echo(f"{click.style(f'{titles[row.id]:16}', fg=colours.get(row.level))} {got:>8}  {row.sentence or row.message}")
+        click.echo(f"{click.style(f'{titles[row.id]:16}', fg=colours.get(row.level))} {got:>8}  {_said_of(row)}".rstrip())
     click.echo(trn("{count} problem, {ms} ms a call.", "{count} problems, {ms} ms a call.", report.problems,
                    ms=units.number(report.ms, 1)))
     if report.unusable:     # how many there are stands in the sentence below

@@ -36,7 +36,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Prompts:
-    """`train` and `held_out` have no prompt in common. `start` has the template. `too_long` and `refused` count what was left out."""
+    """`train` and `held_out` have no prompt in common. `start` has the template. `too_long` and `refused` count what was left out,
+    `differing` what asks the same as another one and has another answer."""
 
     start: Start
     template: templates.Chosen
@@ -44,6 +45,7 @@ class Prompts:
     held_out: tuple[Question, ...]
     too_long: int = 0
     refused: int = 0
+    differing: int = 0
 
     @classmethod
     def of(cls, start: Start, asked: Iterable[Asked], *, template: str, system: str, validation_percent: float | None,
@@ -57,7 +59,7 @@ class Prompts:
         start = start.with_template(chosen.source)
         room = start.config.max_seq_len - min(ANSWER_ROOM, start.config.max_seq_len // 2)
         found: dict[tuple[int, ...], Question] = {}
-        too_long, refusals, held = 0, list[FledgeError](), set[tuple[int, ...]]()
+        too_long, differing, refusals, held = 0, 0, list[FledgeError](), set[tuple[int, ...]]()
         for one in asked:
             messages = one.messages
             if system and messages[0].role != "system":
@@ -71,7 +73,8 @@ class Prompts:
                 too_long += 1
             else:
                 key = prompt_key(Example(id="", messages=messages))
-                found.setdefault(ids, Question(messages, ids, key, one.answer, one.facts))
+                first = found.setdefault(ids, Question(messages, ids, key, one.answer, one.facts))
+                differing += first.answer != one.answer
                 if one.held_out:
                     held.add(ids)
         if not found:
@@ -85,7 +88,7 @@ class Prompts:
             held_out = tuple(q for ids, q in found.items() if ids in some)
         else:
             train, held_out = split(tuple(found.values()), validation_percent)
-        return cls(start, chosen, train, held_out[:validation_prompts], too_long, len(refusals))
+        return cls(start, chosen, train, held_out[:validation_prompts], too_long, len(refusals), differing)
 
     @property
     def longest(self) -> int:
@@ -117,6 +120,11 @@ class Prompts:
             context.emit(Notice(level="warning", code="left_out_refused", title=tr("Prompts were left out"), step=0,
                 text=trn("The chat template refuses {count} prompt.", "The chat template refuses {count} prompts.", self.refused),
                 remedy=tr("Change their roles, or choose another template.")))
+        if self.differing:
+            context.emit(Notice(level="warning", code="differing_answers", title=tr("The same problem with several answers"), step=0,
+                text=trn("{count} problem asks what another one asks, and has another answer. The first one counts.",
+                         "{count} problems ask what others ask, and have other answers. The first of each counts.", self.differing),
+                remedy=tr("Delete the wrong ones, and start again.")))
         if self.template.sentence:
             context.emit(Notice(level="info", code="template", title=tr("Chat template"), text=self.template.sentence, step=0))
 

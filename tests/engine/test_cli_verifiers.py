@@ -113,6 +113,9 @@ def test_a_verifier_is_held_against_problems(project: Project, tmp_path: Path) -
     assert "Gold in prose" in called(project, "check", str(loose), "--set", set_id)[1]
     code, said = called(project, "check", str(tmp_path / "loose.py"), "--set", sums(project, 1))
     assert "1 problem, " in said
+    loose.write_text("def verify(prompt, completion, answer):\n    return 1 / 0\n")
+    code, said = called(project, "check", str(loose), "--set", set_id)
+    assert code == 3 and "12 of 12 gold answers do not get the full reward. Line 2: ZeroDivisionError: division by zero" in said
     broken = tmp_path / "broken.py"
     broken.write_text("def verify(prompt, completion):\n    return 1\n")
     code, said = called(project, "check", str(broken))

@@ -210,10 +210,19 @@ def test_problems_whose_answers_cannot_be_read_are_left_out_and_named(project):
     assert "the fog" in said.text and "no colour" in said.text and "And the apple" in said.text and "river" not in said.text
     rows = rollouts.rows(layout.run(project.dir, done.context.run_id), 0)
     assert {row.prompt[-1].content for row in rows} == {"What colour is the river?"}
+    assert not [e for e in done.of(Notice) if e.code == "differing_answers"]
     take(project, "none", [problem("What colour is the fog?", "fog")])
     with pytest.raises(InputError) as caught:
         run_of(project, spec_of(project, title="none")).run()
     assert caught.value.code == "no_answers"
+
+
+def test_two_answers_to_one_problem_are_told(project):
+    take(project, "both", [problem("What colour is the river?", "blue"), problem("What colour is the river?", "red")])
+    done = run_of(project, spec_of(project, title="both", rollouts=1, prompts=1)).run()
+    [said] = [e for e in done.of(Notice) if e.code == "differing_answers"]
+    assert said.text.startswith("1 problem ") and {row.facts["answer"] for row in rollouts.rows(
+        layout.run(project.dir, done.context.run_id), 0)} == {"blue"}
 
 
 def test_what_is_held_out_is_measured_and_never_learned_from(project):
