@@ -560,7 +560,8 @@ def of_parts(app: "App") -> None:
     if all(one.title != PARTS for one in project.library.verifiers.list()):
         project.library.verifiers.create(PARTS, "parts", first_parts())
     page = bench(app, PARTS)
-    wait_for(app, lambda: page.bench.good and page.bench.checks is not None)
+    page.bench.set_sets(tuple(one.id for one in page.bench.sets if one.title == "Ages of the world"))
+    wait_for(app, lambda: page.bench.good and page.bench.checks is not None and not page.bench.checks.stale and page.bench.count > 0)
 
 
 def foreign(app: "App") -> None:
@@ -575,7 +576,9 @@ def foreign(app: "App") -> None:
 
 
 def new_verifier(app: "App") -> None:
-    bench(app).show_view("new")
+    page = bench(app)
+    page.bench.set_sets((page.bench.sets[-1].id,))
+    page.show_view("new")
     settle(app, 0.5)
 
 

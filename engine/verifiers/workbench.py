@@ -264,7 +264,8 @@ def run_checks(verifier: Verifier, problems: Sequence[Problem], *, full: float =
     unstable = _unstable(calls, fresh, _spread(usable or problems, twice), form)
     told(calls.of, calls.of)
     made = Report(tuple(rows), full, len(usable), calls.ms, not unstable, unstable, unusable[:NAMED])
-    return Report(made.rows, full, len(usable), calls.ms, not unstable, unstable, made.unusable, _summary(made, len(unusable)))
+    return Report(made.rows, full, len(usable), calls.ms, not unstable, unstable, made.unusable,
+                  _summary(made, len(unusable) if usable else 0))  # where none is usable the row of gold answers says so
 
 
 def _spread(problems: Sequence[Problem], count: int) -> list[Problem]:
