@@ -292,7 +292,7 @@ class Workbench(QObject):
         def ready(trial: Trial) -> None:
             if self._sampling.running or self._project is not project:
                 return
-            self._shown = trial
+            self._turn_to(trial)
             self._show_trial(replace(look.state, phase="running", stale=False))
             self._sampling.start(project.dir, trial.key, device)
             self._score()
@@ -584,7 +584,8 @@ class Workbench(QObject):
                 assert self._shown is not None
                 self._show_trial(replace(self.trial, stale=look.trial.key != self._shown.key))
             elif look.state.phase != "none":
-                changed, self._shown = look.trial != self._shown, look.trial
+                changed = look.trial != self._shown
+                self._turn_to(look.trial)
                 self._show_trial(look.state)
                 if changed:
                     self._score()
@@ -597,6 +598,14 @@ class Workbench(QObject):
                 self._start_wanted = False
                 self.start_trial()
         self._context.jobs.run(work, then=came, failed=self._raise, owner=self)
+
+    def _turn_to(self, trial: Trial) -> None:
+        """The answers of a trial are looked at from now on: what those of another one scored says nothing about them."""
+        other, self._shown = self._shown is not None and self._shown.key != trial.key, trial
+        if other:
+            self._cancel("score")
+            self.scores, self._results, self.scores_progress = None, {}, None
+            self.scores_changed.emit()
 
     def _show_trial(self, state: TrialState) -> None:
         if state != self.trial:

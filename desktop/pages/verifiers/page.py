@@ -239,13 +239,14 @@ class VerifiersPage(Page):
         k, count = trial.k or bench.trial_settings.k, trial.of or min(bench.trial_count, total)
         happens = (trn("{count} answer each, scored", "{count} answers each, all scored", k),
                    self._happens_line(count)) if total else (tr("Every answer gets a score"), tr("no person labels anything"))
-        if scores is not None and scores.pass_at_1 is not None and not scores.stale:
+        fresh = scores is not None and not scores.stale and not trial.stale
+        if scores is not None and scores.pass_at_1 is not None and fresh:
             came = (tr("{share} right before training", share=percent(scores.pass_at_1)), self._checks_line())
         elif bench.checks is not None and not bench.checks.stale:
             came = (self._checks_line() or tr("Nothing yet"), tr("no model tried yet"))
         else:
             came = (tr("Nothing yet"), tr("rewards for reasoning"))
-        self._flow.set(goes_in, happens, came, "is" if trial.running else "did" if scores is not None and not scores.stale else "will")
+        self._flow.set(goes_in, happens, came, "is" if trial.running else "did" if fresh else "will")
         ready = hand.verifier is not None and hand.trusted and bench.good and not bench.marks
         self._can_check = ready and total > 0 and bench.checks_progress is None
         if self.run_checks is not None and self.use is not None:

@@ -262,15 +262,17 @@ class RewardsPanel(Panel):
                            count=number(trial.of or min(bench.trial_count, bench.count)), k=number(bench.trial_settings.k))
             self._words.set(words)
             return
+        old = scores.stale or trial.stale
         self._count.set(trn("{shown} completion", "{shown} completions", scores.tried, shown=number(scores.tried)))
         self.chart.set([(bar.label, bar.count, number(bar.count)) for bar in scores.bars],
-                       ["raw" if scores.stale or bar.high <= 0 else "accent" for bar in scores.bars])
+                       ["raw" if old or bar.high <= 0 else "accent" for bar in scores.bars])
         self._one.set(NONE if scores.pass_at_1 is None else percent(scores.pass_at_1))
         self._k_name.set(tr("pass@{k}", k=number(scores.k)))  # type: ignore[union-attr]
         self._k.set(NONE if scores.pass_at_k is None else percent(scores.pass_at_k))
         self._mixed.set(NONE if scores.mixed_share is None else percent(scores.mixed_share))
-        self._words.set(tr("Of the verifier as it was.") if scores.stale else f"{scores.sentence} {scores.remedy}".strip())
-        self._words.set_tone("warn" if scores.level in ("warning", "failure") and not scores.stale else "text2")
+        self._words.set(tr("Of answers that were tried before: of another model, other problems or other settings.") if trial.stale else
+                        tr("Of the verifier as it was.") if scores.stale else f"{scores.sentence} {scores.remedy}".strip())
+        self._words.set_tone("warn" if scores.level in ("warning", "failure") and not old else "text2")
         failed = sum(scores.errors.values())
         self._errors.set(trn("{shown} call failed", "{shown} calls failed", failed, shown=number(failed)) + ": " +
                          ", ".join(f"{kind} {number(count)}" for kind, count in scores.errors.items()) if failed else "")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout
 
@@ -135,7 +136,8 @@ class Rollouts(OfRounds):
         head = row(Text(tr("Answers"), "section"), (self._mean, 1), self.newest, self.earlier, self._where, self.later, gap=4,
                    pad=(0, 0, 8, 0))
         self._tools = row(self.order, "+", self.before, self._pages, self.after, gap=4, pad=(0, 0, 8, 0))
-        col(head, self._tools, self._hint, self._wrong, (self._list, 1), gap=8, host=self)
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignTop)
+        col(head, self._tools, (self._hint, 1), self._wrong, (self._list, 1), gap=8, host=self)
         self._show_place()
         self._show()
 

@@ -185,8 +185,14 @@ def test_a_trial_is_sampled_once_and_every_edit_scores_it_again(bench, qtbot, co
     bench.set_trial(k=5)
     qtbot.waitUntil(lambda: bench.trial.stale)
     assert bench.scores is not None and bench.trial.phase == "none", "what there was stays on the screen"
+    bench.start_trial()
+    qtbot.waitUntil(lambda: bench.trial.running)
+    assert bench.scores is None and bench.result(held) is None, "what other answers scored says nothing about those that come"
+    bench.stop_trial()
+    qtbot.waitUntil(lambda: not bench.trial.running, timeout=20_000)
     bench.set_trial(k=4)
     qtbot.waitUntil(lambda: bench.trial.phase == "whole" and not bench.trial.stale)
+    qtbot.waitUntil(lambda: bench.scores is not None and bench.scores.tried == 80, timeout=20_000)
 
 
 def test_a_trial_that_is_stopped_keeps_what_it_has_and_goes_on(bench, qtbot):

@@ -491,6 +491,11 @@ def test_answers_of_a_model_are_scored_and_follow_every_edit(window: MainWindow,
     assert scores is not None and scores.tried == 8 * len(some) and scores.right == right
     qtbot.waitUntil(lambda: page.rewards.chart.isVisible(), timeout=5000)
     assert page.rewards._words.words().startswith("There is signal") and page.rewards._k_name.text() == "pass@8"
+    page.bench.set_trial(k=4)
+    qtbot.waitUntil(lambda: page.bench.trial.stale, timeout=5000)
+    assert page.rewards._words.words().startswith("Of answers that were tried before"), "they are not those that are asked for now"
+    page.bench.set_trial(k=8)
+    qtbot.waitUntil(lambda: page.rewards._words.words().startswith("There is signal"), timeout=5000)
     page.bench.show_all(True)
     qtbot.waitUntil(lambda: page.bench.completion_count == 8 * len(some), timeout=LONG)
     page.editor.code.replace(SOURCE.replace("1.0 if found", "0.5 if found"))
