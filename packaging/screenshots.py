@@ -484,7 +484,11 @@ def solve(step: str) -> Callable[["App"], None]:
         page: Any = app.window.pages["grpo"]
         project = app.context.project
         assert project is not None
-        page.show_wizard("grpo", {"model": next(a.id for a in project.artifacts.list("model") if a.title == "world-answers")})
+        library = project.library
+        page.show_wizard("grpo", {"model": next(a.id for a in project.artifacts.list("model") if a.title == "world-answers"),
+                                  "problem_sets": [one.id for one in library.problems.sets() if one.title == "Ages of the world"],
+                                  "verifier": next((one.ref for one in library.verifiers.list() if one.title == "The right number"),
+                                                   '[{"name": "number"}]')})
         wizard = page.wizard
         wait_for(app, lambda: not wizard._reading)
         wizard.plan.step = step
