@@ -42,7 +42,7 @@ class Stat(QWidget):
     def __init__(self, name: str, value: str = "", note: str = "", tone: str = "") -> None:
         super().__init__()
         self._name = name
-        self._value, self._note = Text(value, "section", tone), small(note)
+        self._value, self._note = Text(value, "section", tone), small(note, elide=True)
         col(small(name), self._value, self._note, gap=1, host=self)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.set(value, note, tone)

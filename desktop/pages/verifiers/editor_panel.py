@@ -21,6 +21,7 @@ from desktop.widgets.notes import Note
 from desktop.widgets.panel import Panel, rule
 from desktop.widgets.text import Text, small
 from desktop.widgets.value_menu import Value, ValueMenu
+from engine.contract.composition import parse
 from engine.contract.words import tr
 
 WIDE = 560
@@ -119,7 +120,7 @@ class EditorPanel(Panel):
             self.bench.no_verifier()
         elif self.of_parts:
             if readable(hand.body):
-                value = self.parts.value()
+                value = parse(hand.body).plain()
                 self.bench.edit_parts(value, full_of(value))
         else:
             self.bench.edit_source(hand.body)

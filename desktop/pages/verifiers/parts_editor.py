@@ -170,7 +170,8 @@ class PartCard(Panel):
 
 
 class PartsEditor(QWidget):
-    """`load(composition)` is no edit; `value()` is the composition now; `changed` when a person changed it."""
+    """`load(composition)` is no edit; `value()` is the composition now; `changed` when a person changed it. Cards are built one a turn of
+    the event loop, so that many parts hold nobody up; who asks for `cards` or the value has them all."""
 
     changed = Signal()
 
@@ -180,7 +181,12 @@ class PartsEditor(QWidget):
         self.own = ""
         self._only_read = False
         self._scroll: Scroll | None = None
-        self.cards: list[PartCard] = []
+        self._cards: list[PartCard] = []
+        self._coming: list[dict[str, Any]] = []  # parts without a card yet
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.setInterval(0)
+        self._turn.timeout.connect(self._build_next)
         self.together = Segments(self.theme, [("sum", tr("Added")), ("product", tr("Multiplied"))], "sum", name=tr("Parts together"),
                                  on_change=lambda _: self._edited())
         self.add = Button(self.theme, tr("Add a part"), icon="plus", on_click=self.open_menu)
@@ -207,20 +213,32 @@ class PartsEditor(QWidget):
     def value(self) -> dict[str, Any]:
         return {"together": str(self.together.value()), "parts": [card.value() for card in self.cards]}
 
+    @property
+    def cards(self) -> list[PartCard]:
+        while self._coming:
+            self._build_next()
+        return self._cards
+
     def text(self) -> str:
         """As the library keeps it: the same parts are the same text."""
         return parse(self.value()).text()
 
     def focus_first(self) -> None:
-        (self.cards[0].weight if self.cards else self.add).setFocus()
+        (self._cards[0].weight if self._cards else self.add).setFocus()
 
     # ----
 
     def _show(self, parts: Sequence[dict[str, Any]]) -> None:
         clear(self._list.layout())
-        self.cards = []
-        for part in parts:
-            self._append(part)
+        self._cards, self._coming = [], list(parts)
+        self._build_next()
+
+    def _build_next(self) -> None:
+        self._turn.stop()
+        if self._coming:
+            self._append(self._coming.pop(0))
+        if self._coming:
+            self._turn.start()
         self._ends()
         self._say()
 
@@ -229,19 +247,20 @@ class PartsEditor(QWidget):
         card.changed.connect(self._edited)
         card.removed.connect(lambda: self._remove(card))
         card.moved.connect(lambda by: self._move(card, by))
-        self.cards.append(card)
+        self._cards.append(card)
         self._list.layout().addWidget(card)
 
     def _ends(self) -> None:
-        for i, card in enumerate(self.cards):
+        count = len(self._cards) + len(self._coming)
+        for i, card in enumerate(self._cards):
             card.up.setEnabled(i > 0 and not self._only_read)
-            card.down.setEnabled(i < len(self.cards) - 1 and not self._only_read)
-            card.away.setEnabled(len(self.cards) > 1 and not self._only_read)
+            card.down.setEnabled(i < count - 1 and not self._only_read)
+            card.away.setEnabled(count > 1 and not self._only_read)
 
     def _say(self) -> None:
         self._help.set(tr("The reward is the product of the scores, each to the power of its weight: one nought makes it nought.")
                        if self.together.value() == "product" else tr("The reward is the sum of weight times score."))
-        self.add.setEnabled(len(self.cards) < LIMIT and not self._only_read)
+        self.add.setEnabled(len(self._cards) + len(self._coming) < LIMIT and not self._only_read)
 
     def _edited(self) -> None:
         self._say()
@@ -269,6 +288,8 @@ class PartsEditor(QWidget):
 
     def add_part(self, part: dict[str, Any]) -> None:
         """One more at the end."""
+        while self._coming:
+            self._build_next()
         self._append(part)
         self._ends()
         self._edited()
@@ -277,7 +298,7 @@ class PartsEditor(QWidget):
             QTimer.singleShot(GROWN_MS, self, self._show_last)
 
     def _show_last(self) -> None:
-        if self._scroll is not None and self.cards:
+        if self._scroll is not None and self._cards:
             self._scroll.verticalScrollBar().setValue(self.cards[-1].mapTo(self._scroll.widget(), QPoint(0, 0)).y() - TOP)
 
     def menu(self) -> QMenu:

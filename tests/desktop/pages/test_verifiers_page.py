@@ -552,6 +552,20 @@ def test_loading_parts_is_no_edit_and_gives_them_back(parts: PartsEditor, qtbot:
     assert parts.value() == found
 
 
+def test_many_parts_come_one_a_turn_and_whoever_asks_has_them_all(parts: PartsEditor, qtbot: QtBot) -> None:
+    many = {"together": "sum", "parts": [fresh_part("number") for _ in range(8)]}
+    with qtbot.assertNotEmitted(parts.changed):
+        parts.load(many)
+        assert len(parts._cards) == 1, "the rest comes when the window had its turn"
+        qtbot.waitUntil(lambda: len(parts._cards) == 8, timeout=5000)
+    parts.load(many)
+    assert len(parts.value()["parts"]) == len(parts.cards) == 8
+    parts.load(first_parts())
+    qtbot.wait(50)
+    assert [p["name"] for p in parts.value()["parts"]] == ["number", "tags"], "nothing comes of those before"
+    assert not parts.cards[-1].down.isEnabled() and parts.cards[0].down.isEnabled()
+
+
 def test_parts_are_added_weighed_moved_and_removed(parts: PartsEditor, qtbot: QtBot) -> None:
     offered = [a.text() for a in parts.menu().actions()]
     assert {KINDS["math"].title, KINDS["judge"].title, "sums.py"} <= set(offered) and KINDS["python"].title not in offered
