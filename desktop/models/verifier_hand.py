@@ -30,10 +30,11 @@ class VerifierHand(QObject):
     state_changed    `verifier`, `version`, `dirty`, `trusted`, `saving`
     saved(Version)   a version was made (or the newest was the same)
     failed(error)
+    kept_again       a draft that could not be kept can, since it was edited
     """
 
     listed, opened, state_changed = Signal(), Signal(), Signal()
-    saved, failed = Signal(object), Signal(object)
+    saved, failed, kept_again = Signal(object), Signal(object), Signal()
 
     def __init__(self, context: "AppContext", parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +47,7 @@ class VerifierHand(QObject):
         self.body, self.trusted, self.saving = "", True, False
         self._asked = 0
         self._opening = False  # one was asked for by name, and nothing else comes in its place
-        self._keeping = False
+        self._keeping = self._unkept = False
         self._kept = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -138,7 +139,7 @@ class VerifierHand(QObject):
             self.state_changed.emit()
 
     def _keep(self) -> None:
-        if self.verifier is None or self.body == self._kept:
+        if self.verifier is None or (self.body == self._kept and not self._unkept):
             return
         if self._keeping:
             self._timer.start()
@@ -147,9 +148,12 @@ class VerifierHand(QObject):
 
         def done(_: Any) -> None:
             self._keeping, self._kept = False, body
+            if self._unkept:
+                self._unkept = False
+                self.kept_again.emit()
 
         def wrong(error: Exception) -> None:
-            self._keeping = False
+            self._keeping, self._unkept = False, True
             self._wrong(error)
         self._context.jobs.run(lambda: store.keep_draft(id, body), then=done, failed=wrong, owner=self)
 

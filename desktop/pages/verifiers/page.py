@@ -93,6 +93,7 @@ class VerifiersPage(Page):
         self.bench.problems_changed.connect(self._problems_read)
         self.bench.failed.connect(self._failed)
         self.hand.failed.connect(self._failed)
+        self.hand.kept_again.connect(self._notes.clear)
         self.hand.listed.connect(self._verifiers_read)
         self.hand.opened.connect(self._verifier_opened)
         self.hand.saved.connect(self._saved)
@@ -290,10 +291,12 @@ class VerifiersPage(Page):
         self._refresh()
 
     def use_it(self) -> None:
-        """To the Reasoning page with this version and these problems; what is not saved is saved first."""
+        """To the Reasoning page with this version, these problems and the model that was tried; what is not saved is saved first."""
         def go(version: Version) -> None:
+            trial = self.bench.trial
+            tried = {"model": trial.model} if trial.groups and not trial.stale else {}
             self.context.navigate(STAGE, verifier=version.ref, problem_sets=list(self.bench.chosen_sets),
-                                  full_score=self.bench.full)
+                                  full_score=self.bench.full, **tried)
         if self.hand.dirty:
             self.hand.save(then=go)
         elif self.hand.version is not None:

@@ -230,6 +230,13 @@ def test_what_is_not_saved_is_saved_before_it_is_used(page: VerifiersPage, conte
     assert asked[0]["verifier"] == "verifier-1@2"
 
 
+def test_a_text_too_long_to_be_kept_says_so_until_it_is_shorter(page: VerifiersPage, qtbot: QtBot) -> None:
+    page.editor.code.replace("x = 1\n" * 40_000)
+    qtbot.waitUntil(lambda: page._notes.note is not None, timeout=5000)
+    page.editor.code.replace(SOURCE)
+    qtbot.waitUntil(lambda: page._notes.note is None, timeout=5000)
+
+
 def test_a_draft_outlives_the_window_and_leaving_writes_it_at_once(page: VerifiersPage, window: MainWindow, project: Project,
                                                                    qtbot: QtBot) -> None:
     page.editor.code.replace("# half a thought")
@@ -491,6 +498,11 @@ def test_answers_of_a_model_are_scored_and_follow_every_edit(window: MainWindow,
     assert scores is not None and scores.tried == 8 * len(some) and scores.right == right
     qtbot.waitUntil(lambda: page.rewards.chart.isVisible(), timeout=5000)
     assert page.rewards._words.words().startswith("There is signal") and page.rewards._k_name.text() == "pass@8"
+    asked: list[dict[str, Any]] = []
+    window.context.navigate_requested.connect(lambda where, args: asked.append(args))
+    page.use_it()
+    assert asked.pop()["model"] == model, "what was tried is what learns"
+    show(window, qtbot)
     page.bench.set_trial(k=4)
     qtbot.waitUntil(lambda: page.bench.trial.stale, timeout=5000)
     assert page.rewards._words.words().startswith("Of answers that were tried before"), "they are not those that are asked for now"
