@@ -96,7 +96,7 @@ class Side(Panel):
         super().__init__((Scroll(self._inner, horizontal=False), 1), self._actions, pad=(16, 12, 16, 14), gap=12)
         self.theme = theme
         self._key: object = None
-        self._facts = Facts()
+        self._facts = Facts(elide=True)
         self.verified = small(wrap=True)
         self.verify = Button(theme, tr("Verify"), "quiet")
 
@@ -123,7 +123,7 @@ class Side(Panel):
         before = self._key[0] if isinstance(self._key, tuple) else ""
         self._key = key
         clear(self._box)
-        self._facts = Facts(now)
+        self._facts = Facts(now, elide=True)
         if before != id:
             self.verified = small(wrap=True)
         else:

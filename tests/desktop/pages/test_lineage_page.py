@@ -136,6 +136,11 @@ def test_the_side_says_what_it_is_what_it_came_from_and_what_was_set(page: Linea
         assert expected in shown, expected
 
 
+def test_a_long_fact_is_cut_and_pushes_nothing_out_of_the_side(page: LineagePage) -> None:
+    page.side._facts.set([(name, "The sum comes last, " * 9) for name in page.side._facts._names])
+    assert page.side._inner.minimumSizeHint().width() <= page.side.width()
+
+
 def test_a_link_leads_to_the_parent(page: LineagePage) -> None:
     page.choose("tokenizer-1")
     link = next(x for x in page.side.findChildren(LinkRow) if x.words == "Gazette")
