@@ -19,7 +19,8 @@ from engine.contract.errors import FledgeError, MachineError
 from engine.contract.words import tr
 from engine.project import launch
 
-DESK, TRIAL = "engine.verifiers.desk", "engine.stages.grpo.trial"
+DESK_MODULE = "engine.verifiers.desk"
+TRIAL_MODULE = "engine.stages.grpo.trial"
 SLICE_SECONDS = 0.008
 Then = Callable[[dict[str, Any]], object]
 Failed = Callable[[FledgeError], object]
@@ -40,7 +41,7 @@ class VerifierDesk(QObject):
     """`ask(do, given, then, failed, part)` gives a token; `cancel(token)`: nobody waits any more, and the engine stops working on it. What
     is asked in which form stands in engine/verifiers/desk.py. `part` takes what comes before the answer."""
 
-    def __init__(self, project_dir: Path, parent: QObject | None = None, module: str = DESK) -> None:
+    def __init__(self, project_dir: Path, parent: QObject | None = None, module: str = DESK_MODULE) -> None:
         super().__init__(parent)
         self._dir, self._module = project_dir, module
         self._process: QProcess | None = None
@@ -159,7 +160,7 @@ class TrialProcess(QObject):
     failed = Signal(object)
     stopped = Signal()
 
-    def __init__(self, parent: QObject | None = None, module: str = TRIAL) -> None:
+    def __init__(self, parent: QObject | None = None, module: str = TRIAL_MODULE) -> None:
         super().__init__(parent)
         self._module = module
         self._process: QProcess | None = None

@@ -168,6 +168,8 @@ def _plain(value: Any) -> Any:
         text = storable(json.dumps(value, default=str, ensure_ascii=False))
         if len(text) <= ANSWER_CHARACTERS:
             return json.loads(text)
+    except TypeError:
+        raise NoProblem(tr("its answer is neither text nor JSON")) from None
     except (ValueError, RecursionError):
         raise NoProblem(tr("its answer is nested too deeply")) from None
     raise NoProblem(tr("its answer is longer than {count} characters", count=shown_number(ANSWER_CHARACTERS)))
@@ -236,6 +238,8 @@ def _own(row: dict[str, Any], origin: str) -> Problem:
             raise NoProblem(tr("its facts are no JSON")) from None
     try:
         answer = "" if answer is None else json.loads(storable(json.dumps(answer, ensure_ascii=False)))
+    except TypeError:
+        raise NoProblem(tr("its answer is neither text nor JSON")) from None
     except (ValueError, RecursionError):
         raise NoProblem(tr("its answer is nested too deeply")) from None
     return _problem(messages_of(row.get("prompt"), (), "prompt"), answer,

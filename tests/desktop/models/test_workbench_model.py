@@ -12,6 +12,7 @@ from desktop.models.workbench import Workbench
 from engine.contract.errors import Missing
 from engine.contract.rows import Message, Problem, problem_id
 from engine.verifiers.image import checked_image
+from tests.running import children
 from tests.serving import make_project
 
 EVEN = "def verify(prompt, completion, answer):\n    return float(len(completion) % 2 == 0) if answer not in completion else 1.0\n"
@@ -234,7 +235,7 @@ def test_the_desk_comes_back_once_after_a_death_and_nobody_notices(bench, qtbot)
 @pytest.mark.parametrize("end", ["rest", "close"])
 def test_nothing_runs_on_when_nobody_looks(bench, qtbot, end):
     checked(bench, qtbot, EVEN)
-    started = [one for one in psutil.Process().children(recursive=True) if "engine.verifiers" in " ".join(one.cmdline())]
+    started = children("engine.verifiers.desk") + children("engine.verifiers", of=bench._desk._process.processId(), recursive=True)
     assert started
     getattr(bench, end)()
     qtbot.waitUntil(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in started), timeout=10_000)

@@ -88,7 +88,14 @@ def usable(page: VerifiersPage) -> bool:
 
 
 def click(host: QWidget, words: str) -> None:
-    buttons = [b for b in host.findChildren(QPushButton) if b.text().strip() == words and b.isVisibleTo(host)]
+    """Once it is there: a page's parts are built a little after it is shown."""
+    def there() -> list[QPushButton]:
+        return [b for b in host.findChildren(QPushButton) if b.text().strip() == words and b.isVisibleTo(host)]
+
+    until = time.monotonic() + 10
+    while not there() and time.monotonic() < until:
+        QTest.qWait(10)
+    buttons = there()
     assert len(buttons) == 1, (words, [b.text() for b in host.findChildren(QPushButton)])
     assert buttons[0].isEnabled(), words
     QTest.mouseClick(buttons[0], Qt.MouseButton.LeftButton)

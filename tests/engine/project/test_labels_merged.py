@@ -349,7 +349,7 @@ def kill_labellers(folder: Path, kills: int, names: list[str], seed: int) -> Non
                 for process in rng.sample([labeller, merger], 2):
                     process.send_signal(signal.SIGKILL)
                     time.sleep(rng.uniform(0.0, 0.01))
-                lines = [line.split() for line in labeller.stdout.read().splitlines()]
+                lines = [line.split() for line in labeller.stdout.read().splitlines(True) if line.endswith("\n")]
             undone: tuple[str, int] | None = None
             for line in lines:
                 if line[0] == "label":

@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +20,7 @@ from engine.text.conversations.rows import KIND
 from engine.text.read_watch import Limits
 from engine.text.readers import base
 from engine.text.row_files.reading import file_of, look_into, read_rows
+from tests.running import children
 
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data"
 FEW = Limits(memory=600_000_000, idle_seconds=2.5, seconds=30)
@@ -279,14 +279,14 @@ def test_a_reader_that_hangs_or_crashes_costs_the_rest_of_a_file(tmp_path: Path,
     short = lines(tmp_path / "b.jsonl", {"deed": deed})
     seen = look(short, limits=dataclasses.replace(FEW, seconds=5.0))
     assert seen.problem and word in f"{seen.problem} {seen.remedy}"
-    assert not [c for c in psutil.Process().children() if "engine.text.read_child" in " ".join(c.cmdline())]
+    assert not children("engine.text.read_child")
 
 
 def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
     stream = read(lines(tmp_path / "a.jsonl", *[{"prompt": "q", "completion": "a"}] * 5_000))
     next(stream)
     stream.close()
-    assert not [c for c in psutil.Process().children() if "engine.text.read_child" in " ".join(c.cmdline())]
+    assert not children("engine.text.read_child")
 
 
 def test_what_is_no_file_of_rows_is_refused(tmp_path: Path) -> None:

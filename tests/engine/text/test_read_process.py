@@ -21,6 +21,7 @@ from engine.text.parts import Parts, read_part
 from engine.text.read_look import look
 from engine.text.read_process import Limits, plan, read
 from engine.text.readers import ReadOptions, list_files
+from tests.running import children
 
 ROOT = Path(__file__).parents[3]
 FEW = Limits(memory=600_000_000, idle_seconds=2.5, seconds=30)
@@ -37,7 +38,7 @@ def rows_of(folder):
 
 def readers():
     """Reading processes of this one that still run; other tests leave processes of their own."""
-    return [c for c in psutil.Process().children() if "engine.text.read_child" in " ".join(c.cmdline())]
+    return children("engine.text.read_child")
 
 
 def pile(folder, count=12, seed=0):

@@ -14,6 +14,7 @@ from engine.verifiers.api import Attempt
 from engine.verifiers.frames import ENDS, Reply
 from engine.verifiers.pool import Job, Pool
 from engine.verifiers.python_verifier import PythonVerifier
+from tests.running import children
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILD = '''
@@ -132,8 +133,7 @@ def test_stopping_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_closing_leaves_no_process_and_wakes_who_waits(tmp_path: Path) -> None:
     pool = fake(tmp_path, workers=2)
     pool.map(jobs("up"))
-    before = [one for one in psutil.Process().children(recursive=True)
-              if one.status() != psutil.STATUS_ZOMBIE and str(tmp_path) in " ".join(one.cmdline())]  # others' may lie about
+    before = children(str(tmp_path), recursive=True)    # others' may lie about
     assert before
     said: list[list[str]] = []
     waiting = threading.Thread(target=lambda: said.append(ends(pool.map(jobs("hang", "hang", "a")))))
@@ -170,7 +170,7 @@ def test_every_end_has_a_place_in_the_frame() -> None:
 def test_a_killed_sandbox_costs_nothing(pool: Pool) -> None:
     """Its processes killed in the midst of a batch: every call is judged all the same."""
     verifier = PythonVerifier("def verify(prompt, completion, answer):\n    return sum(range(200_000)) > 0 and completion == answer", pool)
-    victims = [one for one in psutil.Process().children(recursive=True) if any("sandbox_child" in part for part in one.cmdline())]
+    victims = children("sandbox_child", recursive=True)
     assert victims
 
     def kill() -> None:
@@ -183,6 +183,7 @@ def test_a_killed_sandbox_costs_nothing(pool: Pool) -> None:
     verdicts = verifier.score([Attempt((), str(n), str(n)) for n in range(200)])
     killing.join()
     assert [verdict.score for verdict in verdicts] == [1.0] * 200
+    verifier.score([Attempt((), "1", "1")] * 8)     # whoever died after the last answer is missed now
     pool.deaths = 0     # ours: the fixture counts what tests did not mean to end
 
 

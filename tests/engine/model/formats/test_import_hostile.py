@@ -11,6 +11,7 @@ from engine.contract.errors import FledgeError, FormatError, NotFound, Stopped
 from engine.model.formats import import_watch
 from tests.engine.model.formats import hostile_models as hostile
 from tests.engine.model.formats.foreign import model, take_over, tokenizer
+from tests.running import children
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_what_eats_time_or_memory_costs_only_its_own_process(spoil, folder, tmp_
         import_watch.read(folder, out, "as_is", limits=import_watch.Limits(memory=600_000_000, idle_seconds=4))
     assert told.value.code in ("killed", "pickle", "format") and hostile.SLOW[spoil] in told.value.sentence and told.value.remedy
     assert time.monotonic() - began < 40 and not any(out.iterdir())
-    assert not [c for c in psutil.Process().children() if "import_child" in " ".join(c.cmdline())]
+    assert not children("import_child")
 
 
 def test_a_template_that_looks_around_sees_nothing(folder, tmp_path):
@@ -101,7 +102,7 @@ def test_a_stop_ends_the_reading_process(folder, tmp_path):
         raise Stopped()
     with pytest.raises(Stopped):
         import_watch.read(folder, tmp_path, "as_is", check=stop)
-    assert not [c for c in psutil.Process().children() if "import_child" in " ".join(c.cmdline())]
+    assert not children("import_child")
 
 
 def test_links_inside_the_folder_and_of_the_hubs_cache_are_followed(sound, tmp_path):
