@@ -165,7 +165,11 @@ class RunProgress:
                 tell(self.console, result["remedy"])
         if result["status"] == "crashed":
             tell(self.console, result["log"])
-        if result["status"] == "crashed" or result["status"] in ("stopped", "paused") and (
+        if state.checkpoints and any(n.code == "verifier_errors" and n.level == "problem" for n in state.notices):
+            step = max(saved.step for saved in state.checkpoints)   # a resume would take the run's own copy, which fails again
+            tell(out, tr("With the verifier mended, go on with: fledge run {project} grpo --input {model} --input VERIFIER@VERSION …",
+                         project=str(self.run.dir.parent.parent), model=f"{self.run.id}@{step}"))
+        elif result["status"] == "crashed" or result["status"] in ("stopped", "paused") and (
                 state.checkpoints or layout.work(self.run.dir).exists()):  # a crashed run without a checkpoint begins anew
             tell(out, tr("Continue it with: fledge resume {project} {run}", project=str(self.run.dir.parent.parent), run=self.run.id))
 

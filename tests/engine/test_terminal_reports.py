@@ -100,3 +100,16 @@ def test_the_best_of_a_run_is_told_by_what_its_stage_measures() -> None:
     assert best_words("pretrain", {"val_loss": 0.6, "bpb": 0.398}) == "0.398 bits per byte"
     assert best_words("grpo", {"val_loss": -0.4, "pass_at_1": 0.4, "val_reward": 0.7}) == "40.0\u00a0% solved"
     assert best_words("ppo", {}) == ""
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_run_whose_verifier_fails_goes_on_with_a_mended_one_and_is_not_resumed(tmp_path, capsys, broken: bool) -> None:
+    """Its own copy of the verifier would fail again."""
+    run = Run("4-grpo", "grpo", tmp_path / "novel" / "runs" / "4-grpo", 0.0, {}, {})
+    state, progress = RunState(stage="grpo"), RunProgress(run, 0)
+    apply(state, ev.CheckpointSaved(step=20, path="checkpoints/step-00000020"))
+    if broken:
+        apply(state, ev.Notice(level="problem", code="verifier_errors", title="The verifier fails", text="line 3", step=21))
+    progress.conclude({"run": run.id, "status": "paused"}, state)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("grpo --input 4-grpo@20 --input VERIFIER@VERSION" in said) is broken and ("fledge resume" in said) is not broken
