@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication
 
 from desktop.app import build
+from desktop.widgets.choice_card import ChoiceCard
 from engine.contract.rows import Example, Message
 from engine.model.config import ModelConfig
 from engine.project.project import Project
@@ -96,7 +98,9 @@ def test_from_pairs_to_a_vote_on_the_model_that_learned_from_them(person: Person
     [reward] = project.artifacts.list("reward_model")
     assert reward.facts["pairs"] + reward.facts["held_out"] <= PAIRS
 
-    person.click("Preference tuning")
+    by_labels = person.wait("the card of DPO", lambda: next((card for root in person.screen() for card in root.findChildren(ChoiceCard)
+                                                             if card.isVisible() and "(DPO)" in card.accessibleName()), None))
+    QTest.mouseClick(by_labels, Qt.MouseButton.LeftButton)   # the way led to PPO with that reward model
     person.click("Next")
     person.click("Next")
     person.click("Next")
