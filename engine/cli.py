@@ -605,7 +605,7 @@ def doctor(measure: bool, folder: Path, as_json: bool) -> None:
 
 @cli.command()
 @PROJECT
-@click.option("--quick", is_flag=True, help=tr("A smaller world and model: about four minutes on two cores."))
+@click.option("--quick", is_flag=True, help=tr("A smaller world and model: about six minutes on two cores."))
 @click.option("--corpus", type=click.Path(path_type=Path), help=tr("Your own file or folder of text instead of the generated world."))
 @click.option("--seed", default=42, type=int, help=tr("The same seed gives the same world and model."))
 @JSON
