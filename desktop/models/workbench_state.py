@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.contract.rows import Problem
-from engine.verifiers.workbench import form_title, helps, titles
+from engine.verifiers.workbench import Miss, form_title, helps, titles
 
 TrialPhase = Literal["none", "some", "running", "whole"]
 
@@ -17,19 +17,6 @@ class Mark:
     sentence: str
     line: int | None = None
     column: int | None = None
-
-
-@dataclass(frozen=True)
-class Miss:
-    """A problem where a probe got what was not wanted. `got` None: the verifier could not say, and `message` says why."""
-
-    problem: str
-    asked: str
-    completion: str
-    got: float | None
-    error: str = ""
-    line: int | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def attempt_of(problem: Problem, completion: str) -> Attempt:
 
 @dataclass(frozen=True)
 class Miss:
-    """A problem where a probe got what was not wanted."""
+    """A problem where a probe got what was not wanted. `got` None: the verifier could not say, and `message` says why."""
 
     problem: str
     asked: str

@@ -15,12 +15,12 @@ from desktop.models.rollout_rows import ANY, Group, Wanted, error_words
 from desktop.widgets.buttons import Button
 from desktop.widgets.fields import Choice, NumberField, SearchField, Tick
 from desktop.widgets.flexible import Poured, Turning
-from desktop.widgets.layout import Scroll, clear, col, fixed, row, show_if
+from desktop.widgets.layout import Scroll, col, fixed, row, show_if
 from desktop.widgets.metric_chart import MetricChart
-from desktop.widgets.panel import rule
 from desktop.widgets.plot import Curve
 from desktop.widgets.table import Cell, Column, Table
 from desktop.widgets.text import Text, small
+from desktop.widgets.tuning.card_pages import CardPages, pour
 from desktop.widgets.tuning.rollout_card import rollout_card, shortened
 from desktop.widgets.tuning.rollouts import OfRounds
 from engine.contract.units import number, significant
@@ -46,7 +46,7 @@ class RolloutBrowser(OfRounds):
         self.groups: list[Group] = []
         self.group: Group | None = None
         self.problem = ""  # one problem over the whole run; "" for the problems of a round
-        self._asked, self._page, self._shown = 0, 0, None
+        self._asked, self._shown = 0, None
         self.search = SearchField(tr("Find in questions and answers"))
         self.low = NumberField(None, whole=False, optional=True, name=tr("Reward from"))
         self.high = NumberField(None, whole=False, optional=True, name=tr("Reward to"))
@@ -81,11 +81,9 @@ class RolloutBrowser(OfRounds):
         self._box.setContentsMargins(0, 0, 8, 0)
         self._box.setSpacing(8)
         self._scroll = Scroll(inner, horizontal=False)
-        self.before, self.after = (Button(theme, words, "quiet", on_click=lambda by=by: self._turn(self._page + by))
-                                   for words, by in ((tr("Back"), -1), (tr("More"), 1)))
-        self._pages = small()
+        self.pages = CardPages(theme, PAGE, self._show)
         self.right_side = col(self.chart, row((col(self._prompt, self._answer, gap=2), 1), self.over, gap=8),
-                              (self._scroll, 1), row("+", self.before, self._pages, self.after, gap=4), gap=8)
+                              (self._scroll, 1), row("+", self.pages.before, self.pages.words, self.pages.after, gap=4), gap=8)
         self._hint = Text(tr("They come with the first round: each problem, the answers to it, and what the verifier says of them."),
                           tone="text2", wrap=True)
         self._none = Text(tr("No answer of this round is like that."), tone="text2", wrap=True)
@@ -184,17 +182,13 @@ class RolloutBrowser(OfRounds):
             self.group = found[-1] if self.problem else next((g for g in found if not g.silent or g.errors), found[0])
         if self.group is not None:
             self.table.select(self.table.rows_model.rows.index(self.group))
-        self._page = 0
+        self.pages.page = 0
         self._show()
 
     def _choose(self, group: Group | None) -> None:
         if group is not None and group is not self.group:
-            self.group, self._page = group, 0
+            self.group, self.pages.page = group, 0
             self._show()
-
-    def _turn(self, page: int) -> None:
-        self._page = page
-        self._show()
 
     # showing ----------------------------------------------------------------------------------------------------------
 
@@ -234,21 +228,9 @@ class RolloutBrowser(OfRounds):
         show_if(self._answer, bool(told))
         show_if(self.over, bool(group.problem) and not whole)
         rows = sorted(group.rows, key=lambda r: (rollout_rows.has_reward(r), -r.reward))
-        pages = max(1, -(-len(rows) // PAGE))
-        self._page = max(0, min(self._page, pages - 1))
-        for widget in (self.before, self.after, self._pages):
-            show_if(widget, pages > 1)
-        self.before.setEnabled(self._page > 0)
-        self.after.setEnabled(self._page < pages - 1)
-        self._pages.set(tr("{page} of {pages}", page=self._page + 1, pages=pages))
-        shown = rows[self._page * PAGE:(self._page + 1) * PAGE]
+        shown = self.pages.take(rows)
         if shown == self._shown:
             return
         self._shown = shown
-        clear(self._box)
-        for i, each in enumerate(shown):
-            if i:
-                self._box.addWidget(rule())
-            self._box.addWidget(rollout_card(self.theme, each, group.mean, asked=False, signed=False, long=LONGEST))
-        self._box.addStretch(1)
+        pour(self._box, (rollout_card(self.theme, each, group.mean, asked=False, signed=False, long=LONGEST) for each in shown))
         self._scroll.verticalScrollBar().setValue(0)

@@ -13,31 +13,25 @@ from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, col
 from desktop.widgets.page_header import PageHeader
 from desktop.widgets.run_side import StageView
-from desktop.widgets.tuning.page import TuningPage
-from engine.contract.errors import FledgeError
+from desktop.widgets.tuning.needing_page import NeedingPage
 from engine.contract.words import tr
+from engine.project.library import Library
 from engine.project.runs import Run
 
 
-class ReasoningPage(TuningPage):
-    """`opened(verifier=.., problem_sets=[..], model=.., full_score=..)` begins a run with these. `problems` is None until the library was
-    asked (in a thread, each time the page is opened while it is empty)."""
+class ReasoningPage(NeedingPage):
+    """`opened(verifier=.., problem_sets=[..], model=.., full_score=..)` begins a run with these. Its rows are problems."""
 
     STAGES: ClassVar[tuple[str, ...]] = (GRPO,)
     TAKES: ClassVar[tuple[str, ...]] = ("verifier", "problem_sets", "model", "full_score")
-    problems: int | None = None
-    _asking = False
 
-    def can_begin(self) -> bool:
-        return self.has_model() and bool(self.problems or self._runs())
-
-    def has_model(self) -> bool:
-        survey = self.context.survey
-        return survey is not None and (bool(survey.of_kind("model")) or any(r.step for r in survey.of_stage("pretrain")))
+    @staticmethod
+    def count(library: Library) -> int:
+        return sum(one.count for one in library.problems.sets())
 
     def opened(self, **args: Any) -> None:
         if args.get("problem_sets"):
-            self.problems = self.problems or 1  # whoever names a set has problems
+            self.rows = self.rows or 1  # whoever names a set has problems
         super().opened(**args)
 
     def make_wizard(self, can_cancel: bool) -> Wizard:
@@ -46,39 +40,10 @@ class ReasoningPage(TuningPage):
     def view_of(self, run: Run) -> StageView:
         return stage_view(self.context, run)
 
-    def _choose(self) -> None:
-        super()._choose()
-        self._ask_problems()
-
-    def _survey_changed(self) -> None:
-        super()._survey_changed()
-        if self.isVisible() and self._mode == "empty":
-            self._ask_problems()
-
-    def _ask_problems(self) -> None:
-        """How many problems there are; the wizard comes when there are some."""
-        if self._asking or self._mode != "empty":
-            return
-        self._asking = True
-        project = self.project
-
-        def counted(found: int) -> None:
-            self._asking = False
-            before, self.problems = self.problems, found
-            if self._mode == "empty" and found != before:
-                TuningPage._choose(self)
-
-        def failed(wrong: Exception) -> None:
-            self._asking = False
-            if not isinstance(wrong, FledgeError):
-                raise wrong
-            self.problems = 0
-        self.context.jobs.run(lambda: sum(s.count for s in project.library.problems.sets()), then=counted, failed=failed, owner=self)
-
     def make_empty(self) -> QWidget:
         """What is missing, in the order in which it is needed; the first thing missing is the primary button."""
         theme, go = self.theme, self.context.navigate
-        model, problems = self.has_model(), bool(self.problems)
+        model, problems = self.has_model(), bool(self.rows)
         survey = self.context.survey
         chat = survey is not None and any(a.facts.get("chat") for a in survey.of_kind("model"))
         actions: list[Item]

@@ -7,61 +7,26 @@ from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.flow_strip import FlowStrip
 from desktop.widgets.layout import Item, col
 from desktop.widgets.page_header import PageHeader
-from desktop.widgets.tuning.page import TuningPage
-from engine.contract.errors import FledgeError
+from desktop.widgets.tuning.needing_page import NeedingPage
 from engine.contract.words import tr
+from engine.project.library import Library
 
 
-class PairsPage(TuningPage):
-    """`labels` is None until the library was asked (in a thread, each time the page is opened while it is empty)."""
+class PairsPage(NeedingPage):
+    """Its rows are labels."""
 
-    labels: int | None = None
-    _asking = False
-
-    def can_begin(self) -> bool:
-        return self.has_model() and bool(self.labels or self._runs())
-
-    def has_model(self) -> bool:
-        survey = self.context.survey
-        return survey is not None and (bool(survey.of_kind("model")) or any(r.step for r in survey.of_stage("pretrain")))
+    @staticmethod
+    def count(library: Library) -> int:
+        return sum(one.labelled for one in library.pairs.sets())
 
     def has_chat(self) -> bool:
         survey = self.context.survey
         return survey is not None and any(a.facts.get("chat") for a in survey.of_kind("model"))
 
-    def _choose(self) -> None:
-        super()._choose()
-        self._ask_labels()
-
-    def _survey_changed(self) -> None:
-        super()._survey_changed()
-        if self.isVisible() and self._mode == "empty":
-            self._ask_labels()
-
-    def _ask_labels(self) -> None:
-        """How many labelled pairs there are; the wizard comes when there are some."""
-        if self._asking or self._mode != "empty":
-            return
-        self._asking = True
-        project = self.project
-
-        def counted(found: int) -> None:
-            self._asking = False
-            before, self.labels = self.labels, found
-            if self._mode == "empty" and found != before:
-                TuningPage._choose(self)
-
-        def failed(wrong: Exception) -> None:
-            self._asking = False
-            if not isinstance(wrong, FledgeError):
-                raise wrong
-            self.labels = 0
-        self.context.jobs.run(lambda: sum(s.labelled for s in project.library.pairs.sets()), then=counted, failed=failed, owner=self)
-
     def empty(self, title: str, sentence: str, happens: tuple[str, str], came_out: tuple[str, str], last: str, last_note: str) -> QWidget:
         """What is missing, in the order in which it is needed; the first thing missing is the primary button."""
         theme, go = self.theme, self.context.navigate
-        model, chat, labels = self.has_model(), self.has_chat(), bool(self.labels)
+        model, chat, labels = self.has_model(), self.has_chat(), bool(self.rows)
         actions: list[Item]
         if not model:
             head = tr("No model yet")

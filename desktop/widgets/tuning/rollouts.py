@@ -14,10 +14,10 @@ from desktop.models import rollout_rows
 from desktop.models.rollout_rows import Round
 from desktop.widgets.buttons import Button, Segments
 from desktop.widgets.flexible import Poured, Whole
-from desktop.widgets.layout import Scroll, clear, col, row, show_if
-from desktop.widgets.panel import rule
+from desktop.widgets.layout import Scroll, col, row, show_if
 from desktop.widgets.run_panel import Heard
 from desktop.widgets.text import Text, small
+from desktop.widgets.tuning.card_pages import CardPages, pour
 from desktop.widgets.tuning.rollout_card import plus, rollout_card
 from engine.contract.errors import FledgeError
 from engine.contract.units import number, significant
@@ -117,12 +117,12 @@ class Rollouts(OfRounds):
                  scored: str = tr("each answer with what the reward model makes of it")) -> None:
         """`whole`: nothing scrolls in it, the page does. `signed`: rewards with their sign; `scored`: what comes, in words."""
         super().__init__(context, run_dir, active)
-        self._signed, self._page = signed, 0
+        self._signed = signed
         self._shown: object = None
         theme = self.theme
         self._mean = small(elide=True)
         self.order = Segments(theme, (("best", tr("Best")), ("worst", tr("Worst")), ("all", tr("All"))), "best",
-                              name=tr("Which answers"), on_change=lambda _: self._turn(0))
+                              name=tr("Which answers"), on_change=lambda _: self.pages.turn(0))
         self._hint = Text(tr("They come with the first round: {what}.", what=scored), tone="text2", wrap=True)
         inner = Whole() if whole else Poured()
         self._box = QVBoxLayout(inner)
@@ -130,12 +130,10 @@ class Rollouts(OfRounds):
         self._box.setSpacing(8)
         self._scroll = None if whole else Scroll(inner, horizontal=False)
         self._list = self._scroll or inner
-        self.before, self.after = (Button(theme, words, "quiet", on_click=lambda by=by: self._turn(self._page + by))
-                                   for words, by in ((tr("Back"), -1), (tr("More"), 1)))
-        self._pages = small()
+        self.pages = CardPages(theme, PAGE, self._show)
         head = row(Text(tr("Answers"), "section"), (self._mean, 1), self.newest, self.earlier, self._where, self.later, gap=4,
                    pad=(0, 0, 8, 0))
-        self._tools = row(self.order, "+", self.before, self._pages, self.after, gap=4, pad=(0, 0, 8, 0))
+        self._tools = row(self.order, "+", self.pages.before, self.pages.words, self.pages.after, gap=4, pad=(0, 0, 8, 0))
         self._hint.setAlignment(Qt.AlignmentFlag.AlignTop)
         col(head, self._tools, (self._hint, 1), self._wrong, (self._list, 1), gap=8, host=self)
         self._show_place()
@@ -143,7 +141,7 @@ class Rollouts(OfRounds):
 
     def shown(self, turned: bool) -> None:
         if turned:
-            self._page = 0
+            self.pages.page = 0
         self._show()
 
     def _show_place(self) -> None:
@@ -159,10 +157,6 @@ class Rollouts(OfRounds):
         super().resizeEvent(event)
         show_if(self._mean, self.width() >= self.theme.px(ROOMY) or self.newest.isHidden())
 
-    def _turn(self, page: int) -> None:
-        self._page = max(0, min(page, (len(self.round.rows) - 1) // PAGE))
-        self._show()
-
     def _show(self) -> None:
         made = self.round
         rows, steps, mean = made.ordered(self.order.value()), made.steps, made.mean
@@ -170,21 +164,10 @@ class Rollouts(OfRounds):
         for widget in (self._tools, self._list):
             show_if(widget, bool(steps))
         show_if(self._hint, not steps)
-        pages = max(1, -(-len(rows) // PAGE))
-        for widget in (self.before, self.after, self._pages):
-            show_if(widget, pages > 1)
-        self.before.setEnabled(self._page > 0)
-        self.after.setEnabled(self._page < pages - 1)
-        self._pages.set(tr("{page} of {pages}", page=self._page + 1, pages=pages))
-        shown = rows[self._page * PAGE:(self._page + 1) * PAGE]
+        shown = self.pages.take(rows)
         if shown == self._shown:
             return
         self._shown = shown
-        clear(self._box)
-        for i, each in enumerate(shown):
-            if i:
-                self._box.addWidget(rule())
-            self._box.addWidget(rollout_card(self.theme, each, made.mean or 0.0, signed=self._signed))
-        self._box.addStretch(1)
+        pour(self._box, (rollout_card(self.theme, each, made.mean or 0.0, signed=self._signed) for each in shown))
         if self._scroll is not None:
             self._scroll.verticalScrollBar().setValue(0)

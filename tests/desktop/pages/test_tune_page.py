@@ -169,7 +169,7 @@ def test_answers_come_with_the_rounds_and_an_earlier_one_stays(context: AppConte
         return shown.round.step == step
     qtbot.waitUntil(lambda: looked(2), timeout=4000)
     assert len(shown._shown) == PAGE and shown._shown[0].completion == f"Answer {PAGE + 1}."
-    QTest.mouseClick(shown.after, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(shown.pages.after, Qt.MouseButton.LeftButton)
     assert len(shown._shown) == 2
     shown.order.changed.emit("worst")
     shown.earlier.click()
