@@ -434,6 +434,8 @@ def _entropy(look: Look) -> Finding | None:
     if look.stage == "grpo" and look.trend.now("reward") >= MASTERED * (look.setting("full_score") or 1.0) or \
             solved and solved[-1][1] >= MASTERED:
         return None  # who knows the answer says it
+    if look.trend.has("frac_reward_zero_std") and look.trend.now("frac_reward_zero_std") < 0.8:
+        return None  # sure as it is, groups still differ
     varied = look.stage == "ppo" and not look.setting("entropy_weight")
     remedy, change = _hold(look)
     return Finding("entropy", "warning", tr("It always says the same"),

@@ -197,6 +197,9 @@ def test_who_knows_the_answers_may_say_the_same():
     for reward, expected in ((0.8, True), (1.0, False)):  # what it tries is solved, though what is held out is not yet
         told = found(made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01)), reward=noisy(ramp(.5, reward), 0.01)))
         assert ("entropy" in told) is expected
+    for silent, expected in ((0.9, True), (0.6, False)):  # sure as it is, groups still differ
+        told = found(made("grpo", loss=np.zeros(N), entropy=noisy(ramp(.4, .01)), frac_reward_zero_std=noisy(np.full(N, silent))))
+        assert ("entropy" in told) is expected
 
 
 def test_one_failure_in_a_thousand_answers_is_no_finding_and_many_are_a_problem():
